@@ -1,0 +1,1 @@
+"""Regions, organisations, people, posts and roles, applications."""

@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class AccountsConfig(AppConfig):
+    name = "jinqiao.accounts"
+    label = "accounts"
+    verbose_name = "组织与人员"
+    default_auto_field = "django.db.models.BigAutoField"

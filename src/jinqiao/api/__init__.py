@@ -1,0 +1,1 @@
+"""Machine interface of the control plane."""

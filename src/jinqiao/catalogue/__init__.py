@@ -1,0 +1,1 @@
+"""Catalogue entries, data items, classification and codes, versions, workbook, search."""

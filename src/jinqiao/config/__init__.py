@@ -1,0 +1,1 @@
+"""Settings, URLs, processes: the only place that knows everything."""

@@ -1,0 +1,1 @@
+"""Bytes: connectors, staging, checks, pipeline, node, gateway, evidence. No Django."""

@@ -1,0 +1,1 @@
+"""The demo city, the same world for manual, screenshots, browser tests and benchmarks."""

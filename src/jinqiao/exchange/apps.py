@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class ExchangeConfig(AppConfig):
+    name = "jinqiao.exchange"
+    label = "exchange"
+    verbose_name = "数据流转"
+    default_auto_field = "django.db.models.BigAutoField"

@@ -1,0 +1,1 @@
+"""What both planes share: errors, identifiers, rules, clocks, cryptography, contracts. Plain Python."""

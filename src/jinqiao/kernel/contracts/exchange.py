@@ -1,0 +1,235 @@
+"""Orders to nodes, what nodes report, and the receipt that both sides sign."""
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from jinqiao.kernel.contracts.base import Contract
+from jinqiao.kernel.contracts.grants import GrantTerms
+from jinqiao.kernel.contracts.tables import Column, Connection, TableSchema
+
+
+class CopyMode(enum.StrEnum):
+    FULL = "full"  # the target shows exactly the granted rows of the source afterwards
+    WATERMARK = "watermark"  # rows whose watermark is newer than the cursor are inserted or updated by key
+
+
+class CommandKind(enum.StrEnum):
+    TEST_CONNECTION = "test_connection"
+    LIST_TABLES = "list_tables"
+    EXTRACT = "extract"
+    DELIVER = "deliver"
+    PURGE = "purge"  # the receipt is complete: staged chunks of this run may go
+    STOP = "stop"
+
+
+class Stage(enum.StrEnum):
+    """Stages of a run in their order; the bridge drawn on the page of a run."""
+
+    EXTRACT = "extract"
+    STAGE = "stage"
+    CHECK = "check"
+    HAND_OVER = "hand_over"
+    DELIVER = "deliver"
+    RECONCILE = "reconcile"
+    RECEIPT = "receipt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRule(Contract):
+    """A check of the catalogue of checks, bound to an item. `check` names it, e.g. `required`, `identity_number`, `length`."""
+
+    check: str
+    item: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding(Contract):
+    """A broken check, counted. `sample_rows` are row numbers within the run, never values."""
+
+    check: str
+    item: str
+    rows: int
+    sample_rows: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeOrder(Contract):
+    """One run of an exchange task, signed by the platform. Nodes refuse an order whose grant is not live, whose signature is
+    not the platform's, or which names another provider or consumer than theirs."""
+
+    run_id: str
+    task_id: str
+    grant: GrantTerms
+    mode: CopyMode
+    provider_node: str
+    consumer_node: str
+    consumer_identity: dict[str, Any]  # public identity (kernel.crypto.identity) that chunks are sealed to
+    provider_identity: dict[str, Any]
+    source_table: str
+    key_columns: tuple[str, ...]  # columns of the source; never empty in WATERMARK
+    watermark_column: str = ""
+    after: str = ""  # cursor: canonical text of the last watermark delivered; empty = from the beginning
+    overlap_s: int = 0  # how far before the cursor reading starts again, for late commits
+    target_table: str
+    create_target: bool = True
+    chunk_rows: int = 100_000
+    rows_per_s: int | None = None
+    statement_timeout_s: int = 3600
+    checks: tuple[CheckRule, ...] = ()
+    quarantine_limit: float = 0.01  # share of rows; above it the run stops before delivery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkManifest(Contract):
+    """One staged chunk. `digest` covers the encrypted file; `content_digest` the canonical rows (kernel.digests)."""
+
+    number: int  # from 1
+    rows: int
+    size_bytes: int
+    digest: str  # hex, algorithm of the batch's suite
+    content_digest: str
+    first_key: str = ""
+    last_key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchManifest(Contract):
+    """All that a run hands over. `batch_digest` chains the content digests of the chunks in their order."""
+
+    run_id: str
+    batch_id: str
+    suite: str
+    columns: tuple[Column, ...]  # of the target
+    chunks: tuple[ChunkManifest, ...]
+    rows: int
+    rows_read: int
+    rows_quarantined: int
+    findings: tuple[Finding, ...]
+    batch_digest: str
+    snapshot: str  # how consistency was got: single transaction, exported snapshot, file
+    new_cursor: str = ""
+    wrapped_key: str  # data key of the chunks, sealed to the consumer's node
+    extracted_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryCounts(Contract):
+    received: int
+    inserted: int
+    updated: int
+    deleted: int
+    unchanged: int
+    target_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt(Contract):
+    """What arrived, signed twice: by the sender over what it sent and by the receiver over what it took. Both sign the same
+    bytes: the canonical form of this contract."""
+
+    run_id: str
+    batch_id: str
+    grant_id: str
+    provider_node: str
+    consumer_node: str
+    rows: int
+    batch_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command(Contract):
+    """What the platform wants a node to do. Nodes poll for commands, work on them once, and answer by `id`."""
+
+    id: str
+    kind: CommandKind
+    run_id: str = ""
+    data_source: str = ""
+    connection: Connection | None = None
+    order: ExchangeOrder | None = None
+    manifest: BatchManifest | None = None
+    sender_signature: str = ""  # over the receipt, in DELIVER
+    issued_at: datetime
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedMessage(Contract):
+    """A contract with its signature. `body` is the JSON of the contract; the signature covers its canonical bytes."""
+
+    body: dict[str, Any]
+    key_id: str
+    suite: str
+    signature: str  # base64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress(Contract):
+    """How far a run is, as its node sees it."""
+
+    run_id: str
+    stage: Stage
+    rows_done: int = 0
+    rows_total: int | None = None
+    bytes_done: int = 0
+    chunks_done: int = 0
+    chunks_total: int | None = None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem(Contract):
+    """An error as one process tells it to another: code and details, rendered where it is shown."""
+
+    code: str
+    details: dict[str, Any] = field(default_factory=dict)
+    clause: str = ""
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandResult(Contract):
+    """Answer to a command. Exactly what the kind asks for is filled; `problem` is set when it failed."""
+
+    command_id: str
+    ok: bool
+    problem: Problem | None = None
+    server_version: str = ""  # TEST_CONNECTION
+    tables: tuple[TableSchema, ...] = ()  # LIST_TABLES
+    manifest: BatchManifest | None = None  # EXTRACT
+    counts: DeliveryCounts | None = None  # DELIVER
+    receipt: Receipt | None = None  # EXTRACT and DELIVER
+    receipt_signature: str = ""  # base64, by this node over receipt.canonical()
+    seconds: dict[str, float] = field(default_factory=dict)  # per stage
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat(Contract):
+    """Sent with every poll."""
+
+    node_id: str
+    version: str
+    clock_at: datetime
+    spool_free_bytes: int
+    busy_with: tuple[str, ...] = ()  # run ids
+    progress: tuple[Progress, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRegistration(Contract):
+    """A node's first word: a one-time code given by an operator, and its public identity."""
+
+    code: str
+    identity: dict[str, Any]  # kernel.crypto.identity.PublicIdentity as JSON
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeAdmission(Contract):
+    node_id: str
+    platform_identity: dict[str, Any]
+    poll_s: float = 1.0

@@ -1,0 +1,1 @@
+"""The shared desk: to-do items, clocks and calendar, sign-offs, attachments."""

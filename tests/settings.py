@@ -1,0 +1,24 @@
+"""Settings of the suite: fast password hashes, a home of its own, PostgreSQL where TEST_DATABASE_URL says so."""
+
+import os
+import tempfile
+from pathlib import Path
+
+_home = Path(os.environ.setdefault("JINQIAO_TEST_HOME", tempfile.mkdtemp(prefix="jinqiao-test-")))
+os.environ["JINQIAO_HOME"] = str(_home)
+os.environ.setdefault("JINQIAO_FIXED_DATE", "2026-03-18")
+if os.environ.get("TEST_DATABASE_URL"):
+    os.environ["DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]
+else:
+    os.environ.pop("DATABASE_URL", None)
+
+from jinqiao.config.settings import *  # noqa: E402, F403 -- the environment above decides what it reads
+from jinqiao.config.settings import DATABASES, STORAGES  # noqa: E402
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # A file, never memory: two connections must queue for the write lock as they do in production.
+    DATABASES["default"]["TEST"] = {"NAME": str(_home / f"test-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}.db")}
+    DATABASES["default"]["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON;"
