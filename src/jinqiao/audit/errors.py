@@ -1,0 +1,9 @@
+"""What can go wrong with the trail."""
+
+from jinqiao.kernel.errors import WrongState
+
+
+class TrailBroken(WrongState):
+    """The head is not sealed again while the trail contradicts the earlier seal. Details: number, fault."""
+
+    code = "audit.trail.broken"
