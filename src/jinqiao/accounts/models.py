@@ -1,5 +1,7 @@
 """Regions, organisations, sections, people, posts and applications."""
 
+from datetime import date
+
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import models
 from django.db.models import F, Q
@@ -7,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from jinqiao.accounts.enums import ApplicationState, OrganisationKind, RegionLevel, Role
 from jinqiao.accounts.managers import PersonManager
+from jinqiao.audit.trail import Actor
 
 
 class Region(models.Model):
@@ -15,7 +18,9 @@ class Region(models.Model):
     code = models.CharField(_("区划代码"), max_length=12, unique=True)
     name = models.CharField(_("名称"), max_length=100)
     level = models.CharField(_("层级"), max_length=12, choices=RegionLevel)
-    parent = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="children", verbose_name=_("上级"))
+    parent = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="children", verbose_name=_("上级")
+    )
 
     class Meta:
         verbose_name = _("行政区划")
@@ -34,7 +39,9 @@ class Organisation(models.Model):
     short_name = models.CharField(_("简称"), max_length=60)
     kind = models.CharField(_("类别"), max_length=12, choices=OrganisationKind)
     region = models.ForeignKey(Region, models.PROTECT, related_name="organisations", verbose_name=_("所在区划"))
-    parent = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="children", verbose_name=_("上级机构"))
+    parent = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="children", verbose_name=_("上级机构")
+    )
     is_authority = models.BooleanField(_("是政务数据共享主管部门"), default=False)
     is_active = models.BooleanField(_("在用"), default=True)
     position = models.PositiveIntegerField(_("次序"), default=0)
@@ -58,7 +65,9 @@ class Section(models.Model):
         verbose_name = _("科室")
         verbose_name_plural = _("科室")
         ordering = ["organisation_id", "name"]
-        constraints = [models.UniqueConstraint(fields=["organisation", "name"], name="section_name_once_per_organisation")]
+        constraints = [
+            models.UniqueConstraint(fields=["organisation", "name"], name="section_name_once_per_organisation")
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -96,13 +105,19 @@ class Person(AbstractBaseUser):
     def __str__(self) -> str:
         return self.name
 
+    def may_sign_in_on(self, day: date) -> bool:
+        """Active, and where the account has an end date, not past it."""
+        return self.is_active and (self.valid_until is None or self.valid_until >= day)
+
 
 class Post(models.Model):
     """A person in a role at an organisation: what rules and actions take as the acting party."""
 
     person = models.ForeignKey(Person, models.PROTECT, related_name="posts", verbose_name=_("人员"))
     organisation = models.ForeignKey(Organisation, models.PROTECT, related_name="posts", verbose_name=_("机构"))
-    section = models.ForeignKey(Section, models.PROTECT, null=True, blank=True, related_name="posts", verbose_name=_("科室"))
+    section = models.ForeignKey(
+        Section, models.PROTECT, null=True, blank=True, related_name="posts", verbose_name=_("科室")
+    )
     role = models.CharField(_("角色"), max_length=30, choices=Role)
     starts_on = models.DateField(_("任职起"))
     ends_on = models.DateField(_("任职止"), null=True, blank=True)
@@ -112,7 +127,9 @@ class Post(models.Model):
         verbose_name_plural = _("岗位")
         ordering = ["person_id", "organisation_id", "role"]
         constraints = [
-            models.UniqueConstraint(fields=["person", "organisation", "role"], name="post_once_per_person_organisation_role"),
+            models.UniqueConstraint(
+                fields=["person", "organisation", "role"], name="post_once_per_person_organisation_role"
+            ),
             models.CheckConstraint(
                 condition=Q(ends_on__isnull=True) | Q(ends_on__gte=F("starts_on")), name="post_ends_after_it_starts"
             ),
@@ -120,6 +137,21 @@ class Post(models.Model):
 
     def __str__(self) -> str:
         return f"{self.person.name} · {self.organisation.short_name} · {self.get_role_display()}"
+
+    @property
+    def actor(self) -> Actor:
+        """The acting party as the trail keeps it: values, which outlive the post."""
+        return Actor(
+            id=str(self.person_id),
+            name=self.person.name,
+            role=self.role,
+            organisation_id=str(self.organisation_id),
+            organisation_name=self.organisation.name,
+        )
+
+    def is_live_on(self, day: date) -> bool:
+        """Whether the post is held on `day`. From the day it ends on it is no longer held."""
+        return self.starts_on <= day and (self.ends_on is None or self.ends_on > day)
 
 
 class Application(models.Model):
