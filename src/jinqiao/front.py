@@ -1,0 +1,135 @@
+"""The public port: calls of the query gateway are answered here, everything else goes on to the pages.
+
+Both stand in one process so that the city has one address, yet the pages are another process: their death, or an upgrade of
+them, never takes the gateway along.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+GATEWAY_PREFIX = "/gateway/"
+_HOP_BY_HOP = frozenset(
+    {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
+)
+_AWAY = (
+    '<!doctype html><html lang="zh-CN"><meta charset="utf-8"><meta http-equiv="refresh" content="2">'
+    "<title>正在启动</title><p>平台页面正在启动，请稍候，本页会自动刷新。</p>"
+    '<p lang="en">The pages are starting; this page reloads by itself.</p></html>'
+).encode()
+
+
+class Front:
+    """ASGI: `/gateway/…` to the gateway's application (if this home has a gateway), the rest to `web_url`."""
+
+    def __init__(self, web_url: str, gateway: Application | None) -> None:
+        self.web_url = web_url
+        self.gateway = gateway
+        self.client: httpx.AsyncClient | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        elif scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1000})
+        elif self.gateway is not None and scope["path"].startswith(GATEWAY_PREFIX):
+            await self.gateway(scope, receive, send)
+        else:
+            await self._proxy(scope, receive, send)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.client = httpx.AsyncClient(
+            base_url=self.web_url, timeout=httpx.Timeout(120, connect=5), limits=httpx.Limits(max_connections=64), trust_env=False
+        )
+        try:
+            if self.gateway is not None:
+                await self.gateway(scope, receive, send)
+                return
+            while True:
+                message = await receive()
+                await send({"type": f"{message['type']}.complete"})
+                if message["type"] == "lifespan.shutdown":
+                    return
+        finally:
+            await self.client.aclose()
+
+    async def _proxy(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self.client is not None, "the server runs the lifespan before it hands in requests"  # noqa: S101
+        request = self.client.build_request(
+            scope["method"],
+            httpx.URL(path=scope.get("path", "/"), query=scope.get("query_string", b"")),
+            headers=_forwarded_headers(scope),
+            content=_body(receive) if _has_body(scope) else None,
+        )
+        # the path as the caller wrote it: signatures cover it byte by byte
+        request.url = request.url.copy_with(raw_path=_raw_target(scope))
+        try:
+            response = await self.client.send(request, stream=True)
+        except httpx.TransportError:
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": 503,
+                    "headers": [(b"content-type", b"text/html; charset=utf-8"), (b"retry-after", b"2")],
+                }
+            )
+            await send({"type": "http.response.body", "body": _AWAY})
+            return
+        try:
+            headers = [(name.lower(), value) for name, value in response.headers.raw if name.lower() not in _HOP_BY_HOP]
+            await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+            async for part in response.aiter_raw():
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            await response.aclose()
+
+
+def _raw_target(scope: Scope) -> bytes:
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    query: bytes = scope.get("query_string", b"")
+    path = path.split(b"?", 1)[0]
+    return path + b"?" + query if query else path
+
+
+def _has_body(scope: Scope) -> bool:
+    names = {name for name, _ in scope["headers"]}
+    return b"content-length" in names or b"transfer-encoding" in names
+
+
+def _forwarded_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """The caller's headers, with our own word on where the call came from behind whatever a proxy before us said."""
+    headers = [(name, value) for name, value in scope["headers"] if name not in _HOP_BY_HOP and name != b"x-forwarded-for"]
+    before = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    client = (scope.get("client") or ("127.0.0.1", 0))[0].encode()
+    headers.append((b"x-forwarded-for", b", ".join([*before, client])))
+    return headers
+
+
+async def _body(receive: Receive) -> AsyncIterator[bytes]:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise asyncio.CancelledError
+        if message.get("body"):
+            yield message["body"]
+        if not message.get("more_body"):
+            return
+
+
+def create(home: Path, web_url: str) -> Front:
+    gateway: Application | None = None
+    if (home / "gateway" / "gateway.toml").exists():
+        from jinqiao.dataplane.gateway.app import create_app
+
+        gateway = create_app(home / "gateway")
+    return Front(web_url, gateway)
