@@ -1,0 +1,131 @@
+"""The few structured fields (RFC 9651) that signatures need, read strictly: what we do not know is refused, not skipped."""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+
+from jinqiao.kernel.httpsig.errors import SignatureMalformed
+
+_KEY = re.compile(r"[a-z*][a-z0-9_\-.*]*")
+_STRING = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+_INTEGER = re.compile(r"-?[0-9]{1,15}")
+_BINARY = re.compile(r":([A-Za-z0-9+/]*={0,2}):")
+_MOST = 8192  # characters of one field
+
+
+@dataclass(frozen=True, slots=True)
+class InnerList:
+    """`("a" "b");key=value`, with the characters it was written in: they are what the signature covers."""
+
+    items: tuple[str, ...]
+    parameters: dict[str, str | int]
+    written: str
+
+
+class _Reader:
+    def __init__(self, text: str, where: str) -> None:
+        self.text, self.at, self.where = text, 0, where
+        if len(text) > _MOST:
+            raise SignatureMalformed(field=where)
+
+    def fail(self) -> SignatureMalformed:
+        return SignatureMalformed(field=self.where)
+
+    def more(self) -> bool:
+        return self.at < len(self.text)
+
+    def next_is(self, sign: str) -> bool:
+        return self.text.startswith(sign, self.at)
+
+    def skip(self, sign: str) -> None:
+        if not self.next_is(sign):
+            raise self.fail()
+        self.at += len(sign)
+
+    def spaces(self) -> None:
+        while self.more() and self.text[self.at] in " \t":
+            self.at += 1
+
+    def match(self, pattern: re.Pattern[str]) -> re.Match[str]:
+        found = pattern.match(self.text, self.at)
+        if not found:
+            raise self.fail()
+        self.at = found.end()
+        return found
+
+    def string(self) -> str:
+        return re.sub(r'\\(["\\])', r"\1", self.match(_STRING).group(1))
+
+    def parameters(self) -> dict[str, str | int]:
+        found: dict[str, str | int] = {}
+        while self.next_is(";"):
+            self.skip(";")
+            self.spaces()
+            name = self.match(_KEY).group()
+            self.skip("=")
+            if name in found:
+                raise self.fail()
+            found[name] = self.string() if self.next_is('"') else int(self.match(_INTEGER).group())
+        return found
+
+    def inner_list(self) -> InnerList:
+        start = self.at
+        self.skip("(")
+        items: list[str] = []
+        self.spaces()
+        while not self.next_is(")"):
+            items.append(self.string())
+            if not self.next_is(")"):
+                self.skip(" ")
+                self.spaces()
+        self.skip(")")
+        parameters = self.parameters()
+        return InnerList(tuple(items), parameters, self.text[start : self.at])
+
+    def binary(self) -> bytes:
+        try:
+            return base64.b64decode(self.match(_BINARY).group(1), validate=True)
+        except binascii.Error as problem:
+            raise self.fail() from problem
+
+    def next_member(self) -> str | None:
+        """Name of the next member of a dictionary, up to its `=`; None at the end."""
+        self.spaces()
+        if not self.more():
+            return None
+        if self.at:
+            self.skip(",")
+            self.spaces()
+        name = self.match(_KEY).group()
+        self.skip("=")
+        return name
+
+
+def read_signature_inputs(text: str) -> dict[str, InnerList]:
+    reader, found = _Reader(text, "Signature-Input"), dict[str, InnerList]()
+    while (name := reader.next_member()) is not None:
+        if name in found:
+            raise reader.fail()
+        found[name] = reader.inner_list()
+    return found
+
+
+def read_binaries(text: str, where: str) -> dict[str, bytes]:
+    """`Signature` or `Content-Digest`: name → bytes."""
+    reader, found = _Reader(text, where), dict[str, bytes]()
+    while (name := reader.next_member()) is not None:
+        if name in found:
+            raise reader.fail()
+        found[name] = reader.binary()
+    return found
+
+
+def written_binary(data: bytes) -> str:
+    return f":{base64.b64encode(data).decode('ascii')}:"
+
+
+def written_string(text: str) -> str:
+    if not all(" " <= sign <= "~" for sign in text):
+        raise ValueError("a structured field holds printable ASCII only")
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,170 @@
+"""Sign and verify one request."""
+
+import hmac
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from jinqiao.kernel.crypto.suites import SUITE_NAMES, suite
+from jinqiao.kernel.httpsig.errors import (
+    DigestMismatch,
+    KeyUnknown,
+    OutsideWindow,
+    SignatureMalformed,
+    SignatureMissing,
+    SignatureWrong,
+)
+from jinqiao.kernel.httpsig.fields import read_binaries, read_signature_inputs, written_binary, written_string
+from jinqiao.kernel.httpsig.keys import Signer, Verifier
+
+TAG = "jinqiao"
+LABEL = "jinqiao"
+ALWAYS = ("@method", "@authority", "@path", "@query")
+_NONCE_LENGTHS = range(16, 129)
+_DIGESTS = {suite(name).digest_name: suite(name) for name in SUITE_NAMES}
+
+
+@dataclass(frozen=True, slots=True)
+class SignedBy:
+    """Who made a call, as its signature shows. `created` is Unix time in seconds."""
+
+    key_id: str
+    algorithm: str
+    nonce: str
+    created: int
+
+
+def content_digest(body: bytes, name: str = "sha-256") -> str:
+    """Value of the Content-Digest field: `sha-256=:…:` or `sm3=:…:`."""
+    return f"{name}={written_binary(_DIGESTS[name].digest(body))}"
+
+
+def _normal_authority(authority: str, scheme: str = "") -> str:
+    """Lower case, without the scheme's default port (RFC 9421, 2.2.3)."""
+    authority = authority.strip().lower().rpartition("@")[2]
+    defaults = {"http": (":80",), "https": (":443",)}.get(scheme, (":80", ":443"))
+    for port in defaults:
+        authority = authority.removesuffix(port)
+    return authority
+
+
+def _derived(method: str, authority: str, path: str, query: str) -> dict[str, str]:
+    return {"@method": method.upper(), "@authority": authority, "@path": path or "/", "@query": f"?{query}"}
+
+
+def _base(components: list[str] | tuple[str, ...], values: Mapping[str, str], parameters: str) -> bytes:
+    lines = [f'"{name}": {values[name]}' for name in components]
+    return "\n".join([*lines, f'"@signature-params": {parameters}']).encode("utf-8")
+
+
+def sign_request(
+    method: str,
+    url: str,
+    body: bytes,
+    *,
+    key_id: str,
+    signer: Signer,
+    headers: Mapping[str, str] | None = None,
+    created: int | None = None,
+    nonce: str | None = None,
+) -> dict[str, str]:
+    """Headers to add to a request: Signature-Input, Signature, and Content-Digest where there is a body.
+
+    `url` is absolute; `headers` are those that go along (Content-Type is covered). `created` defaults to real time.
+    """
+    parts = urlsplit(url)
+    values = _derived(method, _normal_authority(parts.netloc, parts.scheme), parts.path, parts.query)
+    components = list(ALWAYS)
+    added: dict[str, str] = {}
+    if body:
+        added["Content-Digest"] = content_digest(body, signer.digest_name)
+        components.append("content-digest")
+        values["content-digest"] = added["Content-Digest"]
+    content_type = {name.lower(): value for name, value in (headers or {}).items()}.get("content-type")
+    if content_type is not None:
+        components.append("content-type")
+        values["content-type"] = content_type.strip()
+    covered = " ".join(f'"{name}"' for name in components)
+    parameters = (
+        f"({covered});created={int(time.time()) if created is None else created}"
+        f";nonce={written_string(nonce or secrets.token_urlsafe(18))}"
+        f";keyid={written_string(key_id)};alg={written_string(signer.algorithm)};tag={written_string(TAG)}"
+    )
+    signature = signer.sign(_base(components, values, parameters))
+    return added | {"Signature-Input": f"{LABEL}={parameters}", "Signature": f"{LABEL}={written_binary(signature)}"}
+
+
+def verify_request(
+    method: str,
+    path_with_query: str,
+    authority: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    verifier_for: Callable[[str, str], Verifier | None],
+    now: float,
+    window_s: int = 600,
+) -> SignedBy:
+    """Who signed this request. The caller then checks that the nonce is new.
+
+    `verifier_for(key_id, algorithm)` gives the key, or None where it is unknown, revoked or of another algorithm. Raises
+    SignatureMissing, SignatureMalformed, KeyUnknown, OutsideWindow, DigestMismatch, SignatureWrong.
+    """
+    fields = {name.lower(): value.strip() for name, value in headers.items()}
+    if "signature-input" not in fields or "signature" not in fields:
+        raise SignatureMissing
+    ours = [
+        (label, inner)
+        for label, inner in read_signature_inputs(fields["signature-input"]).items()
+        if inner.parameters.get("tag") == TAG
+    ]
+    if not ours:
+        raise SignatureMissing
+    if len(ours) > 1:
+        raise SignatureMalformed(field="Signature-Input")
+    label, inner = ours[0]
+    signature = read_binaries(fields["signature"], "Signature").get(label)
+    if signature is None:
+        raise SignatureMalformed(field="Signature")
+    created, nonce, key_id, algorithm = (inner.parameters.get(name) for name in ("created", "nonce", "keyid", "alg"))
+    if not (isinstance(created, int) and isinstance(nonce, str) and isinstance(key_id, str) and isinstance(algorithm, str)):
+        raise SignatureMalformed(field="Signature-Input")
+    if len(nonce) not in _NONCE_LENGTHS or len(set(inner.items)) != len(inner.items):
+        raise SignatureMalformed(field="Signature-Input")
+    if "expires" in inner.parameters and (not isinstance(inner.parameters["expires"], int) or inner.parameters["expires"] < now):
+        raise OutsideWindow(window_s=window_s)
+    needed = set(ALWAYS)
+    if body:
+        needed.add("content-digest")
+    if "content-type" in fields and (body or "content-type" in inner.items):
+        needed.add("content-type")
+    if not needed <= set(inner.items):
+        raise SignatureMalformed(field="Signature-Input")
+    path, _, query = path_with_query.partition("?")
+    values = _derived(method, _normal_authority(authority), path, query)
+    for name in inner.items:
+        if name not in values:
+            if name.startswith("@") or name not in fields:
+                raise SignatureMalformed(field="Signature-Input")
+            values[name] = fields[name]
+    if abs(now - created) > window_s:
+        raise OutsideWindow(window_s=window_s)
+    if "content-digest" in inner.items:
+        _check_digest(fields["content-digest"], body)
+    verifier = verifier_for(key_id, algorithm)
+    if verifier is None or verifier.algorithm != algorithm:
+        raise KeyUnknown(key_id=key_id)
+    if not verifier.is_right(_base(inner.items, values, inner.written), signature):
+        raise SignatureWrong(key_id=key_id)
+    return SignedBy(key_id, algorithm, nonce, created)
+
+
+def _check_digest(field: str, body: bytes) -> None:
+    digests = {name: value for name, value in read_binaries(field, "Content-Digest").items() if name in _DIGESTS}
+    if not digests:
+        raise SignatureMalformed(field="Content-Digest")
+    for name, value in digests.items():
+        if not hmac.compare_digest(_DIGESTS[name].digest(body), value):
+            raise DigestMismatch
