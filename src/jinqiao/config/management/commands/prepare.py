@@ -1,0 +1,55 @@
+"""`jinqiao manage prepare`: brings a home up to date before the platform starts: database, static files, the demo city."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from jinqiao.kernel.keystore import KeyStore
+
+
+def _fingerprint(folders: list[Path]) -> str:
+    """Of names, sizes and times of all files: cheap, and changes whenever one of them does."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                state = file.stat()
+                digest.update(f"{file.relative_to(folder)}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+class Command(BaseCommand):
+    help = __doc__
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--demo", action="store_true")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        del args
+        KeyStore(settings.HOME / "keys").identity("platform", settings.CRYPTO_SUITE)
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            self.stdout.write("更新数据库结构 Updating the database…")
+            call_command("migrate", verbosity=0, interactive=False)
+        self._collect_static()
+        if options["demo"]:
+            from jinqiao.demo.build import build
+
+            build(self.stdout.write)
+
+    def _collect_static(self) -> None:
+        folders = [Path(entry[1]) if isinstance(entry, tuple) else Path(entry) for entry in settings.STATICFILES_DIRS]
+        stamp = settings.STATIC_ROOT / ".stamp"
+        wanted = _fingerprint(folders)
+        if stamp.exists() and stamp.read_text(encoding="ascii") == wanted:
+            return
+        self.stdout.write("整理页面资源 Collecting page assets…")
+        call_command("collectstatic", verbosity=0, interactive=False, clear=settings.STATIC_ROOT.exists())
+        stamp.write_text(wanted, encoding="ascii")
