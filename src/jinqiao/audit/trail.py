@@ -7,7 +7,6 @@ one shows. What a chain alone cannot show, a cut tail, shows against the sealed 
 from __future__ import annotations
 
 import enum
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,13 +21,13 @@ from django.utils.translation import gettext_lazy as _
 from jinqiao.audit.models import AuditEvent, Outcome
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.base import canonical_json
+from jinqiao.kernel.crypto.suites import SUITE_NAMES, suite
 
 client_address: ContextVar[str] = ContextVar("client_address", default="")
 
 ORIGIN = "0" * 64
 """What the first event names as the digest before it."""
 
-_HASHES = {"international": "sha256", "guomi": "sm3"}
 _TAIL_LOCK = 0x4A51_0001
 _REORDER_WINDOW = 10_000
 _FIELDS = (
@@ -126,7 +125,7 @@ def digest_of(fields: Mapping[str, Any], previous: str) -> str:
     values = {name: fields[name] for name in _FIELDS}
     values["at"] = values["at"].astimezone(UTC).isoformat(timespec="microseconds")
     values["outcome"] = str(values["outcome"])
-    return hashlib.new(_HASHES[values["suite"]], canonical_json(values) + previous.encode("ascii")).hexdigest()
+    return suite(values["suite"]).digest(canonical_json(values) + previous.encode("ascii")).hex()
 
 
 def verify(*, head: tuple[int, str] | None = None) -> Verdict:
@@ -167,7 +166,7 @@ def _fault(row: Mapping[str, Any], previous: str) -> Fault | None:
 
 
 def _known(name: str) -> bool:
-    return name in _HASHES
+    return name in SUITE_NAMES
 
 
 def _stood_elsewhere(row: Mapping[str, Any]) -> bool:
