@@ -137,7 +137,9 @@ class KeyStore:
             return state
         try:
             state = json.loads(path.read_bytes())
-            known = state["version"] == _VERSION and isinstance(state["entries"], dict) and isinstance(state["master"], str)
+            known = (
+                state["version"] == _VERSION and isinstance(state["entries"], dict) and isinstance(state["master"], str)
+            )
         except (ValueError, KeyError, TypeError) as problem:
             raise KeyStoreBroken(reason=f"{STORE} is not readable") from problem
         if not known:

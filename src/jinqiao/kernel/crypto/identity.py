@@ -74,7 +74,9 @@ class PublicIdentity:
             signing_key=_bytes(data["signing_key"], "signing_key"),
             sealing_key=_bytes(data["sealing_key"], "sealing_key"),
         )
-        if not hmac.compare_digest(public.key_id.encode(), _key_id(public.suite, public.signing_key, public.sealing_key).encode()):
+        if not hmac.compare_digest(
+            public.key_id.encode(), _key_id(public.suite, public.signing_key, public.sealing_key).encode()
+        ):
             raise IdentityBroken(part="key_id")
         size = 32 if public.suite == "international" else sm2_ways.PUBLIC_BYTES
         if len(public.signing_key) != size or len(public.sealing_key) != size:

@@ -41,13 +41,9 @@ def content_digest(body: bytes, name: str = "sha-256") -> str:
     return f"{name}={written_binary(_DIGESTS[name].digest(body))}"
 
 
-def _normal_authority(authority: str, scheme: str = "") -> str:
-    """Lower case, without the scheme's default port (RFC 9421, 2.2.3)."""
-    authority = authority.strip().lower().rpartition("@")[2]
-    defaults = {"http": (":80",), "https": (":443",)}.get(scheme, (":80", ":443"))
-    for port in defaults:
-        authority = authority.removesuffix(port)
-    return authority
+def _normal_authority(authority: str) -> str:
+    """Lower case, without a default port (RFC 9421, 2.2.3). Behind a proxy the scheme is not known: both defaults go."""
+    return authority.strip().lower().rpartition("@")[2].removesuffix(":80").removesuffix(":443")
 
 
 def _derived(method: str, authority: str, path: str, query: str) -> dict[str, str]:
@@ -75,7 +71,7 @@ def sign_request(
     `url` is absolute; `headers` are those that go along (Content-Type is covered). `created` defaults to real time.
     """
     parts = urlsplit(url)
-    values = _derived(method, _normal_authority(parts.netloc, parts.scheme), parts.path, parts.query)
+    values = _derived(method, _normal_authority(parts.netloc), parts.path, parts.query)
     components = list(ALWAYS)
     added: dict[str, str] = {}
     if body:
@@ -129,11 +125,15 @@ def verify_request(
     if signature is None:
         raise SignatureMalformed(field="Signature")
     created, nonce, key_id, algorithm = (inner.parameters.get(name) for name in ("created", "nonce", "keyid", "alg"))
-    if not (isinstance(created, int) and isinstance(nonce, str) and isinstance(key_id, str) and isinstance(algorithm, str)):
+    if not (
+        isinstance(created, int) and isinstance(nonce, str) and isinstance(key_id, str) and isinstance(algorithm, str)
+    ):
         raise SignatureMalformed(field="Signature-Input")
     if len(nonce) not in _NONCE_LENGTHS or len(set(inner.items)) != len(inner.items):
         raise SignatureMalformed(field="Signature-Input")
-    if "expires" in inner.parameters and (not isinstance(inner.parameters["expires"], int) or inner.parameters["expires"] < now):
+    if "expires" in inner.parameters and (
+        not isinstance(inner.parameters["expires"], int) or inner.parameters["expires"] < now
+    ):
         raise OutsideWindow(window_s=window_s)
     needed = set(ALWAYS)
     if body:
@@ -146,7 +146,7 @@ def verify_request(
     values = _derived(method, _normal_authority(authority), path, query)
     for name in inner.items:
         if name not in values:
-            if name.startswith("@") or name not in fields:
+            if name.startswith("@") or "\n" in fields.get(name, "\n"):
                 raise SignatureMalformed(field="Signature-Input")
             values[name] = fields[name]
     if abs(now - created) > window_s:
