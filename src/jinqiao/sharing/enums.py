@@ -17,7 +17,10 @@ class RequestState(models.TextChoices):
 
 REQUEST_MOVES: dict[RequestState, frozenset[RequestState]] = {
     RequestState.DRAFT: frozenset({RequestState.HEAD_APPROVAL, RequestState.WITHDRAWN}),
-    RequestState.HEAD_APPROVAL: frozenset({RequestState.AWAITING_REPLY, RequestState.DRAFT, RequestState.WITHDRAWN}),
+    # straight to GRANTED only under a rule set that knows no reply for what is shared without conditions (direct use)
+    RequestState.HEAD_APPROVAL: frozenset(
+        {RequestState.AWAITING_REPLY, RequestState.DRAFT, RequestState.WITHDRAWN, RequestState.GRANTED}
+    ),
     RequestState.AWAITING_REPLY: frozenset(
         {RequestState.AWAITING_PAPERS, RequestState.REPLY_APPROVAL, RequestState.WITHDRAWN}
     ),
@@ -43,4 +46,19 @@ GRANT_MOVES: dict[GrantState, frozenset[GrantState]] = {
     GrantState.EXPIRED: frozenset(),
     GrantState.REVOKED: frozenset(),
     GrantState.REPLACED: frozenset(),
+}
+
+
+class ChangeState(models.TextChoices):
+    """A change of a grant's terms, drafted by the provider's staff, approved by its head."""
+
+    PENDING = "pending", _("待审批")
+    APPROVED = "approved", _("已批准")
+    REJECTED = "rejected", _("未批准")
+
+
+CHANGE_MOVES: dict[ChangeState, frozenset[ChangeState]] = {
+    ChangeState.PENDING: frozenset({ChangeState.APPROVED, ChangeState.REJECTED}),
+    ChangeState.APPROVED: frozenset(),
+    ChangeState.REJECTED: frozenset(),
 }
