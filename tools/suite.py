@@ -10,8 +10,18 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ON_CONTROL_DATABASE = ["tests/audit", "tests/accounts", "tests/workflow", "tests/catalogue", "tests/sharing", "tests/exchange",
-                       "tests/api", "tests/web", "tests/demo", "tests/config"]
+ON_CONTROL_DATABASE = [
+    "tests/audit",
+    "tests/accounts",
+    "tests/workflow",
+    "tests/catalogue",
+    "tests/sharing",
+    "tests/exchange",
+    "tests/api",
+    "tests/web",
+    "tests/demo",
+    "tests/config",
+]
 
 
 def run(title: str, arguments: list[str], **environment: str) -> int:
@@ -33,7 +43,11 @@ def main() -> int:
 
     first = run("SQLite", ["tests"])
     with postgresql() as server:
-        second = run("PostgreSQL", [folder for folder in ON_CONTROL_DATABASE if (ROOT / folder).exists()], TEST_DATABASE_URL=server.url)
+        second = run(
+            "PostgreSQL",
+            [folder for folder in ON_CONTROL_DATABASE if (ROOT / folder).exists()],
+            TEST_DATABASE_URL=server.url,
+        )
     return first or second
 
 

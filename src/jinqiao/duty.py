@@ -162,7 +162,15 @@ def back_up(home: Path, target: Path, passphrase: bytes) -> int:
             ):
                 if _is_postgres():
                     dump = Path(scratch) / DUMP
-                    _tool(["pg_dump", "--format=custom", "--no-owner", f"--file={dump}", f"--dbname={os.environ['DATABASE_URL']}"])
+                    _tool(
+                        [
+                            "pg_dump",
+                            "--format=custom",
+                            "--no-owner",
+                            f"--file={dump}",
+                            f"--dbname={os.environ['DATABASE_URL']}",
+                        ]
+                    )
                     archive.add(dump, DUMP)
                     taken += 1
                 for file in sorted(home.rglob("*")):
@@ -186,7 +194,10 @@ def _take(archive: tarfile.TarFile, file: Path, name: str, scratch: Path) -> int
         if _is_sqlite(file):
             copy = scratch / "copy.db"
             copy.unlink(missing_ok=True)
-            with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as live, closing(sqlite3.connect(copy)) as still:
+            with (
+                closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as live,
+                closing(sqlite3.connect(copy)) as still,
+            ):
                 live.backup(still)
             copy.chmod(file.stat().st_mode & 0o777)
             archive.add(copy, name)
@@ -207,7 +218,10 @@ def restore(source: Path, home: Path, passphrase: bytes) -> int:
         count = 0
         with source.open("rb") as handle, _Unsealer(handle, passphrase) as unsealer:
             try:
-                with gzip.GzipFile(fileobj=io.BufferedReader(unsealer)) as packed, tarfile.open(fileobj=packed, mode="r|") as archive:
+                with (
+                    gzip.GzipFile(fileobj=io.BufferedReader(unsealer)) as packed,
+                    tarfile.open(fileobj=packed, mode="r|") as archive,
+                ):
                     for member in archive:
                         archive.extract(member, beside, filter="data")
                         count += 1
@@ -216,8 +230,19 @@ def restore(source: Path, home: Path, passphrase: bytes) -> int:
         dump = beside / DUMP
         if dump.exists():
             if not _is_postgres():
-                raise DatabaseToolFailed(tool="pg_restore", reason="DATABASE_URL does not name the PostgreSQL database to restore into")
-            _tool(["pg_restore", "--no-owner", "--exit-on-error", "--single-transaction", f"--dbname={os.environ['DATABASE_URL']}", str(dump)])
+                raise DatabaseToolFailed(
+                    tool="pg_restore", reason="DATABASE_URL does not name the PostgreSQL database to restore into"
+                )
+            _tool(
+                [
+                    "pg_restore",
+                    "--no-owner",
+                    "--exit-on-error",
+                    "--single-transaction",
+                    f"--dbname={os.environ['DATABASE_URL']}",
+                    str(dump),
+                ]
+            )
             dump.unlink()
         for folder in ("log", "static"):
             (beside / folder).mkdir(exist_ok=True)
@@ -262,13 +287,18 @@ def _parser(name: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"jinqiao {name}", description=description)
     parser.add_argument("file", type=Path)
     parser.add_argument("--home", type=Path, default=Path(os.environ.get("JINQIAO_HOME", "var")))
-    parser.add_argument("--passphrase-file", type=Path, help="a file with a passphrase of 12 or more characters, kept elsewhere")
+    parser.add_argument(
+        "--passphrase-file", type=Path, help="a file with a passphrase of 12 or more characters, kept elsewhere"
+    )
     return parser
 
 
 def _report(problem: InvalidInput | WrongState) -> int:
     text = problem.text("zh")
-    print(f"{problem.code}: {text.message}{text.mend}\n{problem.text('en').message} {problem.text('en').mend}", file=sys.stderr)
+    print(
+        f"{problem.code}: {text.message}{text.mend}\n{problem.text('en').message} {problem.text('en').mend}",
+        file=sys.stderr,
+    )
     return 1
 
 

@@ -19,7 +19,16 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 GATEWAY_PREFIX = "/gateway/"
 _HOP_BY_HOP = frozenset(
-    {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
 )
 _AWAY = (
     '<!doctype html><html lang="zh-CN"><meta charset="utf-8"><meta http-equiv="refresh" content="2">'
@@ -48,7 +57,10 @@ class Front:
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.client = httpx.AsyncClient(
-            base_url=self.web_url, timeout=httpx.Timeout(120, connect=5), limits=httpx.Limits(max_connections=64), trust_env=False
+            base_url=self.web_url,
+            timeout=httpx.Timeout(120, connect=5),
+            limits=httpx.Limits(max_connections=64),
+            trust_env=False,
         )
         try:
             if self.gateway is not None:
@@ -108,7 +120,9 @@ def _has_body(scope: Scope) -> bool:
 
 def _forwarded_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
     """The caller's headers, with our own word on where the call came from behind whatever a proxy before us said."""
-    headers = [(name, value) for name, value in scope["headers"] if name not in _HOP_BY_HOP and name != b"x-forwarded-for"]
+    headers = [
+        (name, value) for name, value in scope["headers"] if name not in _HOP_BY_HOP and name != b"x-forwarded-for"
+    ]
     before = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
     client = (scope.get("client") or ("127.0.0.1", 0))[0].encode()
     headers.append((b"x-forwarded-for", b", ".join([*before, client])))

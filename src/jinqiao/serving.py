@@ -9,7 +9,9 @@ from granian.server import Server
 
 
 def _serve(**options: Any) -> int:
-    Server(workers=1, http=HTTPModes.http1, log_access=False, websockets=False, respawn_failed_workers=False, **options).serve()
+    Server(
+        workers=1, http=HTTPModes.http1, log_access=False, websockets=False, respawn_failed_workers=False, **options
+    ).serve()
     return 0
 
 
@@ -17,7 +19,11 @@ def web(arguments: list[str]) -> int:
     """`jinqiao web [PORT]`: Django over WSGI, on the loopback address; the front or another proxy stands before it."""
     port = int(arguments[0]) if arguments else 8001
     return _serve(
-        target="jinqiao.config.wsgi:application", address="127.0.0.1", port=port, interface=Interfaces.WSGI, blocking_threads=8
+        target="jinqiao.config.wsgi:application",
+        address="127.0.0.1",
+        port=port,
+        interface=Interfaces.WSGI,
+        blocking_threads=8,
     )
 
 
@@ -36,4 +42,7 @@ def front(arguments: list[str]) -> int:
 def create_front() -> Any:
     from jinqiao.front import create
 
-    return create(Path(os.environ.get("JINQIAO_HOME", "var")).resolve(), os.environ.get("JINQIAO_WEB_URL", "http://127.0.0.1:8001"))
+    return create(
+        Path(os.environ.get("JINQIAO_HOME", "var")).resolve(),
+        os.environ.get("JINQIAO_WEB_URL", "http://127.0.0.1:8001"),
+    )

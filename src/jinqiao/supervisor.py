@@ -74,7 +74,9 @@ class Part:
         if self.process is not None:
             self.failures += 1
             self.next_start = now + min(30.0, 0.5 * 2 ** min(self.failures, 6))
-            _say(f"{self.name} 已退出（{self.process.returncode}），将重新启动 exited, starting again. 日志 log: {self.log}")
+            _say(
+                f"{self.name} 已退出（{self.process.returncode}），将重新启动 exited, starting again. 日志 log: {self.log}"
+            )
             self.process = None
         if now >= self.next_start:
             self.start()
@@ -135,16 +137,19 @@ class Platform:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            self._unlock()
             raise SystemExit(
                 f"{self.home} 已由另一个金桥进程使用，请先停止它。Another jinqiao up runs in this home; stop it first."
             ) from None
         if not _port_is_free(self.host, self.port):
+            self._unlock()
             raise SystemExit(
                 f"端口 {self.port} 已被占用，请用 --port 另选。Port {self.port} is taken; choose another with --port."
             )
         arguments = ["manage", "prepare", *(["--demo"] if self.demo else [])]
         done = subprocess.run([sys.executable, "-m", "jinqiao.cli", *arguments], env=self.environment, check=False)
         if done.returncode != 0:
+            self._unlock()
             raise SystemExit(done.returncode)
 
     def start(self, ready_within_s: float = 60.0) -> None:
@@ -191,6 +196,9 @@ class Platform:
                 part.process.kill()
                 part.process.wait()
         self.parts.clear()
+        self._unlock()
+
+    def _unlock(self) -> None:
         if self._lock is not None:
             self._lock.close()
             self._lock = None

@@ -48,7 +48,9 @@ class Finding:
 def _python() -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
     good = sys.version_info >= (3, 11)
-    yield Finding("Python", State.GOOD if good else State.BAD, version, "" if good else _("安装 Python 3.11 或更新版本。"))
+    yield Finding(
+        "Python", State.GOOD if good else State.BAD, version, "" if good else _("安装 Python 3.11 或更新版本。")
+    )
 
 
 def _home() -> Iterator[Finding]:
@@ -64,7 +66,12 @@ def _home() -> Iterator[Finding]:
         yield Finding(what, State.GOOD, f"{mode:o}")
     free = shutil.disk_usage(home).free
     note = f"{free / 1024**3:.1f} GiB"
-    yield Finding(_("磁盘余量"), State.GOOD if free > LOW_DISK_BYTES else State.BAD, note, "" if free > LOW_DISK_BYTES else _("清理磁盘，至少留出 2 GiB。"))
+    yield Finding(
+        _("磁盘余量"),
+        State.GOOD if free > LOW_DISK_BYTES else State.BAD,
+        note,
+        "" if free > LOW_DISK_BYTES else _("清理磁盘，至少留出 2 GiB。"),
+    )
     relay: Path = settings.RELAY_ROOT
     try:
         relay.mkdir(exist_ok=True, parents=True)
@@ -122,15 +129,21 @@ def _keys() -> Iterator[Finding]:
         yield Finding(what, State.BAD, "", _("启动一次平台会生成主密钥；如果原来有，请从备份恢复。"))
         return
     mode = stat.S_IMODE(key.stat().st_mode)
-    yield Finding(what, State.BAD if mode & 0o077 else State.GOOD, f"{mode:o}", _("执行 chmod 600。") if mode & 0o077 else "")
+    yield Finding(
+        what, State.BAD if mode & 0o077 else State.GOOD, f"{mode:o}", _("执行 chmod 600。") if mode & 0o077 else ""
+    )
     try:
         KeyStore(folder).get("doctor")
         yield Finding(_("密钥库"), State.GOOD)
     except (JinqiaoError, ValueError, OSError) as problem:
-        yield Finding(_("密钥库"), State.BAD, type(problem).__name__, _("主密钥与密钥库不配套：恢复同一份备份中的两个文件。"))
+        yield Finding(
+            _("密钥库"), State.BAD, type(problem).__name__, _("主密钥与密钥库不配套：恢复同一份备份中的两个文件。")
+        )
     age_days = (time.time() - key.stat().st_mtime) / 86400
     if age_days > 365:
-        yield Finding(_("主密钥更换"), State.WARNING, _("%(days)d 天未更换") % {"days": age_days}, _("执行 jinqiao keys rotate。"))
+        yield Finding(
+            _("主密钥更换"), State.WARNING, _("%(days)d 天未更换") % {"days": age_days}, _("执行 jinqiao keys rotate。")
+        )
 
 
 def _crypto() -> Iterator[Finding]:
@@ -141,7 +154,12 @@ def _crypto() -> Iterator[Finding]:
             key = bytes(suite(name).key_bytes)
             good = suite(name).decrypt(key, suite(name).encrypt(key, b"jinqiao")) == b"jinqiao"
         except (JinqiaoError, OSError, ValueError) as problem:
-            yield Finding(_("密码套件 %(name)s") % {"name": name}, State.BAD, type(problem).__name__, _("检查 OpenSSL 动态库和 gmssl。"))
+            yield Finding(
+                _("密码套件 %(name)s") % {"name": name},
+                State.BAD,
+                type(problem).__name__,
+                _("检查 OpenSSL 动态库和 gmssl。"),
+            )
             continue
         yield Finding(_("密码套件 %(name)s") % {"name": name}, State.GOOD if good else State.BAD)
 
@@ -151,10 +169,21 @@ def _settings() -> Iterator[Finding]:
     if settings.DEBUG:
         yield Finding("JINQIAO_DEBUG", State.BAD, "yes", _("正式环境不得打开调试：去掉 JINQIAO_DEBUG。"))
     if os.environ.get("JINQIAO_FIXED_DATE") and not demo:
-        yield Finding("JINQIAO_FIXED_DATE", State.BAD, os.environ["JINQIAO_FIXED_DATE"], _("固定日期只用于演示和测试：去掉这个变量。"))
+        yield Finding(
+            "JINQIAO_FIXED_DATE",
+            State.BAD,
+            os.environ["JINQIAO_FIXED_DATE"],
+            _("固定日期只用于演示和测试：去掉这个变量。"),
+        )
     if not settings.PUBLIC_URL.startswith("https://"):
-        state = State.WARNING if demo or "127.0.0.1" in settings.PUBLIC_URL or "localhost" in settings.PUBLIC_URL else State.BAD
-        yield Finding("JINQIAO_PUBLIC_URL", state, settings.PUBLIC_URL, _("对外服务前置 HTTPS 反向代理，并把地址写成 https://。"))
+        state = (
+            State.WARNING
+            if demo or "127.0.0.1" in settings.PUBLIC_URL or "localhost" in settings.PUBLIC_URL
+            else State.BAD
+        )
+        yield Finding(
+            "JINQIAO_PUBLIC_URL", state, settings.PUBLIC_URL, _("对外服务前置 HTTPS 反向代理，并把地址写成 https://。")
+        )
     if "*" in settings.ALLOWED_HOSTS:
         yield Finding("JINQIAO_HOSTS", State.BAD, "*", _("写明平台自己的域名。"))
     if not (settings.ASSETS / "htmx.org").is_dir():
@@ -163,13 +192,23 @@ def _settings() -> Iterator[Finding]:
         yield Finding(_("静态文件"), State.BAD, "", _("执行 jinqiao manage prepare。"))
     for problem in django_checks.run_checks():
         if problem.level >= django_checks.WARNING:
-            yield Finding(str(problem.id), State.BAD if problem.level >= django_checks.ERROR else State.WARNING, str(problem.msg), str(problem.hint or ""))
+            yield Finding(
+                str(problem.id),
+                State.BAD if problem.level >= django_checks.ERROR else State.WARNING,
+                str(problem.msg),
+                str(problem.hint or ""),
+            )
 
 
 def _parts() -> Iterator[Finding]:
     for folder in sorted((settings.HOME / "nodes").glob("*")):
         complete = (folder / "node.toml").exists() and (folder / "master.key").exists()
-        yield Finding(_("节点 %(name)s") % {"name": folder.name}, State.GOOD if complete else State.BAD, "", "" if complete else _("节点目录不完整：重新接入这个节点。"))
+        yield Finding(
+            _("节点 %(name)s") % {"name": folder.name},
+            State.GOOD if complete else State.BAD,
+            "",
+            "" if complete else _("节点目录不完整：重新接入这个节点。"),
+        )
 
 
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_python, _home, _settings, _database, _keys, _crypto, _parts)

@@ -82,7 +82,16 @@ def build(folder: Path, sizes: dict[str, int] | None = None) -> None:
         "hydjxx": _marriages(people, sizes["marriages"], chance),
         "swdjxx": _deaths(dead, chance),
         "rkjbxx": (
-            (p.number, p.name, p.sex, p.nationality, p.born.isoformat(), p.address, "2" if p.number in dead_numbers else "1", _moment(chance, 4000))
+            (
+                p.number,
+                p.name,
+                p.sex,
+                p.nationality,
+                p.born.isoformat(),
+                p.address,
+                "2" if p.number in dead_numbers else "1",
+                _moment(chance, 4000),
+            )
             for p in people
         ),
         "scztxx": _companies(people, sizes["companies"], chance),
@@ -105,11 +114,24 @@ def _marriages(people: list[Resident], count: int, chance: random.Random) -> Ite
     women = [person for person in people if person.sex == "2" and person.born < date(2005, 1, 1)]
     for number in range(1, count + 1):
         man, woman = chance.choice(men), chance.choice(women)
-        earliest = max(man.born.replace(year=man.born.year + 22, day=1), woman.born.replace(year=woman.born.year + 20, day=1))
+        earliest = max(
+            man.born.replace(year=man.born.year + 22, day=1), woman.born.replace(year=woman.born.year + 20, day=1)
+        )
         on = earliest + timedelta(days=chance.randrange(max(1, min((TODAY - earliest).days, 9000))))
         kind = "结婚登记" if chance.random() < 0.8 else "离婚登记"
         where = chance.choice(("金川区民政局婚姻登记处", "永昌县民政局婚姻登记处"))
-        yield (f"J6203{number:09d}", man.name, man.number, woman.name, woman.number, kind, on.isoformat(), where, _phone(chance), _moment(chance, 4000))
+        yield (
+            f"J6203{number:09d}",
+            man.name,
+            man.number,
+            woman.name,
+            woman.number,
+            kind,
+            on.isoformat(),
+            where,
+            _phone(chance),
+            _moment(chance, 4000),
+        )
 
 
 def _deaths(dead: list[Resident], chance: random.Random) -> Iterable[Sequence[Any]]:

@@ -18,5 +18,7 @@ class Command(BaseCommand):
         if verdict.ok:
             self.stdout.write(f"完整 whole: {verdict.events} 条 events")
             return
-        self.stdout.write(f"不完整 broken: 第一条不符的记录 first broken event #{verdict.first_broken}: {verdict.reason}")
+        self.stdout.write(
+            f"不完整 broken: 第一条不符的记录 first broken event #{verdict.first_broken}: {verdict.reason}"
+        )
         sys.exit(1)

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from jinqiao.config import messages
 from jinqiao.kernel.keystore import KeyStore
 
 
@@ -34,6 +35,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         del args
         KeyStore(settings.HOME / "keys").identity("platform", settings.CRYPTO_SUITE)
+        messages.compile_catalogue(settings.LOCALE_PATHS[0])
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             self.stdout.write("更新数据库结构 Updating the database…")

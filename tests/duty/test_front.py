@@ -1,0 +1,95 @@
+"""The public port passes on what is asked, byte by byte, and lives when the pages do not."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+
+from jinqiao.front import Front, Message, Receive, Scope, Send
+
+
+class _Echo(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(207)
+        self.send_header("X-Target", self.path)
+        self.send_header("X-Host", self.headers["Host"])
+        self.send_header("X-From", self.headers["X-Forwarded-For"])
+        self.send_header("Set-Cookie", "a=1")
+        self.send_header("Set-Cookie", "b=2")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        del arguments
+
+
+@pytest.fixture
+def pages() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Echo)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+async def _gateway(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        while (await receive())["type"] != "lifespan.shutdown":
+            await send({"type": "lifespan.startup.complete"})
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"gateway"})
+
+
+def _ask(front: Front, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> httpx.Response:
+    async def asked() -> httpx.Response:
+        inbox: asyncio.Queue[Message] = asyncio.Queue()
+        started = asyncio.Event()
+
+        async def send(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                started.set()
+
+        await inbox.put({"type": "lifespan.startup"})
+        lifespan = asyncio.create_task(front({"type": "lifespan"}, inbox.get, send))
+        await started.wait()
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(front), base_url="http://city.example") as client:
+            response = await client.post(path, content=body, headers=headers)
+        await inbox.put({"type": "lifespan.shutdown"})
+        await lifespan
+        return response
+
+    return asyncio.run(asked())
+
+
+def test_a_page_is_passed_on_with_path_host_and_body_as_they_came(pages: str) -> None:
+    response = _ask(Front(pages, None), "/api/x%2Fy/%E4%B8%AD?a=1&b=%20", "民政".encode() * 50_000)
+
+    assert response.status_code == 207
+    assert response.headers["X-Target"] == "/api/x%2Fy/%E4%B8%AD?a=1&b=%20"
+    assert response.headers["X-Host"] == "city.example"
+    assert response.content == "民政".encode() * 50_000
+    assert response.headers.get_list("set-cookie") == ["a=1", "b=2"]
+
+
+def test_the_caller_cannot_hide_where_the_call_came_from(pages: str) -> None:
+    response = _ask(Front(pages, None), "/", headers={"X-Forwarded-For": "10.9.8.7"})
+
+    assert response.headers["X-From"] == "10.9.8.7, 127.0.0.1"
+
+
+def test_the_gateway_answers_while_the_pages_are_away() -> None:
+    front = Front("http://127.0.0.1:9", _gateway)
+
+    assert _ask(front, "/gateway/v1/services/x/query").content == b"gateway"
+    away = _ask(front, "/desk/")
+    assert away.status_code == 503
+    assert "正在启动" in away.text
