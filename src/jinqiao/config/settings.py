@@ -148,8 +148,7 @@ USE_I18N = True
 
 STATIC_URL = "/static/"
 STATIC_ROOT = HOME / "static"
-STATICFILES_DIRS = [
-    PACKAGE / "web" / "static",
+STATICFILES_DIRS = [  # besides static/ of the app web
     ("vendor/htmx", ASSETS / "htmx.org" / "dist"),
     ("vendor/echarts", ASSETS / "echarts" / "dist"),
 ]

@@ -7,7 +7,7 @@ entry) stand in the packages' `rules.py` and are asked by queries and actions, n
 import functools
 import ipaddress
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
@@ -19,6 +19,7 @@ from jinqiao.accounts.enums import Role
 from jinqiao.accounts.models import Person, Post
 from jinqiao.audit.trail import client_address as address_in_trail
 from jinqiao.kernel.errors import NotAllowed
+from jinqiao.web.errors import NoLivePost
 
 View = Callable[..., HttpResponse]
 
@@ -61,8 +62,7 @@ class PostMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         post: Post | None = None
         if request.user.is_authenticated:
-            assert isinstance(request.user, Person)
-            post = queries.acting_post(request.user, request.session.get("post_id"))
+            post = queries.acting_post(cast("Person", request.user), request.session.get("post_id"))
         request.post = post  # type: ignore[attr-defined]
         token = address_in_trail.set(client_address(request))
         try:
@@ -94,7 +94,9 @@ def post_required(*roles: Role) -> Callable[[View], View]:
             if isinstance(person, Person) and person.must_change_password:
                 return HttpResponseRedirect(reverse("password_change"))
             post: Post | None = getattr(request, "post", None)
-            if post is None or (roles and post.role not in roles):
+            if post is None:
+                raise NoLivePost
+            if roles and post.role not in roles:
                 raise NotAllowed
             return view(request, *arguments, **keywords)
 
