@@ -5,6 +5,7 @@ the desk, the desk never points up.
 """
 
 from django.db import models
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from jinqiao.accounts.models import Organisation, Person, Post
@@ -78,6 +79,28 @@ class Clock(models.Model):
         return f"{self.key} {self.about_type}:{self.about_id}"
 
 
+class ClockPause(models.Model):
+    """One time that a clock stood still; from it paused days can be counted once the calendar is known."""
+
+    clock = models.ForeignKey(Clock, models.CASCADE, related_name="pauses", verbose_name=_("时限"))
+    paused_on = models.DateField(_("暂停日"))
+    resumed_on = models.DateField(_("恢复日"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("暂停")
+        verbose_name_plural = _("暂停")
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(resumed_on__isnull=True) | Q(resumed_on__gte=F("paused_on")),
+                name="clock_pause_ends_after_it_starts",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.clock_id} {self.paused_on}"
+
+
 class ToDo(models.Model):
     """One thing that waits for whoever holds `role` at `organisation` (or for one named person)."""
 
@@ -85,13 +108,19 @@ class ToDo(models.Model):
     title = models.CharField(_("标题"), max_length=300)
     organisation = models.ForeignKey(Organisation, models.PROTECT, related_name="todos", verbose_name=_("机构"))
     role = models.CharField(_("角色"), max_length=30)
-    person = models.ForeignKey(Person, models.PROTECT, null=True, blank=True, related_name="todos", verbose_name=_("指定人员"))
+    person = models.ForeignKey(
+        Person, models.PROTECT, null=True, blank=True, related_name="todos", verbose_name=_("指定人员")
+    )
     about_type = models.CharField(max_length=60)
     about_id = models.CharField(max_length=64)
-    clock = models.ForeignKey(Clock, models.SET_NULL, null=True, blank=True, related_name="todos", verbose_name=_("时限"))
+    clock = models.ForeignKey(
+        Clock, models.SET_NULL, null=True, blank=True, related_name="todos", verbose_name=_("时限")
+    )
     created_at = models.DateTimeField(_("产生时间"))
     done_at = models.DateTimeField(_("办结时间"), null=True, blank=True)
-    done_by = models.ForeignKey(Post, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("办理岗位"))
+    done_by = models.ForeignKey(
+        Post, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("办理岗位")
+    )
 
     class Meta:
         verbose_name = _("待办")
@@ -107,7 +136,7 @@ class ToDo(models.Model):
 
 
 class SignOff(models.Model):
-    """A signature of a person in a post on a state of a thing: `digest` is of what was signed, `signature` the platform's seal."""
+    """A person in a post signs a state of a thing; `digest` is of what was signed."""
 
     kind = models.CharField(_("签批"), max_length=30, choices=SignOffKind)
     about_type = models.CharField(max_length=60)

@@ -12,6 +12,8 @@ from jinqiao.accounts.models import Organisation, Post, Region, Section
 from jinqiao.accounts.queries import live
 from jinqiao.audit import trail
 from jinqiao.kernel import moments
+from jinqiao.kernel.identifiers.credit_code import UnifiedSocialCreditCode
+from jinqiao.kernel.identifiers.divisions import DivisionCode
 
 
 @transaction.atomic
@@ -24,8 +26,6 @@ def add_region(
         RegionStands: the code is registered; leaves of `identifier.*` where it is none.
     """
     rules.check_is(Role.SYSTEM_ADMINISTRATOR, by)
-    from jinqiao.kernel.identifiers.divisions import DivisionCode
-
     if len(code) == 6:
         DivisionCode.parse(code)
     if Region.objects.filter(code=code).exists():
@@ -55,9 +55,7 @@ def add_organisation(
         leaves of `identifier.*` where the code is none.
     """
     rules.check_is(Role.SYSTEM_ADMINISTRATOR, by)
-    from jinqiao.kernel.identifiers.credit_code import UnifiedSocialCreditCode
-
-    code = str(UnifiedSocialCreditCode.parse(credit_code))
+    code = UnifiedSocialCreditCode.parse(credit_code).value
     name = name.strip()
     taken = Organisation.objects.filter(Q(credit_code=code) | Q(name=name)).first()
     if taken is not None:

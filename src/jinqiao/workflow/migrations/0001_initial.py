@@ -135,6 +135,21 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(fields=['about_type', 'about_id'], name='attachment_about')],
             },
         ),
+        migrations.CreateModel(
+            name='ClockPause',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('paused_on', models.DateField(verbose_name='暂停日')),
+                ('resumed_on', models.DateField(blank=True, null=True, verbose_name='恢复日')),
+                ('clock', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='pauses', to='workflow.clock', verbose_name='时限')),
+            ],
+            options={
+                'verbose_name': '暂停',
+                'verbose_name_plural': '暂停',
+                'ordering': ['id'],
+                'constraints': [models.CheckConstraint(condition=models.Q(('resumed_on__isnull', True), ('resumed_on__gte', models.F('paused_on')), _connector='OR'), name='clock_pause_ends_after_it_starts')],
+            },
+        ),
         migrations.AddIndex(
             model_name='clock',
             index=models.Index(fields=['about_type', 'about_id'], name='clock_about'),
