@@ -1,0 +1,66 @@
+"""Connectors: a department's database or folder of files, as a source that is read and as a target that is delivered to.
+
+    open_source(connection, password=None) -> Source     .test() .tables() .schema(table) .read(ReadPlan) .close()
+    open_target(connection, password=None) -> Target     .test() .state() .prepare() .load() .merge() .clean() .close()
+
+`connection` is the contract `kernel.contracts.tables.Connection`; the password is given opened. Both are context managers;
+connecting happens at first use, so that `open_source` itself fails only for an engine that is not known. Drivers are
+imported when they are needed: a node that serves SQLite loads no PostgreSQL driver.
+
+    base.py            ReadPlan, DeliveryPlan, Source, Target, the throttle
+    values.py          Arrow types of the logical types, exact fitting of values
+    ledger.py          run table, ledger, merge: what all databases have in common as targets
+    sqlite*.py, postgresql*.py, mysql*.py, csv_*.py    one engine each
+"""
+
+from jinqiao.dataplane.connectors.base import DeliveryPlan, LedgerState, ReadPlan, Source, Target
+from jinqiao.dataplane.errors import EngineUnknown
+from jinqiao.kernel.contracts.tables import Connection, Engine
+
+__all__ = ["DeliveryPlan", "LedgerState", "ReadPlan", "Source", "Target", "open_source", "open_target"]
+
+
+def open_source(connection: Connection, password: str | None = None) -> Source:
+    """The source behind a connection. Raises EngineUnknown."""
+    match connection.engine:
+        case Engine.SQLITE:
+            from jinqiao.dataplane.connectors.sqlite import SqliteSource
+
+            return SqliteSource(connection, password)
+        case Engine.POSTGRESQL:
+            from jinqiao.dataplane.connectors.postgresql import PostgresqlSource
+
+            return PostgresqlSource(connection, password)
+        case Engine.MYSQL:
+            from jinqiao.dataplane.connectors.mysql import MysqlSource
+
+            return MysqlSource(connection, password)
+        case Engine.CSV:
+            from jinqiao.dataplane.connectors.csv_source import CsvSource
+
+            return CsvSource(connection, password)
+        case _:
+            raise EngineUnknown(engine=str(connection.engine))
+
+
+def open_target(connection: Connection, password: str | None = None) -> Target:
+    """The target behind a connection. Raises EngineUnknown."""
+    match connection.engine:
+        case Engine.SQLITE:
+            from jinqiao.dataplane.connectors.sqlite_target import SqliteTarget
+
+            return SqliteTarget(connection, password)
+        case Engine.POSTGRESQL:
+            from jinqiao.dataplane.connectors.postgresql_target import PostgresqlTarget
+
+            return PostgresqlTarget(connection, password)
+        case Engine.MYSQL:
+            from jinqiao.dataplane.connectors.mysql_target import MysqlTarget
+
+            return MysqlTarget(connection, password)
+        case Engine.CSV:
+            from jinqiao.dataplane.connectors.csv_target import CsvTarget
+
+            return CsvTarget(connection, password)
+        case _:
+            raise EngineUnknown(engine=str(connection.engine))

@@ -1,0 +1,185 @@
+"""What every connector offers: a source that reads one table from one snapshot, a target that takes a batch exactly once."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import ClassVar, Self
+
+import pyarrow as pa
+
+from jinqiao.dataplane.errors import ColumnMissing, RunStopped, TableMissing
+from jinqiao.kernel.contracts.exchange import CopyMode, DeliveryCounts
+from jinqiao.kernel.contracts.tables import Column, Engine, RowCondition, TableSchema
+
+CONNECT_TIMEOUT_S = 10
+
+
+def never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlan:
+    """One reading of one table.
+
+    `row_filter` goes to the engine as bound parameters. `order_by` are columns of the table. `stop` is asked between
+    batches. `rows_per_s` protects the source; the statement time-out grows by the time that the throttle itself takes.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    row_filter: tuple[RowCondition, ...] = ()
+    order_by: tuple[str, ...] = ()
+    batch_rows: int = 25_000
+    rows_per_s: int | None = None
+    statement_timeout_s: int = 3600
+    stop: Callable[[], bool] = never
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPlan:
+    """One batch for one table. `columns` are the target's; `keys` name those by which rows are matched, none = replace all."""
+
+    batch_id: str
+    run_id: str
+    table: str
+    columns: tuple[Column, ...]
+    keys: tuple[str, ...]
+    mode: CopyMode
+    rows: int
+    chunks: int
+    create: bool = True
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerState:
+    """What the target's own ledger says about a batch: the content digests of the chunks that are in, the counts once merged."""
+
+    loaded: Mapping[int, str] = field(default_factory=dict)
+    merged: DeliveryCounts | None = None
+
+
+class Closing:
+    """A connection that closes itself at the end of a `with`."""
+
+    def close(self) -> None:
+        """Give the connection back; safe to call twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Source(Closing, ABC):
+    """A department's data source, read-only. Errors are those of `dataplane.errors`, `source.*`."""
+
+    engine: ClassVar[Engine]
+    snapshot: str = "transaction"  # how one reading is consistent, as it stands in the manifest
+
+    @abstractmethod
+    def test(self) -> str:
+        """Connect and give the server's version; raises what is wrong, by cause."""
+
+    @abstractmethod
+    def tables(self) -> tuple[TableSchema, ...]:
+        """Every table and view that the account can see, from the database's own catalogue."""
+
+    @abstractmethod
+    def read(self, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
+        """The rows of one snapshot, in batches of at most `plan.batch_rows`, columns in the order of the plan.
+
+        Column types are what the engine gives; `values.fit` brings them to the wanted ones.
+        """
+
+    def schema(self, table: str) -> TableSchema:
+        """One table. Raises TableMissing."""
+        for candidate in self.tables():
+            if candidate.name == table:
+                return candidate
+        raise TableMissing(table=table)
+
+
+class Target(Closing, ABC):
+    """A table's home at the consumer. The ledger stands in the same database and commits with the data.
+
+    A delivery calls, in this order and as often as it is restarted: `state`, `prepare`, `load` for each chunk that is not
+    in, `merge`, `clean`. Kill it at any instant: each of them is a transaction of its own or may be repeated.
+    """
+
+    engine: ClassVar[Engine]
+
+    @abstractmethod
+    def test(self) -> str: ...
+
+    @abstractmethod
+    def state(self, batch_id: str) -> LedgerState: ...
+
+    @abstractmethod
+    def prepare(self, plan: DeliveryPlan) -> LedgerState:
+        """Check that the table can take the rows exactly, make the run table, say which chunks are in already.
+
+        Raises TargetTableMissing, TargetSchemaMismatch, TargetNotTransactional before anything is changed.
+        """
+
+    @abstractmethod
+    def load(self, plan: DeliveryPlan, number: int, content_digest: str, rows: pa.Table) -> None:
+        """Chunk `number` into the run table and its ledger row, in one transaction."""
+
+    @abstractmethod
+    def merge(self, plan: DeliveryPlan) -> DeliveryCounts:
+        """Make the batch visible and write its counts into the ledger, in one transaction."""
+
+    @abstractmethod
+    def clean(self, plan: DeliveryPlan) -> None:
+        """Drop the run table; may be repeated."""
+
+
+def select_columns(schema: TableSchema, names: tuple[str, ...]) -> tuple[Column, ...]:
+    """Columns by name. Raises ColumnMissing naming those that are not there."""
+    by_name = {column.name: column for column in schema.columns}
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise ColumnMissing(table=schema.name, columns=", ".join(missing))
+    return tuple(by_name[name] for name in names)
+
+
+def timeout_of(plan: ReadPlan, row_estimate: int | None) -> int:
+    """Seconds that the one statement of a reading may take."""
+    throttled = (row_estimate or 0) / plan.rows_per_s * 1.5 if plan.rows_per_s else 0
+    return int(plan.statement_timeout_s + throttled)
+
+
+class Throttle:
+    """Holds a reading to `rows_per_s`, and ends it when `stop` says so."""
+
+    def __init__(self, plan: ReadPlan) -> None:
+        self._plan = plan
+        self._rows = 0
+        self._began = time.monotonic()
+
+    @property
+    def batch_rows(self) -> int:
+        """Batches small enough that the throttle works in steps of about a fifth of a second."""
+        if self._plan.rows_per_s is None:
+            return self._plan.batch_rows
+        return max(1, min(self._plan.batch_rows, self._plan.rows_per_s // 5))
+
+    def passed(self, rows: int) -> None:
+        """Count `rows` and wait until they were allowed. Raises RunStopped."""
+        self._rows += rows
+        if self._plan.stop():
+            raise RunStopped()
+        if self._plan.rows_per_s is None:
+            return
+        due = self._began + self._rows / self._plan.rows_per_s
+        while (left := due - time.monotonic()) > 0:
+            time.sleep(min(left, 0.2))
+            if self._plan.stop():
+                raise RunStopped()

@@ -1,0 +1,188 @@
+"""Errors of sources, targets and the exchange pipeline. Details name tables, columns and counts: never values or passwords."""
+
+from jinqiao.kernel.errors import InvalidInput, JinqiaoError, NotAllowed, NotFound, Unavailable, WrongState
+
+# --- Reaching a data source (as a source or as a target) --------------------------------------------------------------
+
+
+class EngineUnknown(InvalidInput):
+    code = "source.engine.unknown"
+
+
+class HostUnreachable(Unavailable):
+    """No such host, nothing listens there, or a firewall is in between."""
+
+    code = "source.connection.unreachable"
+
+
+class ConnectionTimedOut(Unavailable):
+    code = "source.connection.timeout"
+
+
+class ConnectionLost(Unavailable):
+    """The connection broke while it was in use."""
+
+    code = "source.connection.lost"
+
+
+class SourceBusy(Unavailable):
+    """Too many connections, or a lock that others hold too long."""
+
+    code = "source.connection.busy"
+
+
+class AuthenticationFailed(NotAllowed):
+    code = "source.connection.authentication"
+
+
+class DatabaseMissing(NotFound):
+    code = "source.database.missing"
+
+
+class TlsFailed(InvalidInput):
+    code = "source.connection.tls"
+
+
+class PermissionDenied(NotAllowed):
+    """The account is known but may not do this."""
+
+    code = "source.permission.denied"
+
+
+# --- Reading ------------------------------------------------------------------------------------------------------
+
+
+class TableMissing(NotFound):
+    code = "source.table.missing"
+
+
+class ColumnMissing(InvalidInput):
+    """The grant or the filter names a column that the table does not have (any more)."""
+
+    code = "source.column.missing"
+
+
+class StatementTimedOut(Unavailable):
+    """The source took longer than the order allows; it was asked to stop."""
+
+    code = "source.statement.timeout"
+
+
+class SourceChanged(Unavailable):
+    """A file was written to, or a table altered, while it was being read."""
+
+    code = "source.content.changed"
+
+
+class FilterNotPossible(InvalidInput):
+    """A row condition does not fit the type of its column."""
+
+    code = "source.filter.not_possible"
+
+
+class FileNotReadable(InvalidInput):
+    """A data file is neither UTF-8 nor GB18030, or no table."""
+
+    code = "source.file.not_readable"
+
+
+class SourceFailed(JinqiaoError):
+    """The source refused a statement for a reason without a name of its own; `state` is the engine's error code."""
+
+    code = "source.statement.failed"
+
+
+# --- Extraction and staging -----------------------------------------------------------------------------------------
+
+
+class OrderNotPossible(InvalidInput):
+    """The order contradicts itself, e.g. a watermark run without a usable key."""
+
+    code = "pipeline.order.not_possible"
+
+
+class QuarantineExceeded(WrongState):
+    """More rows failed the checks than the order allows; nothing is handed over."""
+
+    code = "checks.quarantine.exceeded"
+
+
+class CheckUnknown(InvalidInput):
+    code = "checks.rule.unknown"
+
+
+class CheckParametersWrong(InvalidInput):
+    code = "checks.rule.parameters"
+
+
+class RunStopped(WrongState):
+    """Somebody asked to stop the run; what is staged or loaded stays for a restart."""
+
+    code = "pipeline.run.stopped"
+
+
+class SpoolFull(Unavailable):
+    code = "pipeline.spool.full"
+
+
+class SpoolNameRefused(InvalidInput):
+    """A run's id cannot be the name of a folder."""
+
+    code = "pipeline.spool.name"
+
+
+class ChunkMissing(NotFound):
+    code = "pipeline.chunk.missing"
+
+
+class ChunkDamaged(InvalidInput):
+    """A chunk is not the one in the manifest: digest, key, row count or content differ."""
+
+    code = "pipeline.chunk.damaged"
+
+
+class ManifestMismatch(InvalidInput):
+    """The manifest does not belong to the order, or contradicts itself."""
+
+    code = "pipeline.manifest.mismatch"
+
+
+# --- Delivery -------------------------------------------------------------------------------------------------------
+
+
+class TargetTableMissing(NotFound):
+    code = "pipeline.target.missing"
+
+
+class TargetSchemaMismatch(WrongState):
+    """The target table cannot hold the rows exactly; found before anything was changed."""
+
+    code = "pipeline.target.schema"
+
+
+class TargetNotTransactional(InvalidInput):
+    """The target table's storage engine cannot roll back (MyISAM, Aria, MEMORY)."""
+
+    code = "pipeline.target.not_transactional"
+
+
+class TargetDiskFull(Unavailable):
+    code = "pipeline.target.disk_full"
+
+
+class TargetKeyNotUnique(WrongState):
+    """Two rows of the batch, or of the target, have the same key."""
+
+    code = "pipeline.target.key_not_unique"
+
+
+class TargetRefused(WrongState):
+    """The target refused rows by a constraint of its own; `state` is the engine's error code."""
+
+    code = "pipeline.target.refused"
+
+
+class ReconciliationFailed(WrongState):
+    """What the target took is not what was sent; the transaction was rolled back."""
+
+    code = "pipeline.reconcile.failed"

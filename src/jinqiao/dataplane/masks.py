@@ -1,0 +1,53 @@
+"""Masks: how a value is shown to a consumer. Applied where the value leaves its source's side, never later.
+
+Both forms give the same result: `mask_text` for one value (query gateway), `mask_array` for a column (exchange). NULL stays
+NULL. A value too short to keep its visible part is hidden whole, so that a malformed value never shows more than a good one.
+
+    IDENTITY_NUMBER   first 6 and last 4 of at least 15 characters: 620302********0015
+    NAME              first character: 张**; a single character becomes *
+    PHONE             first 3 and last 4 of at least 11 characters: 138****5678
+    HIDDEN            *** whatever it was
+"""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jinqiao.kernel.contracts.tables import Mask
+
+HIDDEN = "***"
+# visible at the front, visible at the end, characters needed before anything is shown
+_WINDOWS = {Mask.IDENTITY_NUMBER: (6, 4, 15), Mask.PHONE: (3, 4, 11)}
+
+
+def mask_text(value: str | None, mask: Mask) -> str | None:
+    """The masked form of one value."""
+    if value is None or mask is Mask.NONE:
+        return value
+    if mask is Mask.HIDDEN:
+        return HIDDEN
+    if mask is Mask.NAME:
+        return value[:1] + "*" * (len(value) - 1) if len(value) > 1 else "*" * len(value)
+    front, end, needed = _WINDOWS[mask]
+    if len(value) < needed:
+        return HIDDEN
+    return value[:front] + "*" * (len(value) - front - end) + value[-end:]
+
+
+def mask_array(values: pa.Array, mask: Mask) -> pa.Array:
+    """The masked form of a text column; any other type than text is hidden whole unless the mask is NONE."""
+    if mask is Mask.NONE:
+        return values
+    hidden = pc.if_else(pc.is_valid(values), pa.scalar(HIDDEN, pa.string()), pa.scalar(None, pa.string()))
+    if mask is Mask.HIDDEN or not pa.types.is_string(values.type):
+        return hidden
+    length = pc.utf8_length(values)
+    if mask is Mask.NAME:
+        rest = pc.binary_repeat(pa.scalar("*"), pc.max_element_wise(pc.subtract(length, 1), 0))
+        starred = pc.binary_join_element_wise(pc.utf8_slice_codeunits(values, 0, 1), rest, "")
+        return pc.if_else(pc.greater(length, 1), starred, pc.binary_repeat(pa.scalar("*"), length))
+    front, end, needed = _WINDOWS[mask]
+    stars = pc.binary_repeat(pa.scalar("*"), pc.max_element_wise(pc.subtract(length, front + end), 0))
+    shown = pc.binary_join_element_wise(
+        pc.utf8_slice_codeunits(values, 0, front), stars, pc.utf8_slice_codeunits(values, -end), ""
+    )
+    return pc.if_else(pc.less(length, needed), hidden, shown)

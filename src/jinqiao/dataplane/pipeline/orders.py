@@ -1,0 +1,87 @@
+"""What an order means for the rows: columns of the target, keys, where a watermark run begins. Same on both sides."""
+
+import math
+from datetime import date, datetime, timedelta
+
+from jinqiao.dataplane.connectors.base import select_columns
+from jinqiao.dataplane.errors import OrderNotPossible
+from jinqiao.kernel.contracts.exchange import CopyMode, ExchangeOrder
+from jinqiao.kernel.contracts.grants import GrantedItem
+from jinqiao.kernel.contracts.tables import Column, LogicalType, Mask, Operator, RowCondition, TableSchema
+
+WATERMARKS = (LogicalType.INTEGER, LogicalType.DATE, LogicalType.DATETIME)
+_DAY_S = 86_400
+_HIDDEN_LENGTH = 3
+
+
+def item_column(item: GrantedItem, *, key: bool = False) -> Column:
+    """A granted item as a column of the target. What is masked is text, whatever it was."""
+    masked = item.mask is not Mask.NONE
+    length = item.length if item.type is LogicalType.TEXT else None
+    return Column(
+        name=item.code,
+        type=LogicalType.TEXT if masked else item.type,
+        nullable=not key,
+        length=max(length, _HIDDEN_LENGTH) if masked and length else length,
+        precision=None if masked else item.precision,
+        scale=None if masked else item.scale,
+        primary_key=key,
+        comment=item.item,
+    )
+
+
+def value_column(item: GrantedItem) -> Column:
+    """A granted item before it is masked: the type that its values must fit."""
+    return Column(name=item.code, type=item.type, precision=item.precision, scale=item.scale)
+
+
+def keys_of(order: ExchangeOrder) -> tuple[str, ...]:
+    """Codes of the items that match rows at the target, in the order of the key.
+
+    Empty when the key is not granted whole, or masked: then nothing in the target tells rows apart, and a full run replaces
+    them all. Raises OrderNotPossible for a watermark run without a key.
+    """
+    by_column = {item.column: item.code for item in reversed(order.grant.items) if item.mask is Mask.NONE}
+    keys = tuple(by_column[column] for column in order.key_columns if column in by_column)
+    if len(keys) != len(order.key_columns):
+        keys = ()
+    if order.mode is CopyMode.WATERMARK and not keys:
+        raise OrderNotPossible(run=order.run_id, reason="key")
+    return keys
+
+
+def target_columns(order: ExchangeOrder) -> tuple[Column, ...]:
+    """Columns of the target table. Raises OrderNotPossible where two items have the same code, or there is none."""
+    codes = [item.code for item in order.grant.items]
+    if not codes or len(set(codes)) != len(codes):
+        raise OrderNotPossible(run=order.run_id, reason="items")
+    keys = keys_of(order)
+    return tuple(item_column(item, key=item.code in keys) for item in order.grant.items)
+
+
+def watermark_of(order: ExchangeOrder, schema: TableSchema) -> Column | None:
+    """The source's watermark column, None in a full run. Raises OrderNotPossible where it cannot order rows."""
+    if order.mode is not CopyMode.WATERMARK:
+        return None
+    if not order.watermark_column:
+        raise OrderNotPossible(run=order.run_id, reason="watermark")
+    (column,) = select_columns(schema, (order.watermark_column,))
+    if column.type not in WATERMARKS:
+        raise OrderNotPossible(run=order.run_id, reason="watermark_type")
+    return column
+
+
+def watermark_floor(after: str, column: Column, overlap_s: int) -> RowCondition | None:
+    """Rows from the cursor less the overlap, ties included; None at the beginning of all.
+
+    Dates go back whole days, numbers by `overlap_s` itself.
+    """
+    if not after:
+        return None
+    if column.type is LogicalType.INTEGER:
+        least = str(int(after) - overlap_s)
+    elif column.type is LogicalType.DATE:
+        least = (date.fromisoformat(after) - timedelta(days=math.ceil(overlap_s / _DAY_S))).isoformat()
+    else:
+        least = (datetime.fromisoformat(after) - timedelta(seconds=overlap_s)).isoformat(timespec="microseconds")
+    return RowCondition(column=column.name, operator=Operator.AT_LEAST, values=(least,))

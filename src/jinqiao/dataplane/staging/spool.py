@@ -1,0 +1,118 @@
+"""The spool: where a node keeps staged chunks until their receipt is complete.
+
+    <spool>/out/<run>/chunk-00001.jqc …   what this node extracted       manifest.json   written last, when all chunks are durable
+    <spool>/in/<run>/chunk-00001.jqc …    what this node fetched         quarantine.jqc  rows that failed a check, sealed to the provider
+
+Every file is written beside its place, flushed to the disk, and moved into place, so that a file that is there is whole.
+A run without a manifest is unfinished.
+"""
+
+import errno
+import json
+import re
+import shutil
+from pathlib import Path
+
+from jinqiao.dataplane.errors import ChunkMissing, SpoolFull, SpoolNameRefused
+from jinqiao.kernel.contracts.exchange import BatchManifest
+from jinqiao.kernel.keystore import sync_folder, write_durably
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}\Z")
+_MANIFEST = "manifest.json"
+_QUARANTINE = "quarantine.jqc"
+
+
+def _write(path: Path, data: bytes) -> None:
+    """All of `data` at `path`, or nothing. Raises SpoolFull where the disk, a quota or a size limit ends."""
+    try:
+        write_durably(path, data)
+    except OSError as problem:
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise SpoolFull(size_bytes=len(data)) from None
+        raise
+
+
+class RunSpool:
+    """The folder of one run on one side."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def chunk_path(self, number: int) -> Path:
+        return self.folder / f"chunk-{number:05d}.jqc"
+
+    def write_chunk(self, number: int, data: bytes) -> None:
+        self._make()
+        _write(self.chunk_path(number), data)
+
+    def has_chunk(self, number: int) -> bool:
+        return self.chunk_path(number).is_file()
+
+    def read_chunk(self, number: int) -> bytes:
+        """Raises ChunkMissing."""
+        try:
+            return self.chunk_path(number).read_bytes()
+        except FileNotFoundError:
+            raise ChunkMissing(chunk=number, run=self.folder.name) from None
+
+    def write_manifest(self, manifest: BatchManifest) -> None:
+        self._make()
+        _write(self.folder / _MANIFEST, json.dumps(manifest.to_json(), ensure_ascii=False).encode())
+
+    def manifest(self) -> BatchManifest | None:
+        """What was handed over, None while the run is unfinished."""
+        try:
+            data = (self.folder / _MANIFEST).read_bytes()
+        except FileNotFoundError:
+            return None
+        return BatchManifest.from_json(json.loads(data))
+
+    def write_quarantine(self, data: bytes) -> None:
+        self._make()
+        _write(self.folder / _QUARANTINE, data)
+
+    def quarantine(self) -> bytes | None:
+        path = self.folder / _QUARANTINE
+        return path.read_bytes() if path.is_file() else None
+
+    def purge(self) -> None:
+        """Forget the run; may be repeated. The manifest goes first: what is left of a half purge is unfinished."""
+        (self.folder / _MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _make(self) -> None:
+        if not self.folder.is_dir():
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            sync_folder(self.folder.parent)
+
+
+class Spool:
+    """The spool of a node. `root` is made when first used."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def outgoing(self, run_id: str) -> RunSpool:
+        return self._run("out", run_id)
+
+    def incoming(self, run_id: str) -> RunSpool:
+        return self._run("in", run_id)
+
+    def purge(self, run_id: str) -> None:
+        self.outgoing(run_id).purge()
+        self.incoming(run_id).purge()
+
+    def runs(self) -> tuple[str, ...]:
+        """Ids of the runs that have something here, on either side."""
+        return tuple(
+            sorted({path.name for side in ("out", "in") for path in (self.root / side).glob("*") if path.is_dir()})
+        )
+
+    def free_bytes(self) -> int:
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return shutil.disk_usage(self.root).free
+
+    def _run(self, side: str, run_id: str) -> RunSpool:
+        if _NAME.match(run_id) is None:
+            raise SpoolNameRefused(run=run_id[:60])
+        return RunSpool(self.root / side / run_id)
