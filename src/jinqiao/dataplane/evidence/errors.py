@@ -1,0 +1,15 @@
+"""What can go wrong with the record of calls."""
+
+from jinqiao.kernel.errors import Unavailable, WrongState
+
+
+class EvidenceUnavailable(Unavailable):
+    """A record could not be made durable: the call must not be answered."""
+
+    code = "evidence.log.unavailable"
+
+
+class EvidenceBroken(WrongState):
+    """The log does not verify: it was changed, or its disk lost something. Details: place, reason."""
+
+    code = "evidence.chain.broken"

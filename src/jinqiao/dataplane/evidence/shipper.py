@@ -1,0 +1,90 @@
+"""Ship the log to the centre, batch by batch, in order, from where it stopped. Calls never wait for it.
+
+The cursor is written after the centre has taken a batch: killed in between, the same batch is sent once more, and the centre
+takes it as the same (lane and batch number). Trouble of any kind only makes it wait longer.
+"""
+
+import contextlib
+import json
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from jinqiao.dataplane.evidence.log import connect_read_only, count_after, lanes, read_batches
+from jinqiao.kernel.contracts.evidence import EvidenceBatch
+from jinqiao.kernel.errors import JinqiaoError
+from jinqiao.kernel.keystore import write_durably
+
+logger = logging.getLogger(__name__)
+
+BATCHES_AT_ONCE = 50
+PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+
+
+class Shipper:
+    """`send` hands one batch to the centre and returns when it is taken; it raises a JinqiaoError otherwise."""
+
+    def __init__(self, log: Path, cursor: Path, send: Callable[[EvidenceBatch], None]) -> None:
+        self._log = log
+        self._cursor = cursor
+        self._send = send
+        self.last_problem = ""
+
+    def shipped(self) -> dict[str, int]:
+        """Last batch taken by the centre, by lane."""
+        try:
+            cursor = json.loads(self._cursor.read_bytes())
+            return {str(lane): int(batch) for lane, batch in cursor.items()}
+        except (OSError, ValueError, AttributeError, TypeError):
+            return {}  # sent again from the beginning; the centre knows what it has
+
+    def waiting(self) -> int:
+        """How many batches the centre has not taken yet."""
+        if not self._log.exists():
+            return 0
+        shipped = self.shipped()
+        with contextlib.closing(connect_read_only(self._log)) as db:
+            return sum(count_after(db, lane=lane, after=shipped.get(lane, 0)) for lane in lanes(db))
+
+    def ship_once(self, stop: Callable[[], bool] = lambda: False) -> int:
+        """Send what there is, up to `BATCHES_AT_ONCE` of each lane; how many batches were taken. Raises what `send` raises."""
+        if not self._log.exists():
+            return 0
+        shipped = self.shipped()
+        taken = 0
+        with contextlib.closing(connect_read_only(self._log)) as db:
+            for lane in lanes(db):
+                try:
+                    for batch in read_batches(db, lane=lane, after=shipped.get(lane, 0), limit=BATCHES_AT_ONCE):
+                        if stop():
+                            return taken
+                        self._send(batch)
+                        shipped[lane] = batch.batch
+                        taken += 1
+                finally:
+                    if taken:
+                        write_durably(self._cursor, json.dumps(shipped).encode())
+        return taken
+
+    def run(self, stop: threading.Event) -> None:
+        """Ship until told to stop."""
+        pause = PAUSE_S
+        while not stop.is_set():
+            try:
+                more = self.ship_once(stop.is_set) >= BATCHES_AT_ONCE
+                self.last_problem, pause = "", 0.0 if more else PAUSE_S
+            except JinqiaoError as problem:
+                self._report(problem.code)
+                pause = min(max(pause, PAUSE_S) * 2, LONGEST_PAUSE_S)
+            except (sqlite3.Error, OSError, ValueError) as problem:
+                self._report(type(problem).__name__)
+                pause = min(max(pause, PAUSE_S) * 2, LONGEST_PAUSE_S)
+            stop.wait(pause)
+
+    def _report(self, problem: str) -> None:
+        if problem != self.last_problem:
+            logger.warning("evidence cannot be shipped for now: %s", problem)
+        self.last_problem = problem

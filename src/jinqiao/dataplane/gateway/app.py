@@ -1,0 +1,212 @@
+"""The ASGI application: routes, health, and the order of things around a call.
+
+POST /gateway/v1/services/{service}/query     {"by": {code: value}, "items": [codes], "purpose", "case_number", "end_user"}
+GET  /gateway/health/live                     200 as long as the process runs
+GET  /gateway/health/ready                    200 when calls can be answered, else 503; the policy's age in both cases
+"""
+
+import asyncio
+import json
+import logging
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from jinqiao.dataplane.evidence.errors import EvidenceUnavailable
+from jinqiao.dataplane.evidence.log import EvidenceLog
+from jinqiao.dataplane.gateway import home as homes
+from jinqiao.dataplane.gateway.calls import CallDesk
+from jinqiao.dataplane.gateway.errors import MethodNotOffered, PathUnknown
+from jinqiao.dataplane.gateway.http import JSON_TYPE, Receive, Scope, Send, answer
+from jinqiao.dataplane.gateway.link import PlatformLink
+from jinqiao.dataplane.gateway.problem import PROBLEM_TYPE, extra_headers, language_of, problem_body
+from jinqiao.dataplane.gateway.snapshot import PolicyView, last_kept
+from jinqiao.kernel import moments
+from jinqiao.kernel.errors import JinqiaoError, Unavailable
+
+logger = logging.getLogger(__name__)
+
+LANE = "1"  # one process a home, so one lane; a second process has a home of its own
+RECORD_WITHIN_S = 10.0
+PREFIX = "/gateway/"
+SALT_HEADER = b"jinqiao-answer-salt"
+
+
+class Gateway:
+    """A gateway in its home. Start and stop it by the ASGI lifespan, or by `start` and `stop` where it is embedded."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = Path(home)
+        self._lock: int | None = None
+        self._desk: CallDesk | None = None
+        self._log: EvidenceLog | None = None
+        self._link: PlatformLink | None = None
+        self._installing: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Open home, evidence and the last policy; begin to listen to the platform.
+
+        Raises HomeNotPrepared, HomeInUse, EvidenceUnavailable, and what `kernel.keystore` raises.
+        """
+        home = homes.load(self._path)
+        self._lock = home.lock()
+        try:
+            log = EvidenceLog(home.evidence_file, lane=LANE, suite_name=home.suite)
+            log.start()
+            self._log = log
+            desk = CallDesk(home, log)
+            desk.nonces.load(log, time.time())
+            desk.view = await asyncio.to_thread(last_kept, home)
+        except BaseException:
+            await self.stop()
+            raise
+        self._desk = desk
+        loop = asyncio.get_running_loop()
+
+        def install(view: PolicyView) -> None:
+            loop.call_soon_threadsafe(self._install, view)
+
+        self._link = PlatformLink(home, install)
+        self._link.start(desk.view.version if desk.view else 0)
+
+    async def stop(self) -> None:
+        """Let go of everything; records that wait are written first."""
+        if self._link is not None:
+            await asyncio.to_thread(self._link.stop)
+            self._link = None
+        if self._desk is not None:
+            await self._desk.readers.close()
+            self._desk = None
+        if self._log is not None:
+            await self._log.stop()
+            self._log = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _install(self, view: PolicyView) -> None:
+        """Put a newer policy in force: from the next call on, everything is decided by it."""
+        desk = self._desk
+        if desk is None:
+            return
+        desk.view = view
+        desk.meter.keep_only(set(view.services))
+        tidying = asyncio.ensure_future(desk.readers.keep_only(dict(view.services)))
+        self._installing.add(tidying)
+        tidying.add_done_callback(self._installing.discard)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            path: str = scope["path"]
+            if path.startswith("/gateway/v1/services/") and path.endswith("/query"):
+                await self._query(scope, receive, send)
+            elif path == "/gateway/health/live":
+                await self._health(scope, send, {"live": True}, 200)
+            elif path == "/gateway/health/ready":
+                report = await asyncio.to_thread(self.readiness)
+                await self._health(scope, send, report, 200 if report["ready"] else 503)
+            else:
+                await _refuse(scope, send, PathUnknown(), "")
+
+    async def _query(self, scope: Scope, receive: Receive, send: Send) -> None:
+        desk = self._desk
+        if desk is None:
+            await _refuse(scope, send, Unavailable(), "")
+            return
+        call = desk.begin()
+        refusal: JinqiaoError | None = None
+        body = b""
+        try:
+            body = await desk.work(call, scope, receive)
+        except JinqiaoError as problem:
+            refusal = problem
+        except Exception as problem:  # noqa: BLE001 -- no answer and no word of what broke may leave without a record
+            where = problem.__traceback__
+            while where is not None and where.tb_next is not None:
+                where = where.tb_next
+            place = f"{where.tb_frame.f_code.co_qualname}:{where.tb_lineno}" if where is not None else "?"
+            logger.error("call %s failed: %s in %s", call.call_id, type(problem).__name__, place)
+            refusal = JinqiaoError()
+        if refusal is not None:
+            call.outcome, call.rows, call.answer_commitment = refusal.code, 0, ""
+        try:
+            async with asyncio.timeout(RECORD_WITHIN_S):
+                await desk.record(call)
+        except EvidenceUnavailable as problem:
+            refusal = problem
+        except TimeoutError:
+            refusal = EvidenceUnavailable()
+        if refusal is not None:
+            await _refuse(scope, send, refusal, call.call_id)
+        else:
+            await answer(send, 200, body, JSON_TYPE, [(SALT_HEADER, desk.salt(call).hex().encode())])
+
+    async def _health(self, scope: Scope, send: Send, report: dict[str, Any], status: int) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
+            await _refuse(scope, send, MethodNotOffered(allowed="GET"), "")
+            return
+        await answer(send, status, json.dumps(report, ensure_ascii=False).encode())
+
+    def readiness(self) -> dict[str, Any]:
+        """What an operator wants to know: is there a policy, how old is it, is the platform there, what waits to be shipped."""
+        desk, link, log = self._desk, self._link, self._log
+        view = desk.view if desk is not None else None
+        now = moments.now()
+        live = view is not None and view.expires_at > now
+        report: dict[str, Any] = {
+            "ready": bool(live and log is not None and log.healthy),
+            "policy_version": view.version if view else None,
+            "policy_age_s": max(0, int((now - view.issued_at).total_seconds())) if view else None,
+            "policy_expires_in_s": max(0, int((view.expires_at - now).total_seconds())) if view else None,
+            "services": len(view.services) if view else 0,
+            "evidence_healthy": bool(log is not None and log.healthy),
+            "platform_reached_s_ago": None,
+            "platform_problem": "",
+            "evidence_waiting_batches": None,
+        }
+        if link is not None:
+            report["platform_problem"] = link.last_problem
+            if link.reached_at is not None:
+                report["platform_reached_s_ago"] = round(time.monotonic() - link.reached_at, 1)
+            try:
+                report["evidence_waiting_batches"] = link.shipper.waiting()
+            except (sqlite3.Error, OSError):
+                report["evidence_healthy"] = report["ready"] = False
+        return report
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self.start()
+                except JinqiaoError as problem:
+                    await send({"type": "lifespan.startup.failed", "message": str(problem)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def create_app(home: Path) -> Gateway:
+    """The gateway of a home as an ASGI application (`__call__`, `start`, `stop`)."""
+    return Gateway(home)
+
+
+async def _refuse(scope: Scope, send: Send, error: JinqiaoError, call_id: str) -> None:
+    wanted = b""
+    for name, value in scope["headers"]:
+        if name.lower() == b"accept-language":
+            wanted = value
+            break
+    language = language_of(wanted.decode("latin-1"))
+    headers = [*extra_headers(error), (b"content-language", language.encode())]
+    await answer(
+        send, error.http_status, problem_body(error, language=language, call_id=call_id), PROBLEM_TYPE, headers
+    )

@@ -1,0 +1,202 @@
+"""One call from its bytes to its answer: authenticate, permit, look up, record, and only then answer."""
+
+import json
+import logging
+import os
+import re
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from jinqiao.dataplane.evidence.log import EvidenceLog, Token
+from jinqiao.dataplane.gateway.errors import (
+    ContentTypeNotTaken,
+    MethodNotOffered,
+    PolicyExpired,
+    PolicyMissing,
+    QueryStringNotTaken,
+)
+from jinqiao.dataplane.gateway.home import GatewayHome
+from jinqiao.dataplane.gateway.http import Receive, Scope, headers_of, path_with_query, read_body
+from jinqiao.dataplane.gateway.nonces import WINDOW_S, NonceStore
+from jinqiao.dataplane.gateway.policy import Question, callable_service, permit
+from jinqiao.dataplane.gateway.questions import read_question
+from jinqiao.dataplane.gateway.rate import RateMeter
+from jinqiao.dataplane.gateway.snapshot import PolicyView
+from jinqiao.dataplane.gateway.sources.readers import Readers
+from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.evidence import CallRecord
+from jinqiao.kernel.contracts.policy import ServicePolicy
+from jinqiao.kernel.crypto.suites import suite
+from jinqiao.kernel.errors import JinqiaoError
+from jinqiao.kernel.httpsig import verify_request
+
+logger = logging.getLogger(__name__)
+
+QUERY_PATH = re.compile(r"/gateway/v1/services/([^/?]{1,200})/query", re.ASCII)
+_SPEAKING_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,59}", re.ASCII)  # a number in its place could be a person's
+_ITEM_CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+@dataclass(slots=True)
+class Call:
+    """What is known of a call so far; the record is made of it, however far it got."""
+
+    call_id: str
+    at: datetime
+    began: float
+    service: str = ""
+    grant_id: str = ""
+    application: str = ""
+    key_id: str = ""
+    consumer: str = ""
+    provider: str = ""
+    purpose: str = ""
+    case_number: str = ""
+    end_user: str = ""
+    items: tuple[str, ...] = ()
+    outcome: str = ""
+    rows: int = 0
+    request_digest: str = ""
+    key_commitment: str = ""
+    answer_commitment: str = ""
+    token: Token | None = field(default=None)
+
+
+class CallDesk:
+    """Handles calls under the policy in force. Belongs to the event loop."""
+
+    def __init__(self, home: GatewayHome, log: EvidenceLog) -> None:
+        self._home = home
+        self._log = log
+        self._suite = suite(home.suite)
+        self.nonces = NonceStore()
+        self.meter = RateMeter()
+        self.readers = Readers()
+        self.view: PolicyView | None = None
+
+    def begin(self) -> Call:
+        return Call(os.urandom(16).hex(), moments.now(), time.perf_counter())
+
+    async def work(self, call: Call, scope: Scope, receive: Receive) -> bytes:
+        """The body of the answer. Raises JinqiaoError: the refusal. Fills `call` as far as it gets."""
+        target = path_with_query(scope)
+        match = QUERY_PATH.fullmatch(target.partition("?")[0])
+        name = match[1] if match else ""
+        if _SPEAKING_NAME.fullmatch(name):
+            call.service = name
+        if scope["method"] != "POST":
+            raise MethodNotOffered(allowed="POST")
+        headers = headers_of(scope)
+        body = await read_body(receive, headers.get("content-length", ""))
+        call.request_digest = self._commit(b"request", body)
+        if "?" in target:
+            raise QueryStringNotTaken
+        if not is_json(headers.get("content-type", "")) or headers.get("content-encoding", "identity") != "identity":
+            raise ContentTypeNotTaken
+        view = self._policy()
+        now = time.time()
+        try:
+            signed = verify_request(
+                "POST",
+                target,
+                headers.get("host", ""),
+                headers,
+                body,
+                verifier_for=view.verifier_for,
+                now=now,
+                window_s=WINDOW_S,
+            )
+        except JinqiaoError as refusal:
+            claimed = refusal.details.get("key_id", "")
+            call.key_id = claimed if _SPEAKING_NAME.fullmatch(claimed) else ""
+            raise
+        application = view.keys[signed.key_id].application
+        call.key_id, call.application, call.consumer = (
+            signed.key_id,
+            application.application_id,
+            application.organisation,
+        )
+        call.token = self.nonces.take(signed, now)
+        service = callable_service(view.services, name, application.application_id)
+        call.grant_id, call.provider, call.consumer = (
+            service.grant.grant_id,
+            service.grant.provider,
+            service.grant.consumer,
+        )
+        question = read_question(body)
+        self._note(call, question, service)
+        moment = time.monotonic()
+        wait_s = self.meter.wait_s(service.service, service.calls_per_minute, moment)
+        permission = permit(service, question, on=moments.today(), wait_s=wait_s)
+        self.meter.count(service.service, moment)
+        reader = self.readers.reader(service, view.passwords)
+        rows, truncated = await reader.read(permission)
+        call.rows = len(rows)
+        answer = _encode(
+            {"call_id": call.call_id, "items": question.items, "rows": rows, "count": len(rows), "truncated": truncated}
+        ).encode("utf-8")
+        call.answer_commitment = self._suite.hmac(self.salt(call), answer).hex()
+        call.outcome = "ok"
+        return answer
+
+    def salt(self, call: Call) -> bytes:
+        """Salt of the answer's commitment: handed to the caller with the answer, so that either side can prove it later."""
+        return self._suite.hmac(self._home.evidence_secret, b"salt\x00" + call.call_id.encode())
+
+    async def record(self, call: Call) -> None:
+        """Make the record durable. Raises EvidenceUnavailable: then nothing may be answered."""
+        await self._log.append(
+            CallRecord(
+                call_id=call.call_id,
+                lane="",
+                number=0,
+                at=call.at,
+                gateway=self._home.gateway_id,
+                service=call.service,
+                grant_id=call.grant_id,
+                application=call.application,
+                key_id=call.key_id,
+                consumer=call.consumer,
+                provider=call.provider,
+                purpose=call.purpose,
+                case_number=call.case_number,
+                end_user=call.end_user,
+                items=call.items,
+                outcome=call.outcome,
+                rows=call.rows,
+                request_digest=call.request_digest,
+                key_commitment=call.key_commitment,
+                answer_commitment=call.answer_commitment,
+                duration_us=int((time.perf_counter() - call.began) * 1e6),
+            ),
+            call.token,
+        )
+
+    def _policy(self) -> PolicyView:
+        view = self.view
+        if view is None:
+            raise PolicyMissing
+        if view.expires_at <= moments.now():
+            raise PolicyExpired
+        return view
+
+    def _note(self, call: Call, question: Question, service: ServicePolicy) -> None:
+        """Take into the record what may stand there: no purpose that was made up, no item name that could be a value."""
+        granted = {item.code for item in service.grant.items}
+        call.items = tuple(code for code in question.items if code in granted or _ITEM_CODE.fullmatch(code))
+        call.purpose = question.purpose if question.purpose in service.grant.purposes else ""
+        call.case_number, call.end_user = question.case_number, question.end_user
+        lines = sorted(f"{code}={value}" for code, value in question.by.items())
+        call.key_commitment = self._commit(b"key", "\n".join(lines).encode("utf-8", "surrogatepass"))
+
+    def _commit(self, kind: bytes, data: bytes) -> str:
+        """A digest that only the gateway can compute: an identity number cannot be found by trying all of them."""
+        return self._suite.hmac(self._home.evidence_secret, kind + b"\x00" + data).hex()
+
+
+def is_json(content_type: str) -> bool:
+    kind, _, parameters = content_type.partition(";")
+    charset = parameters.strip().lower().replace(" ", "").replace('"', "")
+    return kind.strip().lower() == "application/json" and charset in ("", "charset=utf-8")

@@ -1,0 +1,175 @@
+"""Why the gateway does not answer. Details name items, counts and times: never a value that was looked up or found."""
+
+from jinqiao.kernel.errors import InvalidInput, NotAllowed, NotFound, Unavailable, WrongState
+
+# ── the form of a call ──
+
+
+class PathUnknown(NotFound):
+    code = "gateway.request.path_unknown"
+
+
+class MethodNotOffered(InvalidInput):
+    """Details: allowed."""
+
+    code = "gateway.request.method"
+    http_status = 405
+
+
+class HeaderRepeated(InvalidInput):
+    """A header that authentication depends on stands there twice. Details: header."""
+
+    code = "gateway.request.header_repeated"
+
+
+class QueryStringNotTaken(InvalidInput):
+    code = "gateway.request.query_string"
+
+
+class ContentTypeNotTaken(InvalidInput):
+    code = "gateway.request.content_type"
+    http_status = 415
+
+
+class BodyTooLarge(InvalidInput):
+    """Details: limit_bytes."""
+
+    code = "gateway.request.too_large"
+    http_status = 413
+
+
+class BodyTooSlow(InvalidInput):
+    """Details: limit_s."""
+
+    code = "gateway.request.too_slow"
+    http_status = 408
+
+
+class CallerGone(InvalidInput):
+    """The caller hung up before its request was whole; nobody reads the answer, the record stays."""
+
+    code = "gateway.request.caller_gone"
+
+
+class BodyNotJson(InvalidInput):
+    """Not strict JSON: wrong encoding, a name given twice, NaN, too deep, or no JSON at all."""
+
+    code = "gateway.request.not_json"
+
+
+class FieldNotValid(InvalidInput):
+    """A field of the call is missing, unknown or not of its form. Details: field."""
+
+    code = "gateway.request.field"
+
+
+# ── policy ──
+
+
+class PolicyMissing(Unavailable):
+    """The gateway has not received a policy yet."""
+
+    code = "gateway.policy.missing"
+
+
+class PolicyExpired(Unavailable):
+    """The last policy has run out and the platform could not be reached for a newer one."""
+
+    code = "gateway.policy.expired"
+
+
+class PolicyRefused(NotAllowed):
+    """A policy snapshot is not for this gateway, or older than the one in force. Details: reason."""
+
+    code = "gateway.policy.refused"
+
+
+class ServiceUnknown(NotFound):
+    """There is no such service, or this application may not call it: the caller cannot tell which."""
+
+    code = "gateway.service.unknown"
+
+
+class ServiceSuspended(NotAllowed):
+    code = "gateway.service.suspended"
+
+
+class GrantNotLive(NotAllowed):
+    """Details: grant, valid_from, valid_until."""
+
+    code = "gateway.grant.not_live"
+
+
+class PurposeMissing(InvalidInput):
+    """Details: allowed."""
+
+    code = "gateway.purpose.missing"
+
+
+class PurposeNotGranted(NotAllowed):
+    """Details: allowed."""
+
+    code = "gateway.purpose.not_granted"
+
+
+class CaseNumberMissing(InvalidInput):
+    code = "gateway.case_number.missing"
+
+
+class ItemsNotGranted(NotAllowed):
+    """More was asked than the grant gives; nothing is answered. Details: allowed."""
+
+    code = "gateway.items.not_granted"
+
+
+class KeysNotExact(InvalidInput):
+    """The look-up must give exactly the key items. Details: wanted."""
+
+    code = "gateway.keys.not_exact"
+
+
+class KeyNotValid(InvalidInput):
+    """A key value is not of the item's type. Details: item, type."""
+
+    code = "gateway.keys.not_valid"
+
+
+class RateExceeded(NotAllowed):
+    """Details: limit, retry_after."""
+
+    code = "gateway.rate.exceeded"
+    http_status = 429
+    retryable = True
+
+
+# ── source ──
+
+
+class SourceNotReachable(Unavailable):
+    code = "gateway.source.unavailable"
+
+
+class SourceTooSlow(Unavailable):
+    code = "gateway.source.timeout"
+
+
+class SourceNotUsable(Unavailable):
+    """The service is set up in a way that cannot work: unknown engine, table or column, or a password this gateway cannot open."""
+
+    code = "gateway.source.not_usable"
+    retryable = False
+
+
+# ── running a gateway ──
+
+
+class HomeNotPrepared(WrongState):
+    """Details: home."""
+
+    code = "gateway.home.not_prepared"
+
+
+class HomeInUse(WrongState):
+    """Another gateway process works in the same home. Details: home."""
+
+    code = "gateway.home.in_use"

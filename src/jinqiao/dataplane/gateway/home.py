@@ -1,0 +1,143 @@
+"""The home folder of a gateway: what it is, whom it trusts, its secrets, its last policy and its evidence.
+
+gateway.toml     platform URL, gateway id, suite
+platform.json    public identity of the platform: only its signature makes a policy
+master.key, keystore.json   (kernel.keystore) own identity, secret of the commitments
+policy.json      the last signed snapshot
+evidence.db      records of calls, with the nonces of the last minutes
+shipped.json     how far the evidence has been shipped
+gateway.lock     held while a gateway works here
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinqiao import __version__
+from jinqiao.dataplane.gateway.errors import HomeInUse, HomeNotPrepared
+from jinqiao.dataplane.platform import PlatformClient
+from jinqiao.kernel.contracts.exchange import NodeAdmission, NodeRegistration
+from jinqiao.kernel.crypto.identity import Identity, PublicIdentity
+from jinqiao.kernel.keystore import KeyStore, write_durably
+
+CONFIGURATION = "gateway.toml"
+PLATFORM = "platform.json"
+POLICY = "policy.json"
+EVIDENCE = "evidence.db"
+SHIPPED = "shipped.json"
+LOCK = "gateway.lock"
+IDENTITY = "identity"
+EVIDENCE_SECRET = "evidence-secret"  # noqa: S105 -- the name of a secret, not one
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayHome:
+    """A home as read at start. `evidence_secret` keys the commitments in the records."""
+
+    path: Path
+    platform_url: str
+    gateway_id: str
+    suite: str
+    platform: PublicIdentity
+    identity: Identity
+    evidence_secret: bytes
+
+    @property
+    def policy_file(self) -> Path:
+        return self.path / POLICY
+
+    @property
+    def evidence_file(self) -> Path:
+        return self.path / EVIDENCE
+
+    @property
+    def shipped_file(self) -> Path:
+        return self.path / SHIPPED
+
+    def lock(self) -> int:
+        """Take the home for this process; give the descriptor back to `os.close` at the end. Raises HomeInUse.
+
+        One process a home: two would not see each other's nonces.
+        """
+        descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as problem:
+            os.close(descriptor)
+            raise HomeInUse(home=self.path.name) from problem
+        return descriptor
+
+
+def identity_of(home: Path, suite: str = "international") -> PublicIdentity:
+    """The public identity of a home, made when there is none yet."""
+    _make(home)
+    return KeyStore(home, suite).identity(IDENTITY, suite).public
+
+
+def prepare(
+    home: Path,
+    platform_url: str,
+    gateway_id: str,
+    platform_identity: PublicIdentity | dict[str, Any],
+    suite: str = "international",
+) -> PublicIdentity:
+    """Make or renew a home; an identity that is there is kept. The public identity goes to the platform."""
+    public = identity_of(home, suite)
+    store = KeyStore(home, suite)
+    if store.get(EVIDENCE_SECRET) is None:
+        store.put(EVIDENCE_SECRET, secrets.token_bytes(32))
+    platform = (
+        platform_identity
+        if isinstance(platform_identity, PublicIdentity)
+        else PublicIdentity.from_json(platform_identity)
+    )
+    write_durably(home / PLATFORM, json.dumps(platform.to_json(), indent=2).encode())
+    fields = {"platform_url": platform_url.rstrip("/"), "gateway_id": gateway_id, "suite": public.suite}
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
+    write_durably(home / CONFIGURATION, ("\n".join(lines) + "\n").encode())
+    return public
+
+
+def register(home: Path, platform_url: str, code: str, name: str, suite: str = "international") -> NodeAdmission:
+    """Register a gateway by the one-time code that the platform gave, and prepare its home.
+
+    Raises PlatformAway, PlatformRefused, PlatformAnswerBroken, ContractBroken.
+    """
+    public = identity_of(home, suite)
+    word = NodeRegistration(code=code, identity=public.to_json(), name=name, version=__version__)
+    with PlatformClient(platform_url, None) as platform:
+        admission = NodeAdmission.from_json(platform.post("/api/nodes/register", word))
+    prepare(home, platform_url, admission.node_id, admission.platform_identity, suite)
+    return admission
+
+
+def load(home: Path) -> GatewayHome:
+    """Read a home. Raises HomeNotPrepared, IdentityBroken, KeyStoreBroken, KeyFileExposed."""
+    try:
+        fields = tomllib.loads((home / CONFIGURATION).read_text(encoding="utf-8"))
+        platform = PublicIdentity.from_json(json.loads((home / PLATFORM).read_bytes()))
+        store = KeyStore(home, fields["suite"])
+        secret = store.get(EVIDENCE_SECRET)
+        if secret is None:
+            raise HomeNotPrepared(home=home.name)
+        return GatewayHome(
+            home,
+            fields["platform_url"],
+            fields["gateway_id"],
+            fields["suite"],
+            platform,
+            store.identity(IDENTITY, fields["suite"]),
+            secret,
+        )
+    except (OSError, KeyError, ValueError) as problem:
+        raise HomeNotPrepared(home=home.name) from problem
+
+
+def _make(home: Path) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    home.chmod(0o700)

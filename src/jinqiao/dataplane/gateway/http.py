@@ -1,0 +1,89 @@
+"""The little of HTTP that the gateway needs from ASGI: headers once, a body within bounds, an answer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import quote
+
+from jinqiao.dataplane.gateway.errors import BodyTooLarge, BodyTooSlow, CallerGone, HeaderRepeated
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+BODY_BYTES = 64 * 1024
+BODY_WITHIN_S = 10.0
+JSON_TYPE = b"application/json; charset=utf-8"
+# a second one of these could be read by us and by a proxy before us in different ways
+ONCE = frozenset(
+    {
+        b"host",
+        b"content-type",
+        b"content-length",
+        b"content-digest",
+        b"content-encoding",
+        b"signature",
+        b"signature-input",
+    }
+)
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Headers by lower-case name; of those that may come often, the first. Raises HeaderRepeated."""
+    headers: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        key = name.lower()
+        text = key.decode("latin-1")
+        if text not in headers:
+            headers[text] = value.decode("latin-1")
+        elif key in ONCE:
+            raise HeaderRepeated(header=text)
+    return headers
+
+
+def path_with_query(scope: Scope) -> str:
+    """Path and query as they were sent, which is what a signature covers."""
+    raw: bytes | None = scope.get("raw_path")
+    path = raw.decode("latin-1").partition("?")[0] if raw else quote(scope["path"], safe="/:@!$&'()*+,;=-._~")
+    query: bytes = scope.get("query_string") or b""
+    return f"{path}?{query.decode('latin-1')}" if query else path
+
+
+async def read_body(receive: Receive, declared: str) -> bytes:
+    """The whole body. Raises BodyTooLarge, BodyTooSlow, CallerGone."""
+    if declared and (not declared.isascii() or not declared.isdigit() or int(declared[:12]) > BODY_BYTES):
+        raise BodyTooLarge(limit_bytes=BODY_BYTES)
+    try:
+        async with asyncio.timeout(BODY_WITHIN_S):
+            message = await receive()
+            body: bytes = message.get("body", b"")
+            while message["type"] == "http.request" and message.get("more_body", False):
+                if len(body) > BODY_BYTES:
+                    break
+                message = await receive()
+                body += message.get("body", b"")
+    except TimeoutError as problem:
+        raise BodyTooSlow(limit_s=int(BODY_WITHIN_S)) from problem
+    if message["type"] != "http.request":
+        raise CallerGone
+    if len(body) > BODY_BYTES:
+        raise BodyTooLarge(limit_bytes=BODY_BYTES)
+    return body
+
+
+async def answer(
+    send: Send,
+    status: int,
+    body: bytes,
+    content_type: bytes = JSON_TYPE,
+    extra: list[tuple[bytes, bytes]] | None = None,
+) -> None:
+    headers = [
+        (b"content-type", content_type),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        *(extra or ()),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

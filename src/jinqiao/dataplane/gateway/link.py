@@ -1,0 +1,94 @@
+"""The line to the platform: a thread that pulls the policy about each second, and one that ships the evidence.
+
+Neither stands in the way of a call. While the platform is away the last policy stays in force until it expires.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from jinqiao.dataplane.evidence.shipper import Shipper
+from jinqiao.dataplane.gateway.home import GatewayHome
+from jinqiao.dataplane.gateway.snapshot import PolicyView, keep, open_snapshot
+from jinqiao.dataplane.platform import PlatformClient
+from jinqiao.kernel.contracts.evidence import EvidenceBatch
+from jinqiao.kernel.contracts.exchange import SignedMessage
+from jinqiao.kernel.errors import JinqiaoError
+
+logger = logging.getLogger(__name__)
+
+PULL_EVERY_S = 1.0
+ANSWER_WITHIN_S = 10.0
+POLICY_PATH = "/api/gateways/policy"
+EVIDENCE_PATH = "/api/gateways/evidence"
+
+
+class PlatformLink:
+    """`install` is called, in the pulling thread, with each newer policy that verified."""
+
+    def __init__(self, home: GatewayHome, install: Callable[[PolicyView], None]) -> None:
+        self._home = home
+        self._install = install
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._shipping = PlatformClient(home.platform_url, home.identity, timeout_s=ANSWER_WITHIN_S)
+        self.shipper = Shipper(home.evidence_file, home.shipped_file, self._send)
+        self.version = 0
+        self.reached_at: float | None = None  # monotonic
+        self.last_problem = ""
+
+    def start(self, version: int) -> None:
+        self.version = version
+        for name, work in (("policy-puller", self._pull_forever), ("evidence-shipper", self._ship_forever)):
+            thread = threading.Thread(target=work, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(ANSWER_WITHIN_S + 1)
+
+    def pull(self, platform: PlatformClient) -> bool:
+        """Ask once; whether a newer policy came and is in force. Raises PlatformAway, PlatformRefused, PlatformAnswerBroken,
+        ContractBroken, SignatureInvalid, PolicyRefused."""
+        answer = platform.get(f"{POLICY_PATH}?after={self.version}")
+        self.reached_at = time.monotonic()
+        if answer is None:
+            return False
+        message = SignedMessage.from_json(answer)
+        view = open_snapshot(message, self._home, newer_than=self.version)
+        try:
+            keep(message, self._home)
+        except OSError as problem:  # a full disk must not keep a revoked grant alive
+            logger.error("the policy cannot be kept on disk: %s", type(problem).__name__)
+        self.version = view.version
+        self._install(view)
+        logger.info("policy %d is in force, until %s", view.version, view.expires_at.isoformat())
+        return True
+
+    def _pull_forever(self) -> None:
+        with PlatformClient(self._home.platform_url, self._home.identity, timeout_s=ANSWER_WITHIN_S) as platform:
+            while not self._stop.is_set():
+                began = time.monotonic()
+                try:
+                    self.pull(platform)
+                    self.last_problem = ""
+                except JinqiaoError as problem:
+                    self._report(problem.code)
+                except Exception as problem:  # noqa: BLE001 -- whatever it was, the next pull may mend it
+                    self._report(type(problem).__name__)
+                self._stop.wait(max(0.0, PULL_EVERY_S - (time.monotonic() - began)))
+
+    def _ship_forever(self) -> None:
+        with self._shipping:
+            self.shipper.run(self._stop)
+
+    def _send(self, batch: EvidenceBatch) -> None:
+        self._shipping.post(EVIDENCE_PATH, batch)
+
+    def _report(self, problem: str) -> None:
+        if problem != self.last_problem:
+            logger.warning("no policy from the platform for now: %s", problem)
+        self.last_problem = problem

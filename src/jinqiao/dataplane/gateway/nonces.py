@@ -1,0 +1,43 @@
+"""Nonces that were seen, so that no signed call is answered twice.
+
+They are looked up in memory and become durable with the record of their call (`evidence.log`); at start they are read back. A
+nonce is remembered until its signature is outside the window anyway.
+"""
+
+import hashlib
+
+from jinqiao.dataplane.evidence.log import EvidenceLog, Token
+from jinqiao.kernel.httpsig import NonceReplayed, SignedBy
+
+WINDOW_S = 600
+MARGIN_S = 5
+BUCKET_S = 60
+
+
+class NonceStore:
+    """Belongs to the event loop: looking and remembering are one step there, so two calls cannot both be first."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[int, set[bytes]] = {}
+
+    def load(self, log: EvidenceLog, now: float) -> None:
+        for token in log.tokens(int(now)):
+            self._buckets.setdefault(token.forget_at // BUCKET_S, set()).add(token.value)
+
+    def take(self, signed: SignedBy, now: float) -> Token:
+        """Remember the nonce of a verified signature. Raises NonceReplayed where it was seen before."""
+        digest = hashlib.sha256(f"{signed.key_id}\n{signed.nonce}".encode()).digest()[:16]
+        self._forget(now)
+        if any(digest in bucket for bucket in self._buckets.values()):
+            raise NonceReplayed(key_id=signed.key_id)
+        forget_at = signed.created + WINDOW_S + MARGIN_S
+        self._buckets.setdefault(forget_at // BUCKET_S, set()).add(digest)
+        return Token(digest, forget_at)
+
+    def _forget(self, now: float) -> None:
+        """Drop whole buckets, counting from the latest time seen: a clock set back revives nothing that is still stored."""
+        for bucket in [number for number in self._buckets if (number + 1) * BUCKET_S < now]:
+            del self._buckets[bucket]
+
+    def __len__(self) -> int:
+        return sum(len(bucket) for bucket in self._buckets.values())

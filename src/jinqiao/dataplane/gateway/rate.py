@@ -1,0 +1,31 @@
+"""How often a service was called in the last minute."""
+
+from collections import deque
+
+MINUTE_S = 60.0
+
+
+class RateMeter:
+    """A sliding window per service: exact, and no more than the limit's number of instants are kept."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, deque[float]] = {}
+
+    def wait_s(self, service: str, limit: int, now: float) -> float:
+        """Seconds until the next call is within the limit; 0 when it is already. `now` is monotonic."""
+        calls = self._calls.get(service)
+        if calls is None:
+            return MINUTE_S if limit < 1 else 0.0
+        while calls and calls[0] <= now - MINUTE_S:
+            calls.popleft()
+        if limit < 1:
+            return MINUTE_S
+        return calls[-limit] + MINUTE_S - now if len(calls) >= limit else 0.0
+
+    def count(self, service: str, now: float) -> None:
+        self._calls.setdefault(service, deque()).append(now)
+
+    def keep_only(self, services: set[str]) -> None:
+        """Forget services that the policy does not know any more."""
+        for service in self._calls.keys() - services:
+            del self._calls[service]

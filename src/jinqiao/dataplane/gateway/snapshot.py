@@ -1,0 +1,111 @@
+"""A policy snapshot in force: verified, opened, and laid out so that a call finds what it needs by name."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from jinqiao.dataplane.gateway.errors import PolicyRefused
+from jinqiao.dataplane.gateway.home import GatewayHome
+from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.exchange import SignedMessage
+from jinqiao.kernel.contracts.policy import ApplicationPolicy, PolicySnapshot, ServicePolicy
+from jinqiao.kernel.crypto.identity import open_message
+from jinqiao.kernel.errors import JinqiaoError
+from jinqiao.kernel.httpsig import HmacVerifier, Verifier
+from jinqiao.kernel.keystore import write_durably
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedKey:
+    """An application's key after unsealing. Business time decides on `not_after`."""
+
+    application: ApplicationPolicy
+    verifier: HmacVerifier
+    not_after: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyView:
+    """What the gateway enforces now. `passwords` are those of the services' connections, by service."""
+
+    version: int
+    issued_at: datetime
+    expires_at: datetime
+    keys: Mapping[str, OpenedKey]
+    services: Mapping[str, ServicePolicy]
+    passwords: Mapping[str, str]
+
+    def verifier_for(self, key_id: str, algorithm: str) -> Verifier | None:
+        """The key to verify a call with: None where it is unknown, of another algorithm or past its time."""
+        key = self.keys.get(key_id)
+        if key is None or key.verifier.algorithm != algorithm:
+            return None
+        if key.not_after is not None and key.not_after <= moments.now():
+            return None
+        return key.verifier
+
+
+def open_snapshot(message: SignedMessage, home: GatewayHome, *, newer_than: int = 0) -> PolicyView:
+    """Verify a snapshot and open its secrets.
+
+    A secret that cannot be opened costs the gateway this key or this service, never the whole policy.
+    Raises SignatureInvalid, ContractBroken, PolicyRefused.
+    """
+    snapshot = open_message(message, home.platform, PolicySnapshot)
+    if snapshot.gateway != home.gateway_id:
+        raise PolicyRefused(reason="gateway")
+    if snapshot.version <= newer_than:
+        raise PolicyRefused(reason="version")
+    if snapshot.expires_at.tzinfo is None or snapshot.issued_at.tzinfo is None:
+        raise PolicyRefused(reason="time")
+    if len({service.service for service in snapshot.services}) != len(snapshot.services):
+        raise PolicyRefused(reason="services")
+    keys: dict[str, OpenedKey] = {}
+    for application in snapshot.applications:
+        for key in application.keys:
+            if key.key_id in keys:
+                raise PolicyRefused(reason="keys")
+            try:
+                verifier = HmacVerifier(key.algorithm, home.identity.unseal(key.sealed_secret))
+            except (JinqiaoError, ValueError):
+                logger.error("policy %d: the key %s cannot be opened", snapshot.version, key.key_id)
+                continue
+            keys[key.key_id] = OpenedKey(application, verifier, key.not_after)
+    passwords: dict[str, str] = {}
+    for service in snapshot.services:
+        try:
+            sealed = service.connection.sealed_password
+            passwords[service.service] = home.identity.unseal(sealed).decode("utf-8") if sealed else ""
+        except (JinqiaoError, ValueError):
+            logger.error(
+                "policy %d: the password of the service %s cannot be opened", snapshot.version, service.service
+            )
+    return PolicyView(
+        snapshot.version,
+        snapshot.issued_at,
+        snapshot.expires_at,
+        keys,
+        {service.service: service for service in snapshot.services},
+        passwords,
+    )
+
+
+def keep(message: SignedMessage, home: GatewayHome) -> None:
+    """Write a verified snapshot to disk, so that the gateway can start while the platform is away."""
+    write_durably(home.policy_file, message.canonical())
+
+
+def last_kept(home: GatewayHome) -> PolicyView | None:
+    """The snapshot on disk, verified again; None where there is none or it does not verify (which is logged)."""
+    try:
+        message = SignedMessage.from_json(json.loads(home.policy_file.read_bytes()))
+        return open_snapshot(message, home)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, JinqiaoError) as problem:
+        logger.error("the policy on disk cannot be used: %s", problem)
+        return None

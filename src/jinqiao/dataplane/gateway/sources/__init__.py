@@ -1,0 +1,1 @@
+"""Where look-ups are made: one parameterised query per call, read-only, on SQLite, PostgreSQL, MariaDB and MySQL."""

@@ -1,0 +1,192 @@
+"""Look-ups in MariaDB and MySQL.
+
+The driver writes parameters into the statement itself, escaped for a session whose `sql_mode` we set, so that no server
+setting (NO_BACKSLASH_ESCAPES) can change what the escapes mean; the character set is utf8mb4 on both sides.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import asyncmy
+from asyncmy import errors as driver_errors
+
+from jinqiao.dataplane.gateway.errors import SourceNotReachable, SourceNotUsable, SourceTooSlow
+from jinqiao.dataplane.gateway.sources.base import (
+    CONNECT_TIMEOUT_S,
+    LOOKUP_TIMEOUT_S,
+    MOST_CONNECTIONS,
+    LookupSource,
+    Row,
+    Statement,
+    column_named,
+    quoted,
+)
+from jinqiao.kernel.contracts.grants import GrantedItem
+from jinqiao.kernel.contracts.tables import Column, Connection, LogicalType, Operator, RowCondition
+
+logger = logging.getLogger(__name__)
+
+SQL_MODE = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
+_TIME_OUTS = (1969, 3024, 1317)  # max_statement_time (MariaDB), max_execution_time (MySQL), query interrupted
+_BROKEN_SETUP = (1044, 1045, 1049, 1054, 1064, 1142, 1143, 1146)  # account, database, column, syntax, rights, table
+_TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set")
+
+
+class MariadbLookups(LookupSource):
+    def __init__(self, connection: Connection, password: str, *, timeout_s: float = LOOKUP_TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
+        self._settings: dict[str, Any] = {
+            "host": connection.host or "127.0.0.1",
+            "port": connection.port or 3306,
+            "user": connection.user,
+            "password": password,
+            "db": connection.database,
+            "charset": "utf8mb4",
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "autocommit": True,
+        }
+        self._idle: list[Any] = []
+        self._places = asyncio.Semaphore(MOST_CONNECTIONS)
+
+    def statement(
+        self,
+        table: str,
+        items: tuple[GrantedItem, ...],
+        keys: tuple[Column, ...],
+        row_filter: tuple[RowCondition, ...],
+        columns: dict[str, Column],
+        limit: int,
+    ) -> Statement:
+        parts = [_key_condition(column) for column in keys]
+        fixed: list[Any] = []
+        for condition in row_filter:
+            column = column_named(columns, condition.column)
+            parts.append(_condition(condition, column))
+            values = [_bound(text, column) for text in condition.values]
+            fixed.extend([values[0], values[0]] if condition.operator is Operator.STARTS_WITH else values)
+        selected = ", ".join(_selected(column_named(columns, item.column)) for item in items)
+        where = " AND ".join(parts)
+        source = ".".join(_name(part) for part in table.split(".", 1))
+        sql = f"SELECT {selected} FROM {source} WHERE {where} LIMIT {int(limit)}"  # noqa: S608 -- quoted names, escaped values
+        return Statement(sql, keys, tuple(fixed))
+
+    async def fetch(self, statement: Statement, keys: Sequence[str]) -> list[Row]:
+        bound: list[Any] = []
+        for text, column in zip(keys, statement.key_columns, strict=True):
+            value = _bound(text, column)
+            bound.extend([value, value] if column.type is LogicalType.TEXT else [value])
+        try:
+            async with asyncio.timeout(self._timeout_s + CONNECT_TIMEOUT_S), self._places:
+                connection = self._idle.pop() if self._idle else await self._connect()
+                try:
+                    async with asyncio.timeout(self._timeout_s):
+                        async with connection.cursor() as cursor:
+                            await cursor.execute(statement.sql, (*bound, *statement.fixed))
+                            rows: list[Row] = list(await cursor.fetchall())
+                except BaseException:
+                    connection.close()
+                    raise
+                self._idle.append(connection)
+                return rows
+        except TimeoutError as problem:
+            raise SourceTooSlow from problem
+        except driver_errors.MySQLError as problem:
+            number = problem.args[0] if problem.args and isinstance(problem.args[0], int) else 0
+            logger.warning("a look-up failed: error %d", number)
+            if number in _TIME_OUTS:
+                raise SourceTooSlow from problem
+            raise SourceNotUsable if number in _BROKEN_SETUP else SourceNotReachable from problem
+        except (OSError, ValueError, RuntimeError) as problem:
+            logger.warning("a look-up failed: %s", type(problem).__name__)
+            raise SourceNotReachable from problem
+
+    async def close(self) -> None:
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            with contextlib.suppress(Exception):
+                await connection.ensure_closed()
+
+    async def _connect(self) -> Any:
+        connection = await asyncmy.connect(**self._settings)
+        try:
+            async with connection.cursor() as cursor:
+                await cursor.execute(f"SET SESSION sql_mode = '{SQL_MODE}', SESSION time_zone = '+08:00'")
+                await cursor.execute("SET SESSION TRANSACTION READ ONLY")
+                await cursor.execute("SELECT VERSION()")
+                (version,) = await cursor.fetchone()
+                if "mariadb" in version.lower():
+                    await cursor.execute(f"SET SESSION max_statement_time = {self._timeout_s}")
+                else:
+                    await cursor.execute(f"SET SESSION max_execution_time = {int(self._timeout_s * 1000)}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _name(name: str) -> str:
+    return quoted(name, "`").replace("%", "%%")  # the driver formats the statement with %
+
+
+def _base_type(column: Column) -> str:
+    return column.native_type.split("(")[0].split(" ")[0].strip().lower()
+
+
+def _exact(column: Column) -> str:
+    """A text column compared code point by code point, whatever collation it has (most of them fold case and width)."""
+    return f"CONVERT({_name(column.name)} USING utf8mb4) COLLATE utf8mb4_bin"
+
+
+def _selected(column: Column) -> str:
+    name = _name(column.name)
+    return f"CAST({name} AS CHAR)" if column.type is LogicalType.TEXT and _base_type(column) not in _TEXTS else name
+
+
+def _key_condition(column: Column) -> str:
+    name = _name(column.name)
+    return f"({name} = %s AND {_exact(column)} = %s)" if column.type is LogicalType.TEXT else f"{name} = %s"
+
+
+def _condition(condition: RowCondition, column: Column) -> str:
+    left = _exact(column) if column.type is LogicalType.TEXT else _name(column.name)
+    count = len(condition.values)
+    if count < 1 or (count > 1 and condition.operator is not Operator.ONE_OF):
+        raise SourceNotUsable
+    match condition.operator:
+        case Operator.EQUAL:
+            return f"{left} = %s"
+        case Operator.ONE_OF:
+            return f"{left} IN ({', '.join(['%s'] * count)})"
+        case Operator.AT_LEAST:
+            return f"{left} >= %s"
+        case Operator.AT_MOST:
+            return f"{left} <= %s"
+        case Operator.STARTS_WITH:
+            return f"LEFT({_exact(column)}, CHAR_LENGTH(%s)) = %s"
+
+
+def _bound(text: str, column: Column) -> Any:
+    """A canonical text as the driver takes it. Raises SourceNotUsable where the column is of another type than the catalogue
+    says."""
+    try:
+        match column.type:
+            case LogicalType.INTEGER | LogicalType.BOOLEAN:
+                return int(text)
+            case LogicalType.DECIMAL:
+                return Decimal(text)
+            case LogicalType.DOUBLE:
+                return float(text)
+            case LogicalType.DATE:
+                return date.fromisoformat(text)
+            case LogicalType.DATETIME:
+                return datetime.fromisoformat(text)
+            case LogicalType.BINARY:
+                return bytes.fromhex(text)
+    except (ValueError, ArithmeticError) as problem:
+        raise SourceNotUsable from problem
+    return text

@@ -1,0 +1,163 @@
+"""Look-ups in PostgreSQL: a list of our own connections (a pool's reset at each release costs more than the query)."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+
+from jinqiao.dataplane.gateway.errors import KeyNotValid, SourceNotReachable, SourceNotUsable, SourceTooSlow
+from jinqiao.dataplane.gateway.sources.base import (
+    CONNECT_TIMEOUT_S,
+    LOOKUP_TIMEOUT_S,
+    MOST_CONNECTIONS,
+    LookupSource,
+    Row,
+    Statement,
+    column_named,
+    quoted,
+    quoted_table,
+)
+from jinqiao.kernel.contracts.grants import GrantedItem
+from jinqiao.kernel.contracts.tables import Column, Connection, LogicalType, Operator, RowCondition
+
+logger = logging.getLogger(__name__)
+
+_CASTS = {
+    LogicalType.INTEGER: "bigint",
+    LogicalType.DECIMAL: "numeric",
+    LogicalType.DOUBLE: "double precision",
+    LogicalType.BOOLEAN: "boolean",
+    LogicalType.DATE: "date",
+    LogicalType.DATETIME: "timestamp",
+}
+_PADDED = ("character", "char", "bpchar")
+
+
+class PostgresqlLookups(LookupSource):
+    def __init__(self, connection: Connection, password: str, *, timeout_s: float = LOOKUP_TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
+        self._settings: dict[str, Any] = {
+            "host": connection.host or None,
+            "port": connection.port or 5432,
+            "user": connection.user or None,
+            "password": password or None,
+            "database": connection.database,
+            "timeout": CONNECT_TIMEOUT_S,
+            "statement_cache_size": 256,
+            "server_settings": {
+                "application_name": "jinqiao gateway",
+                "default_transaction_read_only": "on",
+                "statement_timeout": str(int(timeout_s * 1000)),
+                "timezone": "Asia/Shanghai",
+            },
+        }
+        self._idle: list[asyncpg.Connection] = []
+        self._places = asyncio.Semaphore(MOST_CONNECTIONS)
+
+    def statement(
+        self,
+        table: str,
+        items: tuple[GrantedItem, ...],
+        keys: tuple[Column, ...],
+        row_filter: tuple[RowCondition, ...],
+        columns: dict[str, Column],
+        limit: int,
+    ) -> Statement:
+        parts = [f"{_left(column)} = {_cast(column, at)}" for at, column in enumerate(keys, 1)]
+        fixed: list[Any] = []
+        for condition in row_filter:
+            first = len(keys) + len(fixed) + 1
+            parts.append(_condition(condition, column_named(columns, condition.column), first))
+            fixed.extend(condition.values)
+        selected = ", ".join(_selected(column_named(columns, item.column)) for item in items)
+        where = " AND ".join(parts)
+        sql = f"SELECT {selected} FROM {quoted_table(table)} WHERE {where} LIMIT {int(limit)}"  # noqa: S608 -- quoted names, bound values
+        return Statement(sql, keys, tuple(fixed))
+
+    async def fetch(self, statement: Statement, keys: Sequence[str]) -> list[Row]:
+        try:
+            async with asyncio.timeout(self._timeout_s + CONNECT_TIMEOUT_S), self._places:
+                connection = self._idle.pop() if self._idle else None
+                if connection is not None and connection.is_closed():
+                    connection = None
+                if connection is None:
+                    connection = await asyncpg.connect(**self._settings)
+                try:
+                    rows: list[Row] = await connection.fetch(
+                        statement.sql, *keys, *statement.fixed, timeout=self._timeout_s
+                    )
+                except BaseException:
+                    connection.terminate()
+                    raise
+                self._idle.append(connection)
+                return rows
+        except (TimeoutError, asyncpg.QueryCanceledError) as problem:
+            raise SourceTooSlow from problem
+        except asyncpg.DataError as problem:  # e.g. a number too large for the column's type
+            column = statement.key_columns[0]
+            raise KeyNotValid(item=column.name, type=column.type.value) from problem
+        except asyncpg.PostgresError as problem:
+            logger.warning("a look-up failed: SQLSTATE %s", problem.sqlstate)
+            broken_setup = (problem.sqlstate or "")[:2] in ("42", "28", "3D", "3F", "0A")
+            raise SourceNotUsable if broken_setup else SourceNotReachable from problem
+        except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError, ValueError) as problem:
+            logger.warning("a look-up failed: %s", type(problem).__name__)
+            raise SourceNotReachable from problem
+
+    async def close(self) -> None:
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            with contextlib.suppress(Exception):
+                await connection.close(timeout=2)
+
+
+def _base_type(column: Column) -> str:
+    return column.native_type.split("(")[0].strip().lower()
+
+
+def _is_text(column: Column) -> bool:
+    return _base_type(column) in ("text", "character varying", "varchar", "name", "citext", *_PADDED)
+
+
+def _left(column: Column) -> str:
+    """The column as it is compared: as it stands where its index can be used, as text where it has a type of its own."""
+    name = quoted(column.name)
+    return f"{name}::text" if column.type is LogicalType.TEXT and not _is_text(column) else name
+
+
+def _selected(column: Column) -> str:
+    name = quoted(column.name)
+    return (
+        f"{name}::text"
+        if column.type is LogicalType.TEXT and _base_type(column) not in ("text", "character varying")
+        else name
+    )
+
+
+def _cast(column: Column, at: int) -> str:
+    if column.type is LogicalType.BINARY:
+        return f"decode(${at}::text, 'hex')"
+    if column.type is LogicalType.TEXT:
+        return f"${at}::text::bpchar" if _base_type(column) in _PADDED else f"${at}::text"
+    return f"${at}::text::{_CASTS[column.type]}"
+
+
+def _condition(condition: RowCondition, column: Column, first: int) -> str:
+    left = _left(column)
+    marks = [_cast(column, first + offset) for offset in range(len(condition.values))]
+    if not marks or (len(marks) > 1 and condition.operator is not Operator.ONE_OF):
+        raise SourceNotUsable
+    match condition.operator:
+        case Operator.EQUAL:
+            return f"{left} = {marks[0]}"
+        case Operator.ONE_OF:
+            return f"{left} IN ({', '.join(marks)})"
+        case Operator.AT_LEAST:
+            return f"{left} >= {marks[0]}"
+        case Operator.AT_MOST:
+            return f"{left} <= {marks[0]}"
+        case Operator.STARTS_WITH:
+            return f"starts_with({quoted(column.name)}::text, ${first}::text)"

@@ -1,0 +1,145 @@
+"""Values on their way in (look-up keys) and on their way out (JSON by logical type, masked)."""
+
+import math
+import re
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from jinqiao.dataplane.gateway.errors import KeyNotValid
+from jinqiao.dataplane.masks import mask_text
+from jinqiao.kernel.contracts.grants import GrantedItem
+from jinqiao.kernel.contracts.tables import LogicalType, Mask
+
+KEY_CHARACTERS = 200
+INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
+DECIMAL = re.compile(r"-?[0-9]{1,38}(\.[0-9]{1,38})?", re.ASCII)
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+DATETIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?", re.ASCII)
+BINARY = re.compile(r"([0-9a-f]{2}){1,100}", re.ASCII)
+
+
+def key_value(value: Any, item: GrantedItem) -> str:
+    """A look-up value as canonical text of the item's type (`kernel.digests`). Raises KeyNotValid.
+
+    Numbers and dates are taken in ASCII only; texts are compared as they are, code point by code point.
+    """
+    text = _key_text(value, item.type)
+    if text is None:
+        raise KeyNotValid(item=item.code, type=item.type.value)
+    return text
+
+
+def _key_text(value: Any, kind: LogicalType) -> str | None:
+    if kind is LogicalType.BOOLEAN:
+        return str(int(value)) if isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    text = str(value)
+    if not text or len(text) > KEY_CHARACTERS:
+        return None
+    match kind:
+        case LogicalType.TEXT:
+            return text if isinstance(value, str) and is_plain(text) else None
+        case LogicalType.INTEGER:
+            return text if INTEGER.fullmatch(text) and -(2**63) <= int(text) < 2**63 else None
+        case LogicalType.DECIMAL:
+            return f"{Decimal(text):f}" if DECIMAL.fullmatch(text) else None
+        case LogicalType.DATE:
+            return text if DATE.fullmatch(text) and _is_date(text) else None
+        case LogicalType.DATETIME:
+            return _datetime_text(text) if DATETIME.fullmatch(text) else None
+        case LogicalType.BINARY:
+            return text if BINARY.fullmatch(text) else None
+    return None  # doubles are not looked up by equality
+
+
+def is_plain(text: str) -> bool:
+    """No control characters, no half surrogates: nothing that a database or a log would read otherwise than it looks."""
+    return not any(ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 or 0xD800 <= ord(c) < 0xE000 for c in text)
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _datetime_text(text: str) -> str | None:
+    try:
+        return datetime.fromisoformat(text).isoformat(timespec="microseconds")
+    except ValueError:
+        return None
+
+
+def json_value(value: Any, item: GrantedItem) -> str | int | float | bool | None:
+    """A value of the source as the consumer gets it: masked, decimals as text to their scale, dates ISO 8601, bytes as hex.
+
+    A mask on anything but a text hides it whole, as in an exchange. Raises ValueError, TypeError or ArithmeticError where the
+    source holds something else than the catalogue says.
+    """
+    if value is None:
+        return None
+    kind = item.type
+    if item.mask is not Mask.NONE:
+        return mask_text(str(value), item.mask if kind is LogicalType.TEXT else Mask.HIDDEN)
+    if kind is LogicalType.TEXT:
+        return value if isinstance(value, str) else _loose_text(value)
+    match kind:
+        case LogicalType.INTEGER:
+            return _integer(value)
+        case LogicalType.DECIMAL:
+            return _decimal(value, item.scale)
+        case LogicalType.DOUBLE:
+            number = float(value)
+            return number if math.isfinite(number) else str(number)
+        case LogicalType.BOOLEAN:
+            return _boolean(value)
+        case LogicalType.DATE:
+            return _date(value).isoformat()
+        case LogicalType.DATETIME:
+            return _datetime(value).isoformat(timespec="microseconds")
+    return bytes(value).hex()
+
+
+def _loose_text(value: Any) -> str:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode("utf-8")
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return str(value)
+
+
+def _integer(value: Any) -> int:
+    number = int(value)
+    if isinstance(value, float | Decimal) and number != value:
+        raise ValueError("not a whole number")
+    return number
+
+
+def _decimal(value: Any, scale: int | None) -> str:
+    number = value if isinstance(value, Decimal) else Decimal(str(value))
+    if not number.is_finite():
+        return str(number)
+    if scale is not None and number == (rounded := number.quantize(Decimal(1).scaleb(-scale))):
+        number = rounded
+    return f"{number:f}"
+
+
+def _boolean(value: Any) -> bool:
+    if value in (0, 1):
+        return bool(value)
+    raise ValueError("neither true nor false")
+
+
+def _date(value: Any) -> date:
+    if isinstance(value, datetime):
+        return value.date()
+    return value if isinstance(value, date) else date.fromisoformat(value)
+
+
+def _datetime(value: Any) -> datetime:
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return moment.replace(tzinfo=None)
