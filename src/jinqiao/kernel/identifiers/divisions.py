@@ -48,13 +48,16 @@ def _table() -> Mapping[str, tuple[_Use, ...]]:
             else:
                 uses.append(_Use(text, None, None))
         table[province + found["rest"]] = tuple(uses)
+    for code, name in _own("added").items():
+        table.setdefault(code, (_Use(name, None, None),))
     return table
 
 
 @cache
-def _successors() -> Mapping[str, str]:
-    text = (files("jinqiao.kernel") / "identifiers" / "division_successors.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+def _own(part: str) -> Mapping[str, str]:
+    """Our small table: `successors` and `added`."""
+    text = (files("jinqiao.kernel") / "identifiers" / "divisions.toml").read_text(encoding="utf-8")
+    return dict(tomllib.loads(text)[part])
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -111,7 +114,7 @@ class DivisionCode:
         year = self.withdrawn_in
         if year is None:
             return self
-        known = _successors().get(self.six)
+        known = _own("successors").get(self.six)
         if known:
             return DivisionCode(known).resolve()
         candidates = [
