@@ -16,6 +16,14 @@ class NodeState(models.TextChoices):
     RETIRED = "retired", _("已停用")
 
 
+NODE_MOVES: dict[NodeState, frozenset[NodeState]] = {
+    NodeState.EXPECTED: frozenset({NodeState.ACTIVE, NodeState.RETIRED}),
+    NodeState.ACTIVE: frozenset({NodeState.SUSPENDED, NodeState.RETIRED}),
+    NodeState.SUSPENDED: frozenset({NodeState.ACTIVE, NodeState.RETIRED}),
+    NodeState.RETIRED: frozenset(),
+}
+
+
 class NetworkZone(models.TextChoices):
     EXTRANET = "extranet", _("政务外网")
     INTRANET = "intranet", _("政务内网")
@@ -29,11 +37,26 @@ class SourceState(models.TextChoices):
     UNREACHABLE = "unreachable", _("连接失败")
 
 
+SOURCE_MOVES: dict[SourceState, frozenset[SourceState]] = {
+    SourceState.UNTESTED: frozenset({SourceState.REACHABLE, SourceState.UNREACHABLE}),
+    SourceState.REACHABLE: frozenset({SourceState.UNREACHABLE, SourceState.UNTESTED}),
+    SourceState.UNREACHABLE: frozenset({SourceState.REACHABLE, SourceState.UNTESTED}),
+}
+
+
 class TaskState(models.TextChoices):
     DRAFT = "draft", _("待配置")
     ACTIVE = "active", _("运行中")
     PAUSED = "paused", _("已暂停")
     ENDED = "ended", _("已停用")
+
+
+TASK_MOVES: dict[TaskState, frozenset[TaskState]] = {
+    TaskState.DRAFT: frozenset({TaskState.ACTIVE, TaskState.ENDED}),
+    TaskState.ACTIVE: frozenset({TaskState.PAUSED, TaskState.ENDED}),
+    TaskState.PAUSED: frozenset({TaskState.ACTIVE, TaskState.ENDED}),
+    TaskState.ENDED: frozenset(),
+}
 
 
 class RunState(models.TextChoices):
@@ -61,3 +84,12 @@ class CommandState(models.TextChoices):
     DONE = "done", _("已完成")
     FAILED = "failed", _("失败")
     CANCELLED = "cancelled", _("已取消")
+
+
+COMMAND_MOVES: dict[CommandState, frozenset[CommandState]] = {
+    CommandState.WAITING: frozenset({CommandState.TAKEN, CommandState.CANCELLED}),
+    CommandState.TAKEN: frozenset({CommandState.DONE, CommandState.FAILED, CommandState.CANCELLED}),
+    CommandState.DONE: frozenset(),
+    CommandState.FAILED: frozenset(),
+    CommandState.CANCELLED: frozenset(),
+}

@@ -36,6 +36,7 @@ class Node(models.Model):
     code_expires_at = models.DateTimeField(_("接入码有效至"), null=True, blank=True)
     registered_at = models.DateTimeField(_("接入时间"), null=True, blank=True)
     seen_at = models.DateTimeField(_("最近联系"), null=True, blank=True)
+    silence_noticed_at = models.DateTimeField(_("发现失联时间"), null=True, blank=True)
     version = models.CharField(_("程序版本"), max_length=20, blank=True)
     clock_offset_s = models.FloatField(_("时钟偏差（秒）"), null=True, blank=True)
     spool_free_bytes = models.PositiveBigIntegerField(_("暂存余量"), null=True, blank=True)
@@ -66,6 +67,9 @@ class DataSource(models.Model):
     user = models.CharField(_("账号"), max_length=100, blank=True)
     sealed_password = models.TextField(_("密封口令"), blank=True)
     gateway_sealed_password = models.TextField(_("密封口令（网关）"), blank=True)
+    sealed_for_gateway = models.ForeignKey(
+        Node, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("口令密封给网关")
+    )
     is_writable = models.BooleanField(_("可作为交付目标"), default=False)
     state = models.CharField(_("状态"), max_length=12, choices=SourceState, default=SourceState.UNTESTED)
     state_note = models.JSONField(_("状态说明"), default=dict)  # kernel Problem as JSON, or server version
@@ -133,9 +137,12 @@ class ExchangeTask(models.Model):
         DataSource, models.PROTECT, null=True, blank=True, related_name="incoming_tasks", verbose_name=_("目标数据源")
     )
     target_table = models.CharField(_("目标表"), max_length=200, blank=True)
-    schedule = models.CharField(_("计划"), max_length=60, blank=True)  # "", "hourly", "daily HH:MM", "weekly D HH:MM", "monthly DD HH:MM"
+    schedule = models.CharField(
+        _("计划"), max_length=60, blank=True
+    )  # "", "hourly", "daily HH:MM", "weekly D HH:MM", "monthly DD HH:MM"
     next_run_at = models.DateTimeField(_("下次运行"), null=True, blank=True)
     state = models.CharField(_("状态"), max_length=10, choices=TaskState, default=TaskState.DRAFT)
+    resumes_with_grant = models.BooleanField(_("随授权恢复"), default=False)  # paused because its grant was suspended
     cursor = models.CharField(_("水位"), max_length=100, blank=True)
     overlap_s = models.PositiveIntegerField(_("回看秒数"), default=300)
     rows_per_s = models.PositiveIntegerField(_("限速（行/秒）"), null=True, blank=True)
@@ -168,8 +175,11 @@ class Run(models.Model):
     problem = models.JSONField(_("问题"), default=dict)  # Problem
     rows = models.PositiveBigIntegerField(_("行数"), null=True, blank=True)
     rows_quarantined = models.PositiveBigIntegerField(_("隔离行数"), default=0)
-    triggered_by = models.ForeignKey(Post, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("发起岗位"))
+    triggered_by = models.ForeignKey(
+        Post, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("发起岗位")
+    )
     queued_at = models.DateTimeField(_("排队时间"))
+    retry_at = models.DateTimeField(_("自动重试时间"), null=True, blank=True)
     started_at = models.DateTimeField(_("开始时间"), null=True, blank=True)
     finished_at = models.DateTimeField(_("结束时间"), null=True, blank=True)
 
@@ -177,9 +187,12 @@ class Run(models.Model):
         verbose_name = _("运行")
         verbose_name_plural = _("运行")
         ordering = ["-id"]
+        indexes = [models.Index(fields=["state", "retry_at"], name="run_state_retry")]
         constraints = [
             models.UniqueConstraint(
-                fields=["task"], condition=Q(state__in=["queued", "extracting", "delivering"]), name="run_one_live_per_task"
+                fields=["task"],
+                condition=Q(state__in=["queued", "extracting", "delivering"]),
+                name="run_one_live_per_task",
             ),
         ]
 
@@ -212,6 +225,9 @@ class ExchangeReceipt(models.Model):
 class NodeCommand(models.Model):
     """A command waiting for, or answered by, a node."""
 
+    number = models.CharField(
+        _("指令编号"), max_length=40, unique=True
+    )  # random: a node's ledger outlives a reset platform
     node = models.ForeignKey(Node, models.PROTECT, related_name="commands", verbose_name=_("节点"))
     kind = models.CharField(_("类别"), max_length=20, choices=COMMAND_KINDS)
     state = models.CharField(_("状态"), max_length=10, choices=CommandState, default=CommandState.WAITING)
@@ -262,7 +278,9 @@ class QueryService(models.Model):
 
     number = models.CharField(_("服务标识"), max_length=60, unique=True)
     grant = models.OneToOneField(Grant, models.PROTECT, related_name="query_service", verbose_name=_("授权"))
-    gateway = models.ForeignKey(Node, models.PROTECT, related_name="query_services", verbose_name=_("网关"))
+    gateway = models.ForeignKey(  # empty until a gateway that can serve the provider is set up
+        Node, models.PROTECT, null=True, blank=True, related_name="query_services", verbose_name=_("网关")
+    )
     applications = models.ManyToManyField(Application, related_name="query_services", verbose_name=_("应用"))
     row_cap = models.PositiveIntegerField(_("每次返回上限"), default=100)
     calls_per_minute = models.PositiveIntegerField(_("每分钟次数"), default=600)
@@ -351,6 +369,62 @@ class Call(models.Model):
 
     def __str__(self) -> str:
         return self.call_id
+
+
+class EvidenceSegment(models.Model):
+    """A verified batch of a gateway's evidence: one link of its lane's chain."""
+
+    gateway = models.ForeignKey(Node, models.PROTECT, related_name="evidence_segments", verbose_name=_("网关"))
+    lane = models.CharField(max_length=40)
+    batch = models.PositiveBigIntegerField(_("批次"))
+    first_number = models.PositiveBigIntegerField(_("起始记录"))
+    last_number = models.PositiveBigIntegerField(_("结束记录"))
+    merkle_root = models.CharField(_("默克尔根"), max_length=128)
+    previous = models.CharField(_("上一环"), max_length=128)
+    chain = models.CharField(_("本环"), max_length=128)
+    received_at = models.DateTimeField(_("收到时间"))
+
+    class Meta:
+        verbose_name = _("存证批次")
+        verbose_name_plural = _("存证批次")
+        ordering = ["gateway_id", "lane", "batch"]
+        constraints = [models.UniqueConstraint(fields=["gateway", "lane", "batch"], name="segment_once_per_lane")]
+
+    def __str__(self) -> str:
+        return f"{self.lane}/{self.batch}"
+
+
+class SeenNonce(models.Model):
+    """A nonce of a signed call, kept until its time window has passed: the same call is never taken twice."""
+
+    key_id = models.CharField(max_length=64)
+    nonce = models.CharField(max_length=128)
+    expires_at = models.BigIntegerField()  # seconds of real time, not of business time
+
+    class Meta:
+        verbose_name = _("已用随机数")
+        verbose_name_plural = _("已用随机数")
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["key_id", "nonce"], name="nonce_once_per_key")]
+        indexes = [models.Index(fields=["expires_at"], name="nonce_expires")]
+
+    def __str__(self) -> str:
+        return self.nonce
+
+
+class ProcessBeat(models.Model):
+    """When a process of the platform last said that it works: seconds of real time."""
+
+    name = models.CharField(_("进程"), max_length=60, unique=True)
+    at = models.BigIntegerField(_("时间"))
+
+    class Meta:
+        verbose_name = _("进程心跳")
+        verbose_name_plural = _("进程心跳")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class OutboxMessage(models.Model):

@@ -1,0 +1,50 @@
+"""What gateways call: the policy that they enforce, the evidence of what they answered."""
+
+import time
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Query, Router
+
+from jinqiao.api.nodes import answer_json, caller, read_body
+from jinqiao.api.schemas import json_answer, operation, schema_of
+from jinqiao.exchange import actions
+from jinqiao.exchange.errors import EvidenceBroken
+from jinqiao.kernel.contracts.evidence import EvidenceBatch
+from jinqiao.kernel.contracts.exchange import SignedMessage
+
+router = Router(tags=["gateways"])
+LONGEST_WAIT_S = 10
+_LOOK_EVERY_S = 0.5
+
+
+@router.get(
+    "policy",
+    url_name="policy",
+    openapi_extra=operation(
+        answer=json_answer(schema_of(SignedMessage)), _200="a newer PolicySnapshot, signed", _204="nothing newer"
+    ),
+)
+def policy(
+    request: HttpRequest, after: int = Query(0, ge=0), wait: float = Query(0, ge=0, le=LONGEST_WAIT_S)
+) -> HttpResponse:
+    """The snapshot newer than version `after`; waits up to `wait` seconds for one."""
+    ends = time.monotonic() + wait
+    while True:
+        message = actions.policy_for(caller(request).node, after)
+        if message is not None:
+            return answer_json(message.to_json())
+        if time.monotonic() + _LOOK_EVERY_S > ends:
+            return HttpResponse(status=204)
+        time.sleep(_LOOK_EVERY_S)
+
+
+@router.post("evidence", url_name="evidence", openapi_extra=operation(body=EvidenceBatch, _204="verified and kept"))
+def evidence(request: HttpRequest) -> HttpResponse:
+    """A batch of call records; the same batch may come again."""
+    gateway = caller(request).node
+    try:
+        actions.accept_evidence(gateway, read_body(request, EvidenceBatch))
+    except EvidenceBroken as error:
+        actions.note_broken(gateway, error)
+        raise
+    return HttpResponse(status=204)

@@ -1,0 +1,98 @@
+"""What front-end nodes call: register, poll, answer, bring and fetch chunks."""
+
+import json
+from typing import Any, TypeVar, cast
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Router
+
+from jinqiao.api.authentication import NodeHttpRequest, body_of
+from jinqiao.api.errors import BodyBroken
+from jinqiao.api.schemas import json_answer, operation, schema_of
+from jinqiao.exchange import actions
+from jinqiao.kernel.contracts.base import Contract, canonical_json
+from jinqiao.kernel.contracts.exchange import CommandResult, Heartbeat, NodeAdmission, NodeRegistration, SignedMessage
+
+router = Router(tags=["nodes"])
+Body = TypeVar("Body", bound=Contract)
+DIGEST_HEADER = "X-Chunk-Digest"
+
+
+def read_body(request: HttpRequest, kind: type[Body]) -> Body:
+    """The contract in the body. Raises BodyBroken, ContractBroken."""
+    try:
+        data = json.loads(body_of(request))
+    except (ValueError, RecursionError) as problem:
+        raise BodyBroken from problem
+    return kind.from_json(data)
+
+
+def answer_json(value: Any, status: int = 200) -> HttpResponse:
+    return HttpResponse(canonical_json(value), status=status, content_type="application/json")
+
+
+def caller(request: HttpRequest) -> NodeHttpRequest:
+    """The request of an authenticated node (for the type checker)."""
+    return cast(NodeHttpRequest, request)
+
+
+@router.post(
+    "register",
+    auth=None,
+    url_name="register_node",
+    openapi_extra=operation(body=NodeRegistration, answer=json_answer(schema_of(NodeAdmission)), _200="admitted"),
+)
+def register(request: HttpRequest) -> HttpResponse:
+    """A node's first word, with its one-time code."""
+    return answer_json(actions.register_node(read_body(request, NodeRegistration)).to_json())
+
+
+_COMMANDS = {
+    "type": "object",
+    "required": ["commands"],
+    "properties": {"commands": {"type": "array", "items": schema_of(SignedMessage)}},
+}
+
+
+@router.post(
+    "poll",
+    url_name="poll",
+    openapi_extra=operation(body=Heartbeat, answer=json_answer(_COMMANDS), _200="commands, oldest first"),
+)
+def poll(request: HttpRequest) -> HttpResponse:
+    """A heartbeat; the answer holds the commands that wait."""
+    messages = actions.take_commands(caller(request).node, read_body(request, Heartbeat))
+    return answer_json({"commands": [message.to_json() for message in messages]})
+
+
+@router.post("results", url_name="results", openapi_extra=operation(body=CommandResult, _204="taken"))
+def results(request: HttpRequest) -> HttpResponse:
+    """The answer to a command; the same answer may come again."""
+    actions.accept_result(caller(request).node, read_body(request, CommandResult))
+    return HttpResponse(status=204)
+
+
+@router.put(
+    "runs/{run_number}/chunks/{number}", url_name="put_chunk", openapi_extra=operation(raw_body=True, _204="kept")
+)
+def put_chunk(request: HttpRequest, run_number: str, number: int) -> HttpResponse:
+    """A staged chunk from the run's provider node; header X-Chunk-Digest holds its digest in hexadecimal."""
+    digest = request.headers.get(DIGEST_HEADER, "")
+    actions.store_chunk(run_number, number, body_of(request), digest, node=caller(request).node)
+    return HttpResponse(status=204)
+
+
+@router.get(
+    "runs/{run_number}/chunks/{number}",
+    url_name="get_chunk",
+    openapi_extra=operation(
+        answer={"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        _200="the chunk, encrypted",
+    ),
+)
+def get_chunk(request: HttpRequest, run_number: str, number: int) -> HttpResponse:
+    """A staged chunk for the run's consumer node."""
+    data, chunk = actions.open_chunk(run_number, number, node=caller(request).node)
+    response = HttpResponse(data, content_type="application/octet-stream")
+    response[DIGEST_HEADER] = chunk.digest
+    return response

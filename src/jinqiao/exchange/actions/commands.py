@@ -1,0 +1,147 @@
+"""What nodes fetch and answer."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django.db import transaction
+
+from jinqiao.audit import trail
+from jinqiao.audit.models import Outcome
+from jinqiao.exchange import rules
+from jinqiao.exchange.actions import outcome, sources
+from jinqiao.exchange.actions.commanding import OPEN
+from jinqiao.exchange.actions.nodes import heard
+from jinqiao.exchange.actions.platform import node_actor
+from jinqiao.exchange.actions.runs import fail_run, locked_run, move_run, problem_of
+from jinqiao.exchange.enums import CommandState, NodeKind, RunState
+from jinqiao.exchange.errors import CommandMissing, GrantNotLive, NodeKindWrong
+from jinqiao.exchange.models import Node, NodeCommand, Run
+from jinqiao.exchange.queries.runs import LIVE
+from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult, Heartbeat, Progress, SignedMessage
+
+REDELIVER_AFTER_S = 20
+"""A taken command is handed out again after this time, unless the node says that it works on the run."""
+SEEN_EVERY_S = 5
+_MOVING = frozenset({CommandKind.EXTRACT.value, CommandKind.DELIVER.value})
+
+
+def take_commands(node: Node, heartbeat: Heartbeat) -> list[SignedMessage]:
+    """Note the heartbeat and hand out what waits for this node, oldest first.
+
+    An order whose grant is no longer live is not handed out: its run fails instead (no grant, no byte).
+    """
+    if node.kind != NodeKind.FRONT_END:
+        raise NodeKindWrong(node=node.number)
+    _note(node, heartbeat)
+    again = moments.now() - timedelta(seconds=REDELIVER_AFTER_S)
+    messages = []
+    commands = NodeCommand.objects.filter(node=node, state__in=OPEN).order_by("id")
+    for command in commands.values("pk", "state", "taken_at", "run__number", "kind"):
+        is_taken = command["state"] == CommandState.TAKEN
+        is_busy = command["run__number"] in heartbeat.busy_with
+        if is_taken and (is_busy or (command["taken_at"] and command["taken_at"] > again)):
+            continue
+        message = _hand_out(node, command["pk"])
+        if message is not None:
+            messages.append(message)
+    return messages
+
+
+def _note(node: Node, heartbeat: Heartbeat) -> None:
+    """Keep what the node says of itself; every few seconds only, unless it was away."""
+    now = moments.now()
+    is_fresh = node.seen_at is not None and timedelta() <= now - node.seen_at < timedelta(seconds=SEEN_EVERY_S)
+    if not is_fresh or node.silence_noticed_at is not None:
+        with transaction.atomic():
+            row = Node.objects.select_for_update(of=("self",)).select_related("organisation").get(pk=node.pk)
+            heard(row)
+            row.version = heartbeat.version[:20]
+            row.clock_offset_s = round((heartbeat.clock_at - now).total_seconds(), 1)
+            row.spool_free_bytes = max(heartbeat.spool_free_bytes, 0)
+            row.save(update_fields=["seen_at", "silence_noticed_at", "version", "clock_offset_s", "spool_free_bytes"])
+    if heartbeat.progress:
+        _keep_progress(node, heartbeat.progress)
+
+
+@transaction.atomic
+def _keep_progress(node: Node, progress: Iterable[Progress]) -> None:
+    by_run: dict[str, list[Progress]] = {}
+    for step in progress:
+        by_run.setdefault(step.run_id, []).append(step)
+    runs = Run.objects.select_for_update(of=("self",)).filter(
+        number__in=list(by_run), state__in=LIVE, commands__node=node
+    )
+    for run in runs.order_by("id"):
+        new = dict(run.progress)
+        for step in by_run[run.number]:
+            new[step.stage.value] = step.to_json()
+        if new != run.progress:
+            run.progress = new
+            run.save(update_fields=["progress"])
+
+
+@transaction.atomic
+def _hand_out(node: Node, command_id: int) -> SignedMessage | None:
+    command = NodeCommand.objects.select_related("run").get(pk=command_id)
+    run = locked_run(command.run) if command.run is not None and command.kind in _MOVING else None
+    command = NodeCommand.objects.select_for_update(of=("self",)).get(pk=command_id)
+    if command.state not in OPEN:
+        return None
+    if run is not None:
+        if run.state not in LIVE:
+            return None
+        if not rules.is_live(run.task.grant):
+            grant = run.task.grant
+            error = GrantNotLive(
+                grant=grant.number, state=str(grant.get_state_display()), until=grant.valid_until.isoformat()
+            )
+            fail_run(run, problem_of(error), at=node)
+            return None
+        if run.state == RunState.QUEUED:
+            move_run(run, RunState.EXTRACTING)
+            run.started_at = moments.now()
+            run.save(update_fields=["state", "started_at"])
+    command.state = CommandState.TAKEN
+    command.taken_at = moments.now()
+    command.save(update_fields=["state", "taken_at"])
+    return SignedMessage.from_json(command.body)
+
+
+@transaction.atomic
+def accept_result(node: Node, result: CommandResult) -> None:
+    """Take a node's answer, once; the same answer again changes nothing. Raises CommandMissing for what it was never asked."""
+    command = NodeCommand.objects.select_related("run", "source").filter(node=node, number=result.command_id).first()
+    if command is None:
+        raise CommandMissing(command=result.command_id)
+    run = locked_run(command.run) if command.run is not None else None
+    command = (
+        NodeCommand.objects.select_for_update(of=("self",))
+        .select_related("node__organisation", "source")
+        .get(pk=command.pk)
+    )
+    if command.state not in OPEN:
+        return
+    command.state = CommandState.DONE if result.ok and result.problem is None else CommandState.FAILED
+    command.result = _kept(result)
+    command.finished_at = moments.now()
+    command.save(update_fields=["state", "result", "finished_at"])
+    if run is not None and command.kind in _MOVING:
+        outcome.take_answer(run, command, result)
+    elif command.source is not None and command.kind in (CommandKind.TEST_CONNECTION, CommandKind.LIST_TABLES):
+        sources.take_answer(command.source, command, result)
+    elif command.state == CommandState.FAILED and result.problem is not None:
+        trail.record(
+            "exchange.command.fail",
+            by=node_actor(command.node),
+            about=trail.subject(run) if run else None,
+            outcome=Outcome.FAILED,
+            kind=command.kind,
+            code=result.problem.code,
+        )
+
+
+def _kept(result: CommandResult) -> dict[str, object]:
+    """The answer without what is kept elsewhere: tables and manifest may be large."""
+    answer = result.to_json()
+    return {**answer, "tables": [], "manifest": None}

@@ -1,0 +1,124 @@
+"""Records of calls as gateways ship them: verified link by link, then kept.
+
+leaf  = H(0x00 ‖ canonical record)             node = H(0x01 ‖ left ‖ right), an odd one moves up unchanged
+chain = H(chain of the batch before ‖ root)    the first batch of a lane follows 32 zero bytes
+"""
+
+from collections.abc import Sequence
+
+from django.db import transaction
+
+from jinqiao.audit import trail
+from jinqiao.audit.models import Outcome
+from jinqiao.exchange.actions.platform import node_actor, public_identity
+from jinqiao.exchange.enums import NodeKind
+from jinqiao.exchange.errors import EvidenceBroken, EvidenceGap, NodeKindWrong
+from jinqiao.exchange.models import Call, EvidenceSegment, Node
+from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.evidence import CallRecord, EvidenceBatch
+from jinqiao.kernel.crypto.suites import Suite, suite
+from jinqiao.sharing.actions import mark_provided
+from jinqiao.sharing.models import Grant
+
+GENESIS = bytes(32)
+
+
+def merkle_root(records: Sequence[bytes], by: Suite) -> bytes:
+    """Root over canonical records, at least one."""
+    level = [by.digest(b"\x00" + record) for record in records]
+    while len(level) > 1:
+        pairs = [by.digest(b"\x01" + level[at] + level[at + 1]) for at in range(0, len(level) - 1, 2)]
+        level = pairs + ([level[-1]] if len(level) % 2 else [])
+    return level[0]
+
+
+@transaction.atomic
+def accept_evidence(gateway: Node, batch: EvidenceBatch) -> EvidenceSegment:
+    """Verify a batch and keep its calls. A batch that was kept already is confirmed without change.
+
+    Raises:
+        EvidenceGap: an earlier batch of the lane is missing; `expected` names it.
+        EvidenceBroken: root, chain, order or gateway do not hold, or a kept batch comes again with other content.
+    """
+    if gateway.kind != NodeKind.GATEWAY:
+        raise NodeKindWrong(node=gateway.number)
+    Node.objects.select_for_update(of=("self",)).get(pk=gateway.pk)
+    last = EvidenceSegment.objects.filter(gateway=gateway, lane=batch.lane).order_by("-batch").first()
+    expected = last.batch + 1 if last else 1
+
+    def broken(reason: str) -> EvidenceBroken:
+        return EvidenceBroken(gateway=gateway.number, lane=batch.lane, batch=batch.batch, reason=reason)
+
+    if batch.batch < 1 or not batch.records:
+        raise broken("empty")
+    if batch.batch < expected:
+        kept = EvidenceSegment.objects.get(gateway=gateway, lane=batch.lane, batch=batch.batch)
+        if (kept.merkle_root, kept.chain) != (batch.merkle_root, batch.chain):
+            raise broken("rewritten")
+        return kept
+    if batch.batch > expected:
+        raise EvidenceGap(gateway=gateway.number, lane=batch.lane, batch=batch.batch, expected=expected)
+    if batch.previous != (last.chain if last else GENESIS.hex()):
+        raise broken("previous")
+    number = last.last_number + 1 if last else 1
+    for at, record in enumerate(batch.records):
+        if (record.lane, record.number, record.gateway) != (batch.lane, number + at, gateway.number):
+            raise broken("record")
+    by = suite(public_identity(gateway).suite)
+    root = merkle_root([record.canonical() for record in batch.records], by)
+    if root.hex() != batch.merkle_root:
+        raise broken("root")
+    if by.digest(bytes.fromhex(batch.previous) + root).hex() != batch.chain:
+        raise broken("chain")
+    now = moments.now()
+    segment = EvidenceSegment.objects.create(
+        gateway=gateway,
+        lane=batch.lane,
+        batch=batch.batch,
+        first_number=number,
+        last_number=number + len(batch.records) - 1,
+        merkle_root=batch.merkle_root,
+        previous=batch.previous,
+        chain=batch.chain,
+        received_at=now,
+    )
+    Call.objects.bulk_create([_call(gateway, record) for record in batch.records], batch_size=500)
+    answered = {record.grant_id for record in batch.records if record.outcome == "ok"}
+    for grant in Grant.objects.filter(number__in=answered, provided_at=None).order_by("id"):
+        mark_provided(grant)
+    return segment
+
+
+def _call(gateway: Node, record: CallRecord) -> Call:
+    return Call(
+        call_id=record.call_id,
+        gateway=gateway,
+        lane=record.lane,
+        number=record.number,
+        at=record.at,
+        service=record.service[:60],
+        grant_number=record.grant_id[:40],
+        application=record.application[:40],
+        consumer=record.consumer[:18],
+        provider=record.provider[:18],
+        purpose=record.purpose[:200],
+        case_number=record.case_number[:100],
+        outcome=record.outcome[:80],
+        rows=record.rows,
+        duration_us=record.duration_us,
+        record=record.to_json(),
+    )
+
+
+@transaction.atomic
+def note_broken(gateway: Node, error: EvidenceBroken) -> None:
+    """Evidence that does not hold is an event of its own; the gateway keeps the batch and goes on offering it."""
+    trail.record(
+        "exchange.evidence.accept",
+        by=node_actor(gateway),
+        about=trail.subject(gateway),
+        outcome=Outcome.FAILED,
+        lane=str(error.details.get("lane", "")),
+        batch=int(error.details.get("batch", 0)),
+        reason=str(error.details.get("reason", "")),
+    )

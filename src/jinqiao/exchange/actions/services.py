@@ -1,0 +1,84 @@
+"""Query services: made by interface grants, called by the consumer's applications, limited by the provider."""
+
+from django.db import transaction
+
+from jinqiao.accounts.enums import ApplicationState
+from jinqiao.accounts.models import Application, Post
+from jinqiao.audit import trail
+from jinqiao.exchange import rules
+from jinqiao.exchange.errors import ApplicationOfAnother, LimitBroken, ServiceStateWrong
+from jinqiao.exchange.models import QueryService
+
+ROW_CAPS = (1, 1000)
+CALLS_PER_MINUTE = (1, 60_000)
+
+
+def _locked(service: QueryService) -> QueryService:
+    return (
+        QueryService.objects.select_for_update(of=("self",))
+        .select_related("grant__provider", "grant__consumer", "grant__entry")
+        .get(pk=service.pk)
+    )
+
+
+@transaction.atomic
+def attach_application(service: QueryService, application: Application, *, by: Post) -> QueryService:
+    """Let one of the consumer's applications call the service. Raises ApplicationOfAnother."""
+    service = _locked(service)
+    rules.check_may_attach(by, service)
+    if application.organisation_id != service.grant.consumer_id or application.state != ApplicationState.ACTIVE:
+        raise ApplicationOfAnother(application=application.number)
+    service.applications.add(application)
+    trail.record("exchange.service.attach", by=by.actor, about=trail.subject(service), application=application.number)
+    return service
+
+
+@transaction.atomic
+def detach_application(service: QueryService, application: Application, *, by: Post) -> QueryService:
+    service = _locked(service)
+    rules.check_may_attach(by, service)
+    service.applications.remove(application)
+    trail.record("exchange.service.detach", by=by.actor, about=trail.subject(service), application=application.number)
+    return service
+
+
+@transaction.atomic
+def suspend_service(service: QueryService, *, by: Post, reason: str) -> QueryService:
+    """Answer no calls until it is resumed; the grant stays."""
+    return _suspend(service, by=by, suspended=True, verb="suspend", reason=reason)
+
+
+@transaction.atomic
+def resume_service(service: QueryService, *, by: Post) -> QueryService:
+    return _suspend(service, by=by, suspended=False, verb="resume", reason="")
+
+
+def _suspend(service: QueryService, *, by: Post, suspended: bool, verb: str, reason: str) -> QueryService:
+    service = _locked(service)
+    rules.check_may_suspend_service(by, service)
+    if service.is_suspended == suspended:
+        raise ServiceStateWrong(service=service.number)
+    service.is_suspended = suspended
+    service.save(update_fields=["is_suspended"])
+    trail.record(f"exchange.service.{verb}", by=by.actor, about=trail.subject(service), reason=reason)
+    return service
+
+
+@transaction.atomic
+def limit_service(service: QueryService, *, by: Post, row_cap: int, calls_per_minute: int) -> QueryService:
+    """How much the provider's source is asked at most. Raises LimitBroken."""
+    service = _locked(service)
+    rules.check_may_limit_service(by, service)
+    for value, (lowest, highest) in ((row_cap, ROW_CAPS), (calls_per_minute, CALLS_PER_MINUTE)):
+        if not lowest <= value <= highest:
+            raise LimitBroken(lowest=lowest, highest=highest)
+    service.row_cap, service.calls_per_minute = row_cap, calls_per_minute
+    service.save(update_fields=["row_cap", "calls_per_minute"])
+    trail.record(
+        "exchange.service.limit",
+        by=by.actor,
+        about=trail.subject(service),
+        row_cap=row_cap,
+        calls_per_minute=calls_per_minute,
+    )
+    return service

@@ -1,0 +1,178 @@
+"""Data sources: where a department's node finds its databases. Passwords are sealed at entry and never kept otherwise."""
+
+from django.db import transaction
+
+from jinqiao.accounts.models import Post
+from jinqiao.audit import trail
+from jinqiao.audit.models import Outcome
+from jinqiao.exchange import rules
+from jinqiao.exchange.actions.commanding import cancel_waiting, command_node
+from jinqiao.exchange.actions.nodes import gateway_for
+from jinqiao.exchange.actions.platform import next_number, node_actor, public_identity
+from jinqiao.exchange.enums import NodeKind, NodeState, SourceState
+from jinqiao.exchange.errors import ConnectionIncomplete, NodeKindWrong, NodeOfAnotherOrganisation, NumberTaken
+from jinqiao.exchange.models import DataSource, Node, NodeCommand, SourceTable
+from jinqiao.exchange.queries.terms import connection
+from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult
+from jinqiao.kernel.contracts.tables import Engine
+
+SERVERS = frozenset({Engine.POSTGRESQL, Engine.MYSQL})
+DEFAULT_PORTS = {Engine.POSTGRESQL: 5432, Engine.MYSQL: 3306}
+
+
+@transaction.atomic
+def add_data_source(
+    *,
+    by: Post,
+    node: Node,
+    name: str,
+    engine: Engine | str,
+    database: str,
+    host: str = "",
+    port: int | None = None,
+    user: str = "",
+    password: str = "",
+    is_writable: bool = False,
+    number: str = "",
+) -> DataSource:
+    """Register a database as its node reaches it, and let the node test it at once.
+
+    Raises:
+        NotYourSource, NodeOfAnotherOrganisation, NodeKindWrong: a department reaches its own databases by its own node.
+        NodeNotRegistered: there is no key yet that the password could be sealed to.
+        ConnectionIncomplete: a server without host or account.
+    """
+    rules.check_may_manage_sources(by, by.organisation_id)
+    if node.organisation_id != by.organisation_id or node.state == NodeState.RETIRED:
+        raise NodeOfAnotherOrganisation(node=node.number)
+    if node.kind != NodeKind.FRONT_END:
+        raise NodeKindWrong(node=node.number)
+    kind = Engine(engine)
+    missing = [label for label, value in (("host", host), ("user", user)) if kind in SERVERS and not value]
+    if not database:
+        missing.append("database")
+    if missing:
+        raise ConnectionIncomplete(missing=", ".join(missing))
+    if number and DataSource.objects.filter(number=number).exists():
+        raise NumberTaken(number=number)
+    source = DataSource(
+        number=number or next_number("SJY"),
+        name=name,
+        organisation_id=by.organisation_id,
+        node=node,
+        engine=kind.value,
+        host=host if kind in SERVERS else "",
+        port=(port or DEFAULT_PORTS[kind]) if kind in SERVERS else None,
+        database=database,
+        user=user if kind in SERVERS else "",
+        is_writable=is_writable,
+        created_by=by,
+        created_at=moments.now(),
+    )
+    _seal(source, password)
+    source.save()
+    trail.record("exchange.source.add", by=by.actor, about=trail.subject(source), engine=kind.value, node=node.number)
+    _command(source, CommandKind.TEST_CONNECTION)
+    return source
+
+
+def _seal(source: DataSource, password: str) -> None:
+    """Seal the password to the node and to the gateway that answers for this department, and forget it."""
+    identity = public_identity(source.node)
+    secret = password.encode()
+    source.sealed_password = identity.seal(secret) if secret else ""
+    gateway = gateway_for(source.organisation)
+    if gateway is not None and not gateway.identity:
+        gateway = None
+    source.gateway_sealed_password = public_identity(gateway).seal(secret) if gateway and secret else ""
+    source.sealed_for_gateway = gateway
+
+
+def _locked(source: DataSource) -> DataSource:
+    return DataSource.objects.select_for_update(of=("self",)).select_related("node", "organisation").get(pk=source.pk)
+
+
+@transaction.atomic
+def change_password(source: DataSource, *, by: Post, password: str) -> DataSource:
+    """A new password, or the same one again for a gateway that came later."""
+    source = _locked(source)
+    rules.check_may_manage_source(by, source)
+    _seal(source, password)
+    source.state = SourceState.UNTESTED
+    source.save(update_fields=["sealed_password", "gateway_sealed_password", "sealed_for_gateway", "state"])
+    trail.record("exchange.source.change_password", by=by.actor, about=trail.subject(source))
+    _command(source, CommandKind.TEST_CONNECTION)
+    return source
+
+
+@transaction.atomic
+def test_connection(source: DataSource, *, by: Post) -> NodeCommand:
+    """Ask the node to connect; the answer arrives in `source.state`."""
+    source = _locked(source)
+    rules.check_may_manage_source(by, source)
+    trail.record("exchange.source.test", by=by.actor, about=trail.subject(source))
+    return _command(source, CommandKind.TEST_CONNECTION)
+
+
+@transaction.atomic
+def list_tables(source: DataSource, *, by: Post) -> NodeCommand:
+    """Ask the node for the tables and columns; they arrive in `source.tables`."""
+    source = _locked(source)
+    rules.check_may_manage_source(by, source)
+    trail.record("exchange.source.list_tables", by=by.actor, about=trail.subject(source))
+    return _command(source, CommandKind.LIST_TABLES)
+
+
+def _command(source: DataSource, kind: CommandKind) -> NodeCommand:
+    cancel_waiting(source=source, kind=kind)
+    return command_node(source.node, kind, source=source, connection=connection(source))
+
+
+def take_answer(source: DataSource, command: NodeCommand, result: CommandResult) -> None:
+    """What the node found out about a source. A reachable one is asked for its tables the first time."""
+    source = _locked(source)
+    now = moments.now()
+    actor, about = node_actor(command.node), trail.subject(source)
+    if command.kind == CommandKind.TEST_CONNECTION:
+        source.tested_at = now
+    if result.problem is not None or not result.ok:
+        source.state = SourceState.UNREACHABLE
+        source.state_note = result.problem.to_json() if result.problem else {}
+        source.save(update_fields=["state", "state_note", "tested_at"])
+        code = result.problem.code if result.problem else ""
+        trail.record(
+            "exchange.source.answer", by=actor, about=about, outcome=Outcome.FAILED, kind=command.kind, code=code
+        )
+        return
+    source.state = SourceState.REACHABLE
+    if command.kind == CommandKind.TEST_CONNECTION:
+        source.state_note = {"server_version": result.server_version[:200]}
+        if source.tables_listed_at is None:
+            _command(source, CommandKind.LIST_TABLES)
+    else:
+        _keep_tables(source, result)
+        source.tables_listed_at = now
+    source.save(update_fields=["state", "state_note", "tested_at", "tables_listed_at"])
+    trail.record("exchange.source.answer", by=actor, about=about, kind=command.kind, tables=len(result.tables))
+
+
+def _keep_tables(source: DataSource, result: CommandResult) -> None:
+    names = {table.name for table in result.tables}
+    SourceTable.objects.filter(source=source).exclude(name__in=names).delete()
+    SourceTable.objects.bulk_create(
+        [
+            SourceTable(
+                source=source,
+                name=table.name[:200],
+                comment=table.comment[:500],
+                row_estimate=table.row_estimate,
+                schema=table.to_json(),
+            )
+            for table in result.tables
+        ],
+        update_conflicts=True,
+        unique_fields=["source", "name"],
+        update_fields=["comment", "row_estimate", "schema"],
+        batch_size=500,
+    )

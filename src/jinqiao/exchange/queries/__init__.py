@@ -1,0 +1,1 @@
+"""Reading movement: what is there, who may see it, and what a grant means in columns."""

@@ -1,0 +1,143 @@
+"""What a gateway enforces now, and why a service is not served."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import Prefetch, Q
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from jinqiao.accounts.enums import ApplicationState
+from jinqiao.accounts.models import Application
+from jinqiao.exchange import rules
+from jinqiao.exchange.models import ApplicationKey, Binding, Node, QueryService, SourceTable
+from jinqiao.exchange.queries.terms import BoundTable, connection, grant_terms
+from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.grants import SharingMode
+from jinqiao.kernel.contracts.policy import ApplicationKey as KeyPolicy
+from jinqiao.kernel.contracts.policy import ApplicationPolicy, ServicePolicy
+from jinqiao.kernel.contracts.tables import TableSchema
+from jinqiao.kernel.errors import JinqiaoError
+
+
+def services_of(gateway: Node) -> list[QueryService]:
+    return list(
+        QueryService.objects.filter(gateway=gateway, grant__mode=SharingMode.INTERFACE.value)
+        .select_related("grant__provider", "grant__consumer", "grant__entry", "grant__version", "gateway")
+        .prefetch_related(Prefetch("applications", Application.objects.select_related("organisation")))
+        .order_by("number")
+    )
+
+
+def compiled(gateway: Node) -> tuple[tuple[ApplicationPolicy, ...], tuple[ServicePolicy, ...]]:
+    """Applications and services of the snapshot. What cannot be served by the letter of its grant is left out whole."""
+    services = services_of(gateway)
+    tables = _tables(services)
+    served: list[ServicePolicy] = []
+    callers: dict[int, Application] = {}
+    for service in services:
+        policy = _service_policy(service, gateway, tables.get(service.grant.entry_id))
+        if policy is None:
+            continue
+        served.append(policy)
+        callers.update({a.pk: a for a in service.applications.all() if _may_call(a, service)})
+    keys: dict[int, list[KeyPolicy]] = {}
+    now = moments.now()
+    live_keys = ApplicationKey.objects.filter(
+        Q(not_after=None) | Q(not_after__gt=now), gateway=gateway, application_id__in=list(callers), revoked_at=None
+    )
+    for key in live_keys.order_by("id"):
+        keys.setdefault(key.application_id, []).append(
+            KeyPolicy(
+                key_id=key.key_id, algorithm=key.algorithm, sealed_secret=key.sealed_secret, not_after=key.not_after
+            )
+        )
+    applications = tuple(
+        ApplicationPolicy(
+            application_id=application.number,
+            name=application.name,
+            organisation=application.organisation.credit_code,
+            keys=tuple(keys.get(application.pk, ())),
+        )
+        for application in sorted(callers.values(), key=lambda a: a.number)
+    )
+    return applications, tuple(served)
+
+
+def _may_call(application: Application, service: QueryService) -> bool:
+    return application.state == ApplicationState.ACTIVE and application.organisation_id == service.grant.consumer_id
+
+
+def _tables(services: Iterable[QueryService]) -> dict[int, BoundTable]:
+    """Bindings with their columns by entry, in two queries."""
+    entries = {service.grant.entry_id for service in services}
+    bindings = list(Binding.objects.filter(entry_id__in=entries).select_related("source"))
+    schemas = {
+        (table.source_id, table.name): table.schema
+        for table in SourceTable.objects.filter(
+            source_id__in={b.source_id for b in bindings}, name__in={b.table for b in bindings}
+        )
+    }
+    found = {}
+    for binding in bindings:
+        schema = schemas.get((binding.source_id, binding.table))
+        if schema is not None:
+            columns = {column.name: column for column in TableSchema.from_json(schema).columns}
+            found[binding.entry_id] = BoundTable(binding, columns)
+    return found
+
+
+def _service_policy(service: QueryService, gateway: Node, table: BoundTable | None) -> ServicePolicy | None:
+    if table is None or _hindrance(service, gateway, table) is not None:
+        return None
+    try:
+        terms = grant_terms(service.grant, table)
+    except JinqiaoError:
+        return None
+    return ServicePolicy(
+        service=service.number,
+        name=service.grant.version.name,
+        grant=terms,
+        connection=connection(table.binding.source, for_gateway=True),
+        table=table.binding.table,
+        key_items=tuple(table.binding.lookup_items),
+        applications=tuple(sorted(a.number for a in service.applications.all() if _may_call(a, service))),
+        row_cap=service.row_cap,
+        calls_per_minute=service.calls_per_minute,
+        suspended=service.is_suspended,
+    )
+
+
+def _hindrance(service: QueryService, gateway: Node, table: BoundTable) -> Promise | None:
+    grant, binding = service.grant, table.binding
+    if not rules.is_live(grant):
+        return _("授权不在有效状态")
+    if binding.source.organisation_id != grant.provider_id:
+        return _("数据源不属于提供方")
+    granted = {str(item["code"]) for item in grant.items}
+    if not binding.lookup_items:
+        return _("提供方没有选定查询条件")
+    if not set(binding.lookup_items) <= granted:
+        return _("查询条件不在授权的数据项里")
+    if binding.source.sealed_password and (
+        not binding.source.gateway_sealed_password or binding.source.sealed_for_gateway_id != gateway.pk
+    ):
+        return _("提供方须重新录入数据源口令，以便密封给网关")
+    return None
+
+
+def why_not_served(service: QueryService) -> Any:
+    """What keeps the service out of its gateway's policy, in words; None where nothing does."""
+    if service.gateway is None:
+        return _("还没有可用的网关")
+    table = _tables([service]).get(service.grant.entry_id)
+    if table is None:
+        return _("提供方还没有把条目挂接到数据源")
+    found = _hindrance(service, service.gateway, table)
+    if found is not None:
+        return found
+    try:
+        grant_terms(service.grant, table)
+    except JinqiaoError as error:
+        return error.text().message
+    return None

@@ -1,0 +1,122 @@
+"""May this post do this to that? Pure reads; each function returns nothing or raises the reason.
+
+Who is provider or consumer follows from who owns the data (design §5), never from the role.
+"""
+
+from collections.abc import Callable
+
+from jinqiao.accounts.enums import Role
+from jinqiao.accounts.models import Application, Organisation, Post
+from jinqiao.catalogue.models import CatalogueEntry
+from jinqiao.exchange.errors import (
+    GrantNotLive,
+    NotYourApplication,
+    NotYourEntry,
+    NotYourNode,
+    NotYourService,
+    NotYourSource,
+    NotYourTask,
+)
+from jinqiao.exchange.models import DataSource, ExchangeTask, Node, QueryService
+from jinqiao.kernel import moments
+from jinqiao.kernel.errors import NotAllowed
+from jinqiao.sharing.enums import GrantState
+from jinqiao.sharing.models import Grant
+
+WORKERS: frozenset[Role] = frozenset({Role.OPERATOR, Role.DEPARTMENT_ADMINISTRATOR, Role.COUNTY_CLERK})
+"""Roles of a department that set movement up and keep it going."""
+
+
+def _works_for(post: Post, organisation_id: int) -> bool:
+    return post.organisation_id == organisation_id and post.role in WORKERS
+
+
+def _administers(post: Post, organisation_id: int) -> bool:
+    return post.organisation_id == organisation_id and post.role == Role.DEPARTMENT_ADMINISTRATOR
+
+
+def check_may_manage_nodes(post: Post, organisation: Organisation) -> None:
+    """A department's administrator for its own nodes, the bureau for all."""
+    if not _administers(post, organisation.pk) and post.role != Role.BUREAU:
+        raise NotYourNode
+
+
+def check_may_manage_node(post: Post, node: Node) -> None:
+    check_may_manage_nodes(post, node.organisation)
+
+
+def check_may_manage_sources(post: Post, organisation_id: int) -> None:
+    if not _works_for(post, organisation_id):
+        raise NotYourSource
+
+
+def check_may_manage_source(post: Post, source: DataSource) -> None:
+    check_may_manage_sources(post, source.organisation_id)
+
+
+def check_may_bind(post: Post, entry: CatalogueEntry) -> None:
+    if not _works_for(post, entry.provider_id):
+        raise NotYourEntry
+
+
+def check_may_run(post: Post, task: ExchangeTask) -> None:
+    """Configuring, starting, pausing: the consumer's people."""
+    if not _works_for(post, task.grant.consumer_id):
+        raise NotYourTask
+
+
+def check_may_restrain(post: Post, task: ExchangeTask) -> None:
+    """Stopping a run and limiting its speed: both sides, for the source is the provider's, and the bureau."""
+    grant = task.grant
+    if not _works_for(post, grant.consumer_id) and not _works_for(post, grant.provider_id) and post.role != Role.BUREAU:
+        raise NotYourTask
+
+
+def check_may_attach(post: Post, service: QueryService) -> None:
+    """Which applications call the service: the consumer decides."""
+    if not _works_for(post, service.grant.consumer_id):
+        raise NotYourService
+
+
+def check_may_suspend_service(post: Post, service: QueryService) -> None:
+    grant = service.grant
+    both = _administers(post, grant.consumer_id) or _administers(post, grant.provider_id)
+    if not both and post.role != Role.BUREAU:
+        raise NotYourService
+
+
+def check_may_limit_service(post: Post, service: QueryService) -> None:
+    """The provider protects its source."""
+    if not _works_for(post, service.grant.provider_id):
+        raise NotYourService
+
+
+def check_may_manage_keys(post: Post, application: Application) -> None:
+    """The application's contact, or its department's administrator."""
+    is_contact = post.role == Role.DEVELOPER and post.person_id == application.contact_id
+    if post.organisation_id != application.organisation_id or not (
+        is_contact or post.role == Role.DEPARTMENT_ADMINISTRATOR
+    ):
+        raise NotYourApplication
+
+
+def may(check: Callable[..., None], *arguments: object) -> bool:
+    """Whether a check passes, for pages that show or hide a button."""
+    try:
+        check(*arguments)
+    except NotAllowed:
+        return False
+    return True
+
+
+def is_live(grant: Grant) -> bool:
+    """In use, and within its dates today."""
+    return grant.state == GrantState.ACTIVE and grant.valid_from <= moments.today() <= grant.valid_until
+
+
+def check_is_live(grant: Grant) -> None:
+    """No grant, no byte. A grant whose dates have passed is not live even before its state says so."""
+    if not is_live(grant):
+        raise GrantNotLive(
+            grant=grant.number, state=str(grant.get_state_display()), until=grant.valid_until.isoformat()
+        )

@@ -1,0 +1,58 @@
+"""What the worker does: by outbox topic, and at every tick. Everything here may be repeated without harm."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.db import transaction
+
+from jinqiao.exchange import actions
+from jinqiao.exchange.models import OutboxMessage, ProcessBeat, SeenNonce
+from jinqiao.kernel import moments
+
+WORKER = "worker"
+
+
+def _purge_relay(body: Mapping[str, Any]) -> None:
+    actions.purge_relay(str(body["run"]))
+
+
+TOPICS: dict[str, Callable[[Mapping[str, Any]], None]] = {"relay.purge": _purge_relay}
+"""What each topic of the outbox asks for."""
+
+
+def waiting_messages(limit: int = 100) -> list[int]:
+    return list(OutboxMessage.objects.filter(taken_at=None).order_by("id").values_list("pk", flat=True)[:limit])
+
+
+def work_message(message_id: int) -> str:
+    """Do what one outbox row asks for; gives its topic."""
+    message = OutboxMessage.objects.get(pk=message_id)
+    TOPICS[message.topic](message.body)
+    return message.topic
+
+
+def mark_taken(message_id: int) -> None:
+    """The row has been handed to a durable workflow, which will see it through."""
+    OutboxMessage.objects.filter(pk=message_id, taken_at=None).update(taken_at=moments.now())
+
+
+def tick() -> dict[str, int]:
+    """Start what is due; gives counts by kind."""
+    return {
+        "started": actions.start_due_runs(),
+        "retried": actions.retry_due_runs(),
+        "silent": actions.alert_silent_nodes(),
+        "nonces": forget_nonces(),
+    }
+
+
+def forget_nonces() -> int:
+    """Drop nonces whose time window has passed; by then the call is refused for its age."""
+    return SeenNonce.objects.filter(expires_at__lt=int(time.time())).delete()[0]
+
+
+@transaction.atomic
+def beat(name: str = WORKER) -> None:
+    """Say that this process works; `health/ready` looks at it."""
+    ProcessBeat.objects.update_or_create(name=name, defaults={"at": int(time.time())})
