@@ -7,6 +7,8 @@ from typing import Any
 from jinqiao.accounts.enums import OrganisationKind, RegionLevel, Role
 from jinqiao.accounts.models import Application, Organisation, Person, Post, Region, Section
 from jinqiao.kernel import moments
+from jinqiao.kernel.clocks import published_years
+from jinqiao.workflow.models import CalendarDay, CalendarYear
 
 PASSWORD = "correct-horse-42"
 
@@ -103,3 +105,15 @@ def make_application(
         created_at=fields.pop("created_at", moments.now()),
         **fields,
     )
+
+
+def seed_calendar() -> None:
+    """The published years, for tests whose database was flushed (transaction=True) and lost what migrations entered."""
+    for published in published_years():
+        year, made = CalendarYear.objects.get_or_create(
+            year=published.year, defaults={"notice": f"{published.year}年放假安排", "entered_at": moments.now()}
+        )
+        if made:
+            CalendarDay.objects.bulk_create(
+                CalendarDay(on=day.on, kind=day.kind, name=day.name, year=year) for day in published.days
+            )

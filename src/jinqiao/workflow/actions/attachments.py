@@ -80,7 +80,7 @@ def open_attachment(attachment: Attachment) -> File:
         AttachmentLost: it is gone, or another.
     """
     try:
-        file = attachment.file.open("rb")
+        file = attachment.file.storage.open(attachment.file.name, "rb")
     except FileNotFoundError as problem:
         raise errors.AttachmentLost(attachment=attachment.pk) from problem
     for name in SUITE_NAMES:
