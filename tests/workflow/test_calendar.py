@@ -2,7 +2,6 @@
 
 import csv
 from datetime import date
-from pathlib import Path
 
 import pytest
 from django.core.management import call_command
@@ -18,7 +17,6 @@ from jinqiao.workflow.enums import DayKind
 from jinqiao.workflow.models import CalendarDay, CalendarYear
 from tests import factories
 
-REAL = Path(__file__).parents[3] / "shared" / "data" / "codes" / "cn_holidays_2007_2026.csv"
 NOTICE = "国务院办公厅关于2027年部分节假日安排的通知"
 DAYS_2027 = [
     NoticeDay(date(2027, 1, 1), DayKind.OFF, "元旦"),
@@ -40,12 +38,10 @@ def test_the_years_published_so_far_are_there_from_the_start():
 
 
 @pytest.mark.django_db
-def test_the_seed_agrees_with_the_notices_day_by_day():
-    if not REAL.exists():
-        pytest.skip("the real notices (shared/data/codes) are not on this machine")
+def test_the_seed_agrees_with_the_notices_day_by_day(material):
     calendar = queries.calendar()
 
-    with REAL.open(encoding="utf-8") as file:
+    with (material / "codes" / "cn_holidays_2007_2026.csv").open(encoding="utf-8") as file:
         rows = [(date.fromisoformat(row["date"]), row["kind"]) for row in csv.DictReader(file)]
 
     wrong = [

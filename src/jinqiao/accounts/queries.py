@@ -73,23 +73,20 @@ class Branch:
 
 def organisation_tree(*, text: str = "", only_active: bool = False) -> list[Branch]:
     """All organisations, parents before children, by region and position. With `text`, only the matching ones, flat."""
-    today = moments.today()
-    found = Organisation.objects.select_related("region").annotate(
-        people=Count(
-            "posts__person",
-            filter=Q(posts__starts_on__lte=today)
-            & (Q(posts__ends_on__isnull=True) | Q(posts__ends_on__gt=today))
-            & Q(posts__person__is_active=True),
-            distinct=True,
-        )
-    )
+    found = Organisation.objects.select_related("region")
     if only_active:
         found = found.filter(is_active=True)
     if text:
         found = found.filter(Q(name__icontains=text) | Q(short_name__icontains=text) | Q(credit_code__iexact=text))
     ordered = sorted(found, key=lambda body: (body.region.code, body.position, body.credit_code))
+    people = dict(
+        Post.objects.filter(live(moments.today()))
+        .order_by()
+        .values_list("organisation_id")
+        .annotate(people=Count("person_id", distinct=True))
+    )
     if text:
-        return [Branch(body, 0, body.people) for body in ordered]
+        return [Branch(body, 0, people.get(body.pk, 0)) for body in ordered]
     known = {body.pk for body in ordered}
     below: dict[int | None, list[Organisation]] = {}
     for body in ordered:
@@ -98,7 +95,7 @@ def organisation_tree(*, text: str = "", only_active: bool = False) -> list[Bran
 
     def walk(parent_id: int | None, depth: int) -> None:
         for body in below.get(parent_id, []):
-            tree.append(Branch(body, depth, body.people))
+            tree.append(Branch(body, depth, people.get(body.pk, 0)))
             walk(body.pk, depth + 1)
 
     walk(None, 0)

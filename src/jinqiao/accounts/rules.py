@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import date
 
 from django.utils import translation
+from django.utils.functional import Promise
 
 from jinqiao.accounts import errors
 from jinqiao.accounts.enums import THREE_ADMINISTRATORS, ApplicationState, Role
@@ -23,7 +24,7 @@ APPLICATION_MOVES: dict[ApplicationState, frozenset[ApplicationState]] = {
 }
 
 
-def words(key: str, label: str) -> dict[str, str]:
+def words(key: str, label: str | Promise) -> dict[str, str]:
     """An enum member in both languages, for the details of an error: `{key: 中文, key_en: English}`."""
     with translation.override("zh-hans"):
         chinese = str(label)

@@ -28,6 +28,7 @@ client_address: ContextVar[str] = ContextVar("client_address", default="")
 ORIGIN = "0" * 64
 """What the first event names as the digest before it."""
 
+_LENGTHS = {field.name: field.max_length for field in AuditEvent._meta.fields if isinstance(field, models.CharField)}
 _TAIL_LOCK = 0x4A51_0001
 _REORDER_WINDOW = 10_000
 _FIELDS = (
@@ -194,8 +195,7 @@ def _lock_tail() -> None:
 
 def _fit(text: Any, field: str) -> str:
     """Text as both databases keep it: without NUL, no longer than the column."""
-    length = AuditEvent._meta.get_field(field).max_length
-    return str(text).replace("\x00", "\N{REPLACEMENT CHARACTER}")[:length]
+    return _plain_text(str(text))[: _LENGTHS[field]]
 
 
 def _plain(value: Any) -> Any:

@@ -59,6 +59,11 @@ def xlsx_response(filename: str, headers: Sequence[str | Promise], rows: Iterabl
     return FileResponse(spool, as_attachment=True, filename=name, content_type=XLSX)
 
 
+def _is_exact(value: int | float | Decimal) -> bool:
+    """Whether a spreadsheet, which calculates with 15 digits, shows the number as it is. NaN and infinity are no numbers."""
+    return bool(-(10**15) < value < 10**15)
+
+
 def _write(sheet: Any, row: int, column: int, value: Any, instant: Any) -> None:
     if value is None or value == "":
         return
@@ -69,7 +74,7 @@ def _write(sheet: Any, row: int, column: int, value: Any, instant: Any) -> None:
         sheet.write_datetime(row, column, local.replace(tzinfo=None, microsecond=0), instant)
     elif isinstance(value, date):
         sheet.write_datetime(row, column, value)
-    elif isinstance(value, int | float | Decimal) and abs(value) < 10**15:
+    elif isinstance(value, int | float | Decimal) and _is_exact(value):
         sheet.write_number(row, column, float(value) if isinstance(value, Decimal) else value)
     else:
         sheet.write_string(row, column, neutral(str(value))[:_CELL_LIMIT])

@@ -73,14 +73,14 @@ def attach(about: Subject, *, by: Post, name: str, file: IO[bytes]) -> Attachmen
     return attachment
 
 
-def open_attachment(attachment: Attachment) -> File:
+def open_attachment(attachment: Attachment) -> File[bytes]:
     """The file, open at its beginning, once its content was compared with the digest kept when it came.
 
     Raises:
         AttachmentLost: it is gone, or another.
     """
     try:
-        file = attachment.file.storage.open(attachment.file.name, "rb")
+        file = attachment.file.storage.open(str(attachment.file.name), "rb")
     except FileNotFoundError as problem:
         raise errors.AttachmentLost(attachment=attachment.pk) from problem
     for name in SUITE_NAMES:

@@ -8,6 +8,7 @@ of that year fixes it (`actions.calendar`).
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 from django.db import transaction
 
@@ -173,7 +174,7 @@ def _actor(by: Post | None) -> Actor:
     return SYSTEM if by is None else by.actor
 
 
-def _record(action: str, clock: Clock, about: Subject, by: Actor, **details: object) -> None:
+def _record(action: str, clock: Clock, about: Subject, by: Actor, **details: Any) -> None:
     trail.record(
         action,
         by=by,
