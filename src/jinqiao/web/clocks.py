@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from jinqiao.kernel import moments
 from jinqiao.kernel.clocks import CalendarNotPublished, WorkCalendar
 from jinqiao.web.components import Text, Tone
+from jinqiao.workflow import queries
 from jinqiao.workflow.enums import ClockState
 from jinqiao.workflow.models import Clock
 
@@ -29,12 +30,6 @@ class ClockView:
     note: Text = ""
 
 
-def work_calendar() -> WorkCalendar:
-    from jinqiao.workflow import queries
-
-    return queries.calendar()
-
-
 def view_of(clock: Clock, calendar: WorkCalendar | None = None, today: date | None = None) -> ClockView:
     """Pass the calendar where many clocks are shown, so that it is read once."""
     on = today or moments.today()
@@ -51,7 +46,7 @@ def view_of(clock: Clock, calendar: WorkCalendar | None = None, today: date | No
         return ClockView("late", "bad", due, days=(on - due).days)
     if due == on:
         return ClockView("today", "warn", due, days=0)
-    left = _left(calendar or work_calendar(), on, due)
+    left = _left(calendar or queries.calendar(), on, due)
     return ClockView("left", "warn" if left is not None and left <= SOON else "", due, days=left)
 
 

@@ -6,8 +6,8 @@ from django.db.models import Count, Q
 
 from jinqiao.accounts.models import Post
 from jinqiao.kernel import moments
+from jinqiao.workflow import queries
 from jinqiao.workflow.enums import ClockState
-from jinqiao.workflow.models import ToDo
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +18,9 @@ class Waiting:
     late: int = 0
 
 
-def open_todos_of(post: Post) -> Q:
-    """What waits for whoever holds this role at this organisation, or for this person by name."""
-    return Q(organisation=post.organisation_id, role=post.role, done_at__isnull=True) & (
-        Q(person__isnull=True) | Q(person=post.person_id)
-    )
-
-
 def waiting_for(post: Post | None) -> Waiting:
     if post is None:
         return Waiting()
     late = Q(clock__state=ClockState.RUNNING, clock__due_on__lt=moments.today())
-    found = ToDo.objects.filter(open_todos_of(post)).aggregate(count=Count("pk"), late=Count("pk", filter=late))
+    found = queries.desk(post).order_by().aggregate(count=Count("pk"), late=Count("pk", filter=late))
     return Waiting(**found)

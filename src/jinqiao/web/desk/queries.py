@@ -1,19 +1,19 @@
-"""What the desk shows: to-dos in the order they fall due, the days ahead, what was done, what waits for others."""
+"""What the desk shows: to-dos by what they are about, the days ahead, what waits for others."""
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from jinqiao.accounts.models import Post
 from jinqiao.audit.models import AuditEvent, Outcome
 from jinqiao.kernel.clocks import CalendarNotPublished, WorkCalendar
 from jinqiao.web.clocks import urgency
 from jinqiao.web.components import Text
-from jinqiao.web.desk.counts import open_todos_of
 from jinqiao.web.targets import TARGETS, heading_of, target_url
+from jinqiao.workflow import queries as workflow
 from jinqiao.workflow.enums import ClockState
 from jinqiao.workflow.models import ToDo
 
@@ -45,12 +45,6 @@ class RulerDay:
     count: int = 0
     is_today: bool = False
     is_off: bool = False
-
-
-def open_todos(post: Post) -> list[ToDo]:
-    """Everything that waits for the post: what falls due first stands first, what has no date last, then by age."""
-    found = ToDo.objects.filter(open_todos_of(post)).select_related("clock", "organisation")
-    return sorted(found, key=lambda todo: (*urgency(todo.clock), todo.pk))
 
 
 def grouped(todos: Iterable[ToDo], today: date) -> list[DeskGroup]:
@@ -93,11 +87,6 @@ def ruler(todos: Iterable[ToDo], calendar: WorkCalendar, today: date) -> list[Ru
     return days
 
 
-def done_by(post: Post) -> QuerySet[ToDo]:
-    """What this post has done, newest first."""
-    return ToDo.objects.filter(done_by=post).select_related("clock").order_by("-done_at", "-pk")
-
-
 def waiting_for_others(post: Post, limit: int = 10) -> list[DeskRow]:
     """Open to-dos of others about things that this person lately acted on in this organisation."""
     touched = (
@@ -118,7 +107,7 @@ def waiting_for_others(post: Post, limit: int = 10) -> list[DeskRow]:
         about |= Q(about_type=kind, about_id__in=identities)
     found = (
         ToDo.objects.filter(about, done_at__isnull=True)
-        .exclude(open_todos_of(post))
+        .exclude(pk__in=workflow.desk(post).order_by().values("pk"))
         .select_related("clock", "organisation")
     )
     rows = sorted(found, key=lambda todo: (*urgency(todo.clock), todo.pk))[:limit]

@@ -8,12 +8,12 @@ from django.utils.translation import gettext as _
 from jinqiao.accounts.enums import Role
 from jinqiao.kernel import moments
 from jinqiao.web.access import PostHttpRequest, post_required, public
-from jinqiao.web.clocks import work_calendar
 from jinqiao.web.desk import queries
 from jinqiao.web.desk.forms import DoneFilter
 from jinqiao.web.exports import xlsx_response
 from jinqiao.web.navigation import first_page
 from jinqiao.web.pagination import page_of
+from jinqiao.workflow import queries as workflow
 from jinqiao.workflow.enums import ClockState
 
 RECENT = 8
@@ -29,7 +29,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @post_required()
 def desk(request: PostHttpRequest) -> HttpResponse:
     post, today = request.post, moments.today()
-    todos = queries.open_todos(post)
+    todos = list(workflow.desk(post))
     if request.GET.get("export") == "xlsx":
         return xlsx_response(
             _("待办"),
@@ -54,8 +54,8 @@ def desk(request: PostHttpRequest) -> HttpResponse:
         "total": len(todos),
         "late": sum(1 for clock in dated if clock.due_on and clock.due_on < today),
         "due_today": sum(1 for clock in dated if clock.due_on == today),
-        "ruler": queries.ruler(todos, work_calendar(), today) if dated else [],
-        "done": queries.done_by(post)[:RECENT],
+        "ruler": queries.ruler(todos, workflow.calendar(), today) if dated else [],
+        "done": workflow.handled_by(post)[:RECENT],
         "waiting": queries.waiting_for_others(post),
         "may_search": post.role != Role.COUNTER,
     }
@@ -65,7 +65,7 @@ def desk(request: PostHttpRequest) -> HttpResponse:
 @post_required()
 def desk_done(request: PostHttpRequest) -> HttpResponse:
     """What this post has done, all of it."""
-    found = queries.done_by(request.post)
+    found = workflow.handled_by(request.post)
     text = request.GET.get("q", "").strip()
     if text:
         found = found.filter(title__icontains=text)

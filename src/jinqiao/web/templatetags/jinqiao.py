@@ -67,6 +67,7 @@ from django.utils.translation import gettext_lazy as _
 
 from jinqiao.web import clocks, formats, targets
 from jinqiao.web.components import Crumb, Event, Figure, Pair, Step, Tab, Text, Tone, TreeNode, label_of, tone_of
+from jinqiao.workflow import queries as workflow
 from jinqiao.workflow.models import Clock, ToDo
 
 register = template.Library()
@@ -124,7 +125,7 @@ def clock(context: Context, clock: Clock | None, dated: bool = False) -> dict[st
         return {"view": None}
     calendar = context.render_context.get("calendar")
     if calendar is None:
-        calendar = clocks.work_calendar()
+        calendar = workflow.calendar()
         context.render_context["calendar"] = calendar
     return {"view": clocks.view_of(clock, calendar), "dated": dated, "clause": clock.clause}
 

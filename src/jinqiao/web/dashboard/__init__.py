@@ -1,0 +1,1 @@
+"""The city dashboard (驾驶舱)."""

@@ -1,0 +1,1 @@
+"""Pages for who builds the platform: every component in one place."""

@@ -1,0 +1,5 @@
+from django.urls import path
+
+from jinqiao.web.developer import views
+
+urlpatterns = [path("developer/components", views.components, name="components")]
