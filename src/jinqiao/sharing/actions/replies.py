@@ -50,7 +50,7 @@ def ask_for_papers(request: SharingRequest, *, by: Post, missing: str) -> Sharin
     clock = desk.reply_clock(request)
     if clock is not None and desk.rule_set_of(request).clock(clock.key).may_pause:
         workflow.pause_clock(clock, on=moments.today(), by=by)
-    workflow.finish_todos(about, by=by)
+    workflow.finish_todos(about, by=by, kinds=["sharing.request.reply"])
     drafter = request.submitted_by or request.created_by
     desk.open_for_request(
         request,
@@ -104,7 +104,7 @@ def draft_decision(
     request.state = RequestState.REPLY_APPROVAL
     request.save()
     about = queries.about_request(request)
-    workflow.finish_todos(about, by=by)
+    workflow.finish_todos(about, by=by, kinds=["sharing.request.reply"])
     desk.open_for_request(
         request,
         "sharing.decision.approve",
@@ -136,9 +136,9 @@ def approve_decision(request: SharingRequest, *, by: Post, approved: bool, opini
         opinion=opinion,
         content=decision_content(request, decision),
     )
-    workflow.finish_todos(about, by=by)
     clock = desk.reply_clock(request)
     if not approved:
+        workflow.finish_todos(about, by=by, kinds=["sharing.decision.approve"])
         request.state = RequestState.AWAITING_REPLY
         request.save()
         desk.open_for_request(
@@ -151,6 +151,7 @@ def approve_decision(request: SharingRequest, *, by: Post, approved: bool, opini
         )
         trail.record("sharing.decision.return", by=by.actor, about=about)
         return None
+    workflow.finish_todos(about, by=by)
     decision.approved_by, decision.approved_at = by, moments.now()
     decision.save()
     request.state = RequestState.GRANTED if decision.agrees else RequestState.REFUSED

@@ -202,7 +202,7 @@ def supply_papers(request: SharingRequest, *, by: Post, note: str) -> SharingReq
     clock = desk.reply_clock(request)
     if clock is not None and clock.state == ClockState.PAUSED:
         clock = workflow.resume_clock(clock, on=moments.today(), by=by)
-    workflow.finish_todos(about, by=by)
+    workflow.finish_todos(about, by=by, kinds=["sharing.request.papers"])
     desk.open_for_request(
         request,
         "sharing.request.reply",
