@@ -33,7 +33,7 @@ def change_password(person: Person, *, old: str, new: str) -> Person:
         raise errors.PasswordWrong
     _check_strength(person, new)
     if person.check_password(new):
-        raise errors.PasswordWeak(reasons=_("与现密码相同。"))
+        raise errors.PasswordWeak(reasons=_("与现口令相同。"))
     person.set_password(new)
     person.must_change_password = False
     person.password_changed_at = moments.now()

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Iterable
 
 from django.db import transaction
-from django.utils.translation import gettext as _
 
 from jinqiao.accounts.models import Post
 from jinqiao.audit import trail
@@ -18,15 +15,7 @@ from jinqiao.workflow import errors, queries, rules
 from jinqiao.workflow.actions.clocks import fix_due_date
 from jinqiao.workflow.enums import ClockState, DayKind
 from jinqiao.workflow.models import CalendarDay, CalendarYear, Clock
-
-
-@dataclass(frozen=True, slots=True)
-class NoticeDay:
-    """A day as the notice names it: `kind` off (放假) or work (调休上班)."""
-
-    on: date
-    kind: DayKind
-    name: str
+from jinqiao.workflow.notices import NoticeDay, notice_problems
 
 
 @transaction.atomic
@@ -70,24 +59,6 @@ def enter_calendar_year(
     )
     _fix_waiting_clocks(year, actor)
     return entered
-
-
-def notice_problems(year: int, days: Sequence[NoticeDay]) -> list[str]:
-    """What is wrong with a year's days, in sentences for the reader; an empty list where nothing is."""
-    problems = []
-    if not any(day.kind == DayKind.OFF for day in days):
-        problems.append(_("没有放假日。"))
-    for on, times in Counter(day.on for day in days).items():
-        if times > 1:
-            problems.append(_("%(on)s出现了%(times)d次。") % {"on": on, "times": times})
-    for day in days:
-        if day.on.year != year:
-            problems.append(_("%(on)s不在%(year)d年。") % {"on": day.on, "year": year})
-        elif day.kind == DayKind.WORK and day.on.weekday() < 5:
-            problems.append(_("%(on)s是周一至周五，不会是调休上班日。") % {"on": day.on})
-        if not day.name.strip():
-            problems.append(_("%(on)s没有写节日名称。") % {"on": day.on})
-    return problems
 
 
 def _fix_waiting_clocks(year: int, actor: trail.Actor) -> None:
