@@ -103,6 +103,7 @@ TEMPLATES = [
 ]
 
 DATABASES = {"default": env.database("DATABASE_URL", HOME / "control.db")}
+JOBS_DATABASE_URL = env.text("JINQIAO_JOBS_URL", f"sqlite:///{HOME / 'jobs.db'}")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.Person"

@@ -37,16 +37,6 @@ def mark_taken(message_id: int) -> None:
     OutboxMessage.objects.filter(pk=message_id, taken_at=None).update(taken_at=moments.now())
 
 
-def tick() -> dict[str, int]:
-    """Start what is due; gives counts by kind."""
-    return {
-        "started": actions.start_due_runs(),
-        "retried": actions.retry_due_runs(),
-        "silent": actions.alert_silent_nodes(),
-        "nonces": forget_nonces(),
-    }
-
-
 def forget_nonces() -> int:
     """Drop nonces whose time window has passed; by then the call is refused for its age."""
     return SeenNonce.objects.filter(expires_at__lt=int(time.time())).delete()[0]
