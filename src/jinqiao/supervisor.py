@@ -128,8 +128,11 @@ class Platform:
     def url(self) -> str:
         return self.environment["JINQIAO_PUBLIC_URL"]
 
-    def prepare(self) -> None:
-        """Home, lock, database, static files and, for the demo, the city. Raises SystemExit with what to do."""
+    def prepare(self, *, build: bool = True) -> None:
+        """Home, lock, database, static files and, for the demo, the city (unless `build` is off).
+
+        Raises SystemExit with what to do.
+        """
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         for folder in ("log", "keys", "nodes", "media", "relay"):
             (self.home / folder).mkdir(exist_ok=True, mode=0o700)
@@ -146,7 +149,7 @@ class Platform:
             raise SystemExit(
                 f"端口 {self.port} 已被占用，请用 --port 另选。Port {self.port} is taken; choose another with --port."
             )
-        arguments = ["manage", "prepare", *(["--demo"] if self.demo else [])]
+        arguments = ["manage", "prepare", *(["--demo"] if self.demo and build else [])]
         done = subprocess.run([sys.executable, "-m", "jinqiao.cli", *arguments], env=self.environment, check=False)
         if done.returncode != 0:
             self._unlock()
@@ -202,6 +205,14 @@ class Platform:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def stop_part(self, name: str) -> None:
+        """Stops one process and waits for its end; `look_after` or `start` brings it back."""
+        part = self.part(name)
+        part.stop()
+        if part.process is not None:
+            part.process.wait(GRACE_S)
+            part.process = None
 
     def part(self, name: str) -> Part:
         return next(part for part in self.parts if part.name == name)
