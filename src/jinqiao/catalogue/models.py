@@ -27,7 +27,9 @@ class ClassificationNode(models.Model):
 
     code = models.CharField(_("分类码"), max_length=40, unique=True)
     name = models.CharField(_("名称"), max_length=200)
-    parent = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="children", verbose_name=_("上级"))
+    parent = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="children", verbose_name=_("上级")
+    )
     level = models.PositiveSmallIntegerField(_("层级"))  # 1 类, 2 项, 3 目, 4 and deeper 细目
 
     class Meta:
@@ -104,11 +106,21 @@ class EntryVersion(models.Model):
 
     # the six survey volumes of 信息资源大普查 (GB; 10,000 records); empty = not stated
     volume_gb = models.DecimalField(_("数据存储总量（G）"), max_digits=14, decimal_places=3, null=True, blank=True)
-    records_10k = models.DecimalField(_("结构化信息记录总数（万）"), max_digits=14, decimal_places=4, null=True, blank=True)
-    shared_volume_gb = models.DecimalField(_("已共享的数据存储量（G）"), max_digits=14, decimal_places=3, null=True, blank=True)
-    shared_records_10k = models.DecimalField(_("已共享结构化记录数（万）"), max_digits=14, decimal_places=4, null=True, blank=True)
-    open_volume_gb = models.DecimalField(_("已开放的数据存储量（G）"), max_digits=14, decimal_places=3, null=True, blank=True)
-    open_records_10k = models.DecimalField(_("已开放结构化记录数（万）"), max_digits=14, decimal_places=4, null=True, blank=True)
+    records_10k = models.DecimalField(
+        _("结构化信息记录总数（万）"), max_digits=14, decimal_places=4, null=True, blank=True
+    )
+    shared_volume_gb = models.DecimalField(
+        _("已共享的数据存储量（G）"), max_digits=14, decimal_places=3, null=True, blank=True
+    )
+    shared_records_10k = models.DecimalField(
+        _("已共享结构化记录数（万）"), max_digits=14, decimal_places=4, null=True, blank=True
+    )
+    open_volume_gb = models.DecimalField(
+        _("已开放的数据存储量（G）"), max_digits=14, decimal_places=3, null=True, blank=True
+    )
+    open_records_10k = models.DecimalField(
+        _("已开放结构化记录数（万）"), max_digits=14, decimal_places=4, null=True, blank=True
+    )
 
     compiled_by = models.ForeignKey(Post, models.PROTECT, related_name="+", verbose_name=_("编制岗位"))
     changed_at = models.DateTimeField(_("修改时间"))
@@ -127,7 +139,9 @@ class EntryVersion(models.Model):
                 condition=Q(state__in=["draft", "department_review", "head_signature", "authority_review", "returned"]),
                 name="version_one_in_work_per_entry",
             ),
-            models.UniqueConstraint(fields=["entry"], condition=Q(state="published"), name="version_one_published_per_entry"),
+            models.UniqueConstraint(
+                fields=["entry"], condition=Q(state="published"), name="version_one_published_per_entry"
+            ),
         ]
         indexes = [models.Index(fields=["state", "changed_at"], name="version_state_changed")]
 
@@ -161,7 +175,9 @@ class DataItem(models.Model):
             models.UniqueConstraint(fields=["version", "name"], name="item_name_once_per_version"),
             models.UniqueConstraint(fields=["version", "code"], name="item_code_once_per_version"),
             models.UniqueConstraint(fields=["version", "position"], name="item_position_once_per_version"),
-            models.CheckConstraint(condition=Q(scale__isnull=True) | Q(length__gte=F("scale")), name="item_scale_within_length"),
+            models.CheckConstraint(
+                condition=Q(scale__isnull=True) | Q(length__gte=F("scale")), name="item_scale_within_length"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -171,7 +187,9 @@ class DataItem(models.Model):
 class ImportBatch(models.Model):
     """One workbook handed in: what came of it, row by row. The file itself is a workflow attachment."""
 
-    organisation = models.ForeignKey(Organisation, models.PROTECT, related_name="import_batches", verbose_name=_("机构"))
+    organisation = models.ForeignKey(
+        Organisation, models.PROTECT, related_name="import_batches", verbose_name=_("机构")
+    )
     imported_by = models.ForeignKey(Post, models.PROTECT, related_name="+", verbose_name=_("导入岗位"))
     imported_at = models.DateTimeField(_("导入时间"))
     file_name = models.CharField(_("文件名"), max_length=200)
@@ -180,7 +198,9 @@ class ImportBatch(models.Model):
     entries_created = models.PositiveIntegerField(_("新建条目"), default=0)
     entries_updated = models.PositiveIntegerField(_("更新条目"), default=0)
     error_count = models.PositiveIntegerField(_("错误数"), default=0)
-    errors = models.JSONField(_("错误"), default=list)  # [{"row", "column", "cell", "code", "message", "clause", "mend"}], first 2,000
+    errors = models.JSONField(
+        _("错误"), default=list
+    )  # [{"row", "column", "cell", "code", "message", "clause", "mend"}], first 2,000
 
     class Meta:
         verbose_name = _("导入批次")
