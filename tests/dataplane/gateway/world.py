@@ -252,7 +252,8 @@ def records(world: World) -> list[dict[str, Any]]:
     """All records of calls, oldest first."""
     db = sqlite3.connect(f"file:{homes.load(world.home).evidence_file}?mode=ro", uri=True)
     try:
-        return [json.loads(body) for (body,) in db.execute("SELECT body FROM record ORDER BY lane, number")]
+        batches = db.execute("SELECT bodies FROM batch ORDER BY lane, batch").fetchall()
+        return [json.loads(line) for (bodies,) in batches for line in bodies.split("\n")]
     finally:
         db.close()
 

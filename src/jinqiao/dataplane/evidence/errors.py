@@ -13,3 +13,13 @@ class EvidenceBroken(WrongState):
     """The log does not verify: it was changed, or its disk lost something. Details: place, reason."""
 
     code = "evidence.chain.broken"
+
+
+class BatchesMissingThere(WrongState):
+    """The centre lacks earlier batches (it was restored from a backup): shipping goes on from `expected`. Details: expected."""
+
+    code = "evidence.shipping.gap"
+
+    def __init__(self, *, expected: int) -> None:
+        super().__init__(expected=expected)
+        self.expected = expected

@@ -1,8 +1,12 @@
-"""The log itself: one SQLite file, `synchronous=FULL`, one writer thread, group commit with natural batching.
+"""The log itself: one SQLite file, `synchronous=FULL`, group commit with natural batching, one statement a commit.
 
 Whoever appends while a commit runs shares the next one; there is no timer. A future of `append` is done when its record is on
-disk. After any failure the writer reads the head of the chain back from the file, so that a commit of which it is unknown
-whether it happened cannot fork the chain.
+disk. A batch is one row: its records as canonical JSON lines, their leaves, its Merkle root, its link of the chain. The event
+loop puts the row together, a thread of its own does the one INSERT: the interpreter's lock changes hands once per commit, not
+once per record.
+
+After any failure the head of the chain is read back from the file, so that a commit of which it is unknown whether it
+happened cannot fork the chain.
 
 A record may carry a token (the nonce of a signed call): it becomes durable in the same commit, so that an answered call cannot
 be played again after a crash, at no further fsync.
@@ -11,11 +15,10 @@ be played again after a crash, at no further fsync.
 import asyncio
 import contextlib
 import logging
-import queue
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,32 +30,45 @@ from jinqiao.kernel.crypto.suites import Suite, suite
 
 logger = logging.getLogger(__name__)
 
-BATCH_RECORDS = 1024
+BATCH_RECORDS = 256
 WAITING_LIMIT = 20_000
-FORGET_EVERY_S = 60.0
+COMMIT_WITHIN_S = 10.0
+TOKEN_BYTES = 16
+_STAMPED = TOKEN_BYTES + 8
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batch (
-  lane TEXT NOT NULL, batch INTEGER NOT NULL, first_number INTEGER NOT NULL, records INTEGER NOT NULL,
-  merkle_root BLOB NOT NULL, previous BLOB NOT NULL, chain BLOB NOT NULL,
-  PRIMARY KEY (lane, batch)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS record (
-  lane TEXT NOT NULL, number INTEGER NOT NULL, leaf BLOB NOT NULL, body TEXT,
-  PRIMARY KEY (lane, number)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS token (token BLOB PRIMARY KEY, forget_at INTEGER NOT NULL) WITHOUT ROWID;
+  lane TEXT NOT NULL,
+  batch INTEGER NOT NULL,        -- from 1
+  first_number INTEGER NOT NULL, -- of its records
+  records INTEGER NOT NULL,
+  merkle_root BLOB NOT NULL,
+  previous BLOB NOT NULL,
+  chain BLOB NOT NULL,
+  leaves BLOB NOT NULL,          -- 32 bytes each
+  tokens BLOB NOT NULL,          -- token and the second until which it is remembered, 24 bytes each
+  tokens_until INTEGER NOT NULL, -- the latest of these
+  bodies TEXT,                   -- canonical records, one a line; NULL once they were deleted after their time
+  PRIMARY KEY (lane, batch)
+);
+CREATE INDEX IF NOT EXISTS batch_tokens_until ON batch (tokens_until);
 """
+INSERT = "INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+HEAD = "SELECT batch, first_number + records - 1, chain FROM batch WHERE lane = ? ORDER BY batch DESC LIMIT 1"
+
+Row = tuple[str, int, int, int, bytes, bytes, bytes, bytes, bytes, int, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Something to be remembered with a record until `forget_at` (Unix seconds)."""
+    """Something of 16 bytes to be remembered with a record until `forget_at` (Unix seconds)."""
 
     value: bytes
     forget_at: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Waiting:
     record: CallRecord
     token: Token | None
@@ -60,63 +76,124 @@ class _Waiting:
 
 
 class EvidenceLog:
-    """One lane of evidence. `append` belongs to the event loop that called `start`; all writing to the writer thread."""
+    """One lane of evidence. Belongs to the event loop that called `start`."""
 
     def __init__(self, path: Path, *, lane: str, suite_name: str) -> None:
         self.path = path
         self.lane = lane
         self.suite: Suite = suite(suite_name)
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._waiting = 0
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._db: sqlite3.Connection | None = None
-        self._batch = 0
-        self._number = 0
-        self._chain = merkle.GENESIS
-        self._forgot_at = 0.0
         self.healthy = False
+        self._waiting: list[_Waiting] = []
+        self._committing: list[_Waiting] = []
+        self._thread: ThreadPoolExecutor | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._work: asyncio.Task[None] | None = None
+        self._db: sqlite3.Connection | None = None
+        self._head: tuple[int, int, bytes] = (0, 0, merkle.GENESIS)  # batch, number, chain
 
     def start(self) -> None:
-        """Open the file and begin writing. Raises EvidenceUnavailable where the file cannot be opened or is of another suite."""
+        """Open the file. Raises EvidenceUnavailable where it cannot be opened or is of another suite."""
         try:
             self._open()
         except (sqlite3.Error, OSError) as problem:
             raise EvidenceUnavailable(reason=type(problem).__name__) from problem
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._write_forever, name="evidence-writer", daemon=True)
-        self._thread.start()
+        self._thread = ThreadPoolExecutor(1, "evidence-writer")
 
     async def stop(self) -> None:
         """Write what waits, then close."""
+        while self._work is not None:
+            await asyncio.wait([self._work])
         if self._thread is not None:
-            self._queue.put(None)
-            await asyncio.to_thread(self._thread.join)
+            self._thread.shutdown()
             self._thread = None
         self._close()
+        self.healthy = False
 
     def append(self, record: CallRecord, token: Token | None = None) -> "asyncio.Future[None]":
-        """Hand a record to the writer; lane and number are filled in by it. The future is done when it is durable, or fails
-        with EvidenceUnavailable. Raises EvidenceUnavailable at once when too many wait."""
-        if self._loop is None or self._thread is None or self._waiting >= WAITING_LIMIT:
+        """Take a record; lane and number are filled in here. The future is done when it is durable, or fails with
+        EvidenceUnavailable. Raises EvidenceUnavailable at once when too many wait."""
+        if self._loop is None or self._thread is None or len(self._waiting) >= WAITING_LIMIT:
             raise EvidenceUnavailable
-        self._waiting += 1
         done: asyncio.Future[None] = self._loop.create_future()
-        self._queue.put(_Waiting(record, token, done))
+        self._waiting.append(_Waiting(record, token, done))
+        if self._work is None:
+            self._work = self._loop.create_task(self._commit_all())
         return done
 
     def tokens(self, after: int) -> Iterator[Token]:
         """Tokens that are still to be remembered at `after` (Unix seconds); read at start."""
         with contextlib.closing(connect_read_only(self.path)) as db:
-            for value, forget_at in db.execute("SELECT token, forget_at FROM token WHERE forget_at >= ?", (after,)):
-                yield Token(value, forget_at)
+            for (stamped,) in db.execute("SELECT tokens FROM batch WHERE tokens_until >= ?", (after,)):
+                for at in range(0, len(stamped), _STAMPED):
+                    forget_at = int.from_bytes(stamped[at + TOKEN_BYTES : at + _STAMPED], "big")
+                    if forget_at >= after:
+                        yield Token(stamped[at : at + TOKEN_BYTES], forget_at)
+
+    async def _commit_all(self) -> None:
+        try:
+            while self._waiting:
+                self._committing, self._waiting = self._waiting[:BATCH_RECORDS], self._waiting[BATCH_RECORDS:]
+                await self._commit(self._committing)
+                self._committing = []
+        finally:
+            self._work = None
+
+    async def _commit(self, batch: list[_Waiting]) -> None:
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None:
+            _fail(batch, "closed")
+            return
+        # a disk that hangs keeps the thread, but not the callers
+        watch = loop.call_later(COMMIT_WITHIN_S, self._give_up)
+        try:
+            if not self.healthy:
+                await loop.run_in_executor(thread, self._open)
+            row = self._row(batch)
+            await loop.run_in_executor(thread, self._insert, row)
+        except Exception as problem:  # noqa: BLE001 -- whatever it was, nobody may be answered and the log must go on
+            self.healthy = False
+            logger.error("evidence of %d calls could not be written: %s", len(batch), type(problem).__name__)
+            _fail(batch, type(problem).__name__)
+            return
+        finally:
+            watch.cancel()
+        self._head = (row[1], row[2] + row[3] - 1, row[6])
+        for entry in batch:
+            if not entry.done.done():
+                entry.done.set_result(None)
+
+    def _give_up(self) -> None:
+        logger.error("a commit of evidence takes longer than %d s", COMMIT_WITHIN_S)
+        waiting, self._waiting = self._waiting, []
+        _fail([*self._committing, *waiting], "TimeoutError")
+
+    def _row(self, batch: list[_Waiting]) -> Row:
+        digest, (number, last, previous) = self.suite.digest, self._head
+        bodies = [canonical_record(entry.record, lane=self.lane, number=at) for at, entry in enumerate(batch, last + 1)]
+        leaves = [merkle.leaf(digest, body) for body in bodies]
+        root = merkle.root(digest, leaves)
+        tokens = [entry.token for entry in batch if entry.token is not None]
+        return (
+            self.lane,
+            number + 1,
+            last + 1,
+            len(batch),
+            root,
+            previous,
+            merkle.link(digest, previous, root),
+            b"".join(leaves),
+            b"".join(token.value + token.forget_at.to_bytes(8, "big") for token in tokens),
+            max((token.forget_at for token in tokens), default=0),
+            b"\n".join(bodies).decode("utf-8"),
+        )
 
     # ── writer thread ──
 
     def _open(self) -> None:
         self._close()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
+        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=COMMIT_WITHIN_S)
         self._db = db
         self.path.chmod(0o600)
         db.execute("PRAGMA journal_mode=WAL")
@@ -127,11 +204,7 @@ class EvidenceLog:
         (name,) = db.execute("SELECT value FROM about WHERE name = 'suite'").fetchone()
         if name != self.suite.name:
             raise EvidenceUnavailable(reason=f"suite {name}")
-        head = db.execute(
-            "SELECT batch, first_number + records - 1, chain FROM batch WHERE lane = ? ORDER BY batch DESC LIMIT 1",
-            (self.lane,),
-        ).fetchone()
-        self._batch, self._number, self._chain = head or (0, 0, merkle.GENESIS)
+        self._head = db.execute(HEAD, (self.lane,)).fetchone() or (0, 0, merkle.GENESIS)
         self.healthy = True
 
     def _close(self) -> None:
@@ -140,80 +213,16 @@ class EvidenceLog:
                 self._db.close()
             self._db = None
 
-    def _write_forever(self) -> None:
-        ending = False
-        while not ending:
-            batch: list[_Waiting] = []
-            entry = self._queue.get()
-            while entry is not None:
-                batch.append(entry)
-                if len(batch) >= BATCH_RECORDS:
-                    break
-                try:
-                    entry = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-            else:
-                ending = True
-            if batch:
-                self._settle(batch, self._write(batch))
-
-    def _write(self, batch: list[_Waiting]) -> EvidenceUnavailable | None:
-        try:
-            if self._db is None:
-                self._open()
-            self._commit(batch)
-        except Exception as problem:  # noqa: BLE001 -- whatever it was, nobody may be answered and the thread must go on
-            self.healthy = False
-            logger.error("evidence of %d calls could not be written: %s", len(batch), type(problem).__name__)
-            self._close()
-            return EvidenceUnavailable(reason=type(problem).__name__)
-        self.healthy = True
-        return None
-
-    def _commit(self, batch: list[_Waiting]) -> None:
-        db = self._db
-        if db is None:
+    def _insert(self, row: Row) -> None:
+        if self._db is None:
             raise EvidenceUnavailable
-        digest, lane, first = self.suite.digest, self.lane, self._number + 1
-        rows: list[tuple[str, int, bytes, str]] = []
-        leaves: list[bytes] = []
-        for number, entry in enumerate(batch, first):
-            body = canonical_record(entry.record, lane=lane, number=number)
-            leaf = merkle.leaf(digest, body)
-            leaves.append(leaf)
-            rows.append((lane, number, leaf, body.decode("utf-8")))
-        root = merkle.root(digest, leaves)
-        chain = merkle.link(digest, self._chain, root)
-        tokens = [(entry.token.value, entry.token.forget_at) for entry in batch if entry.token is not None]
-        db.execute("BEGIN IMMEDIATE")
-        db.execute(
-            "INSERT INTO batch (lane, batch, first_number, records, merkle_root, previous, chain) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (lane, self._batch + 1, first, len(batch), root, self._chain, chain),
-        )
-        db.executemany("INSERT INTO record (lane, number, leaf, body) VALUES (?, ?, ?, ?)", rows)
-        if tokens:
-            db.executemany("INSERT OR IGNORE INTO token (token, forget_at) VALUES (?, ?)", tokens)
-        if time.monotonic() - self._forgot_at > FORGET_EVERY_S:
-            db.execute("DELETE FROM token WHERE forget_at < ?", (int(time.time()),))
-            self._forgot_at = time.monotonic()
-        db.execute("COMMIT")
-        self._batch, self._number, self._chain = self._batch + 1, self._number + len(batch), chain
+        self._db.execute(INSERT, row)
 
-    def _settle(self, batch: list[_Waiting], problem: EvidenceUnavailable | None) -> None:
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
-                self._loop.call_soon_threadsafe(self._wake, batch, problem)
 
-    def _wake(self, batch: list[_Waiting], problem: EvidenceUnavailable | None) -> None:
-        self._waiting -= len(batch)
-        for entry in batch:
-            if entry.done.done():
-                continue
-            if problem is None:
-                entry.done.set_result(None)
-            else:
-                entry.done.set_exception(problem)
+def _fail(batch: list[_Waiting], reason: str) -> None:
+    for entry in batch:
+        if not entry.done.done():
+            entry.done.set_exception(EvidenceUnavailable(reason=reason))
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
@@ -226,32 +235,35 @@ def lanes(db: sqlite3.Connection) -> list[str]:
 
 
 def read_batches(db: sqlite3.Connection, *, lane: str, after: int, limit: int = 50) -> list[EvidenceBatch]:
-    """Batches of a lane after a number, oldest first, with their records. A batch whose bodies were deleted has fewer records
-    than it had."""
-    batches = []
-    for number, first, records, root, previous, chain in db.execute(
-        "SELECT batch, first_number, records, merkle_root, previous, chain FROM batch"
-        " WHERE lane = ? AND batch > ? ORDER BY batch LIMIT ?",
-        (lane, after, limit),
-    ).fetchall():
-        bodies = db.execute(
-            "SELECT body FROM record WHERE lane = ? AND number >= ? AND number < ? AND body IS NOT NULL ORDER BY number",
-            (lane, first, first + records),
+    """Batches of a lane after a number, oldest first, with their records; without those whose bodies were deleted."""
+    return [
+        EvidenceBatch(
+            lane=lane,
+            batch=number,
+            records=tuple(record_from(body) for body in bodies.split("\n")),
+            merkle_root=root.hex(),
+            previous=previous.hex(),
+            chain=chain.hex(),
         )
-        batches.append(
-            EvidenceBatch(
-                lane=lane,
-                batch=number,
-                records=tuple(record_from(body) for (body,) in bodies),
-                merkle_root=root.hex(),
-                previous=previous.hex(),
-                chain=chain.hex(),
-            )
+        for number, root, previous, chain, bodies in db.execute(
+            "SELECT batch, merkle_root, previous, chain, bodies FROM batch"
+            " WHERE lane = ? AND batch > ? AND bodies IS NOT NULL ORDER BY batch LIMIT ?",
+            (lane, after, limit),
         )
-    return batches
+    ]
 
 
 def count_after(db: sqlite3.Connection, *, lane: str, after: int) -> int:
     """How many batches of a lane follow a number."""
     (count,) = db.execute("SELECT count(*) FROM batch WHERE lane = ? AND batch > ?", (lane, after)).fetchone()
     return int(count)
+
+
+def delete_bodies(path: Path, *, lane: str, up_to: int) -> int:
+    """Delete the records of batches up to a number, after their time of keeping; leaves and chain stay, so that the rest of
+    the log still verifies. How many batches were emptied."""
+    with contextlib.closing(sqlite3.connect(path, timeout=COMMIT_WITHIN_S)) as db, db:
+        statement = (
+            "UPDATE batch SET bodies = NULL WHERE lane = ? AND batch <= ? AND bodies IS NOT NULL AND tokens_until < ?"
+        )
+        return db.execute(statement, (lane, up_to, int(time.time()))).rowcount

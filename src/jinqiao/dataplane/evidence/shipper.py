@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from jinqiao.dataplane.evidence.errors import BatchesMissingThere
 from jinqiao.dataplane.evidence.log import connect_read_only, count_after, lanes, read_batches
 from jinqiao.kernel.contracts.evidence import EvidenceBatch
 from jinqiao.kernel.errors import JinqiaoError
@@ -25,7 +26,8 @@ LONGEST_PAUSE_S = 30.0
 
 
 class Shipper:
-    """`send` hands one batch to the centre and returns when it is taken; it raises a JinqiaoError otherwise."""
+    """`send` hands one batch to the centre and returns when it is taken. Otherwise it raises a JinqiaoError; where that is
+    BatchesMissingThere, the cursor goes back to what the centre has."""
 
     def __init__(self, log: Path, cursor: Path, send: Callable[[EvidenceBatch], None]) -> None:
         self._log = log
@@ -54,6 +56,7 @@ class Shipper:
         if not self._log.exists():
             return 0
         shipped = self.shipped()
+        before = dict(shipped)
         taken = 0
         with contextlib.closing(connect_read_only(self._log)) as db:
             for lane in lanes(db):
@@ -64,9 +67,13 @@ class Shipper:
                         self._send(batch)
                         shipped[lane] = batch.batch
                         taken += 1
+                except BatchesMissingThere as gap:
+                    shipped[lane] = max(0, min(shipped.get(lane, 0), gap.expected - 1))
+                    raise
                 finally:
-                    if taken:
+                    if shipped != before:
                         write_durably(self._cursor, json.dumps(shipped).encode())
+                        before = dict(shipped)
         return taken
 
     def run(self, stop: threading.Event) -> None:

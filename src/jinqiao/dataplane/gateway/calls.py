@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from jinqiao.dataplane.evidence.log import EvidenceLog, Token
@@ -18,6 +18,7 @@ from jinqiao.dataplane.gateway.errors import (
 )
 from jinqiao.dataplane.gateway.home import GatewayHome
 from jinqiao.dataplane.gateway.http import Receive, Scope, headers_of, path_with_query, read_body
+from jinqiao.dataplane.gateway.keyed import KeyedDigest
 from jinqiao.dataplane.gateway.nonces import WINDOW_S, NonceStore
 from jinqiao.dataplane.gateway.policy import Question, callable_service, permit
 from jinqiao.dataplane.gateway.questions import read_question
@@ -27,7 +28,6 @@ from jinqiao.dataplane.gateway.sources.readers import Readers
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.evidence import CallRecord
 from jinqiao.kernel.contracts.policy import ServicePolicy
-from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.kernel.httpsig import verify_request
 
@@ -61,7 +61,8 @@ class Call:
     request_digest: str = ""
     key_commitment: str = ""
     answer_commitment: str = ""
-    token: Token | None = field(default=None)
+    salt: bytes = b""  # of the answer's commitment: the caller gets it, so that either side can prove the answer later
+    token: Token | None = None
 
 
 class CallDesk:
@@ -70,7 +71,8 @@ class CallDesk:
     def __init__(self, home: GatewayHome, log: EvidenceLog) -> None:
         self._home = home
         self._log = log
-        self._suite = suite(home.suite)
+        self._keyed = KeyedDigest(home.suite, home.evidence_secret)
+        self._suite_name = home.suite
         self.nonces = NonceStore()
         self.meter = RateMeter()
         self.readers = Readers()
@@ -137,13 +139,10 @@ class CallDesk:
         answer = _encode(
             {"call_id": call.call_id, "items": question.items, "rows": rows, "count": len(rows), "truncated": truncated}
         ).encode("utf-8")
-        call.answer_commitment = self._suite.hmac(self.salt(call), answer).hex()
+        call.salt = self._keyed.digest(b"salt\x00" + call.call_id.encode())
+        call.answer_commitment = KeyedDigest(self._suite_name, call.salt).digest(answer).hex()
         call.outcome = "ok"
         return answer
-
-    def salt(self, call: Call) -> bytes:
-        """Salt of the answer's commitment: handed to the caller with the answer, so that either side can prove it later."""
-        return self._suite.hmac(self._home.evidence_secret, b"salt\x00" + call.call_id.encode())
 
     async def record(self, call: Call) -> None:
         """Make the record durable. Raises EvidenceUnavailable: then nothing may be answered."""
@@ -193,7 +192,7 @@ class CallDesk:
 
     def _commit(self, kind: bytes, data: bytes) -> str:
         """A digest that only the gateway can compute: an identity number cannot be found by trying all of them."""
-        return self._suite.hmac(self._home.evidence_secret, kind + b"\x00" + data).hex()
+        return self._keyed.digest(kind + b"\x00" + data).hex()
 
 
 def is_json(content_type: str) -> bool:

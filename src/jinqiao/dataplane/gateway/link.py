@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Callable
 
+from jinqiao.dataplane.evidence.errors import BatchesMissingThere
 from jinqiao.dataplane.evidence.shipper import Shipper
 from jinqiao.dataplane.gateway.home import GatewayHome
 from jinqiao.dataplane.gateway.snapshot import PolicyView, keep, open_snapshot
-from jinqiao.dataplane.platform import PlatformClient
+from jinqiao.dataplane.platform import PlatformClient, PlatformRefused
 from jinqiao.kernel.contracts.evidence import EvidenceBatch
 from jinqiao.kernel.contracts.exchange import SignedMessage
 from jinqiao.kernel.errors import JinqiaoError
@@ -86,7 +87,13 @@ class PlatformLink:
             self.shipper.run(self._stop)
 
     def _send(self, batch: EvidenceBatch) -> None:
-        self._shipping.post(EVIDENCE_PATH, batch)
+        try:
+            self._shipping.post(EVIDENCE_PATH, batch)
+        except PlatformRefused as refusal:
+            expected = refusal.problem.details.get("expected")
+            if isinstance(expected, int) and expected < batch.batch:
+                raise BatchesMissingThere(expected=expected) from refusal
+            raise
 
     def _report(self, problem: str) -> None:
         if problem != self.last_problem:

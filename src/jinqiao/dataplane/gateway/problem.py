@@ -31,6 +31,7 @@ def problem_body(error: JinqiaoError, *, language: Language, call_id: str) -> by
         "detail": text.mend,
         "code": error.code,
         "retryable": error.retryable,
+        "details": {name: value for name, value in error.details.items() if isinstance(value, str | int)},
     }
     if text.clause:
         fields["clause"] = text.clause

@@ -8,12 +8,13 @@ from datetime import datetime
 
 from jinqiao.dataplane.gateway.errors import PolicyRefused
 from jinqiao.dataplane.gateway.home import GatewayHome
+from jinqiao.dataplane.gateway.keyed import PreparedVerifier
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import SignedMessage
 from jinqiao.kernel.contracts.policy import ApplicationPolicy, PolicySnapshot, ServicePolicy
 from jinqiao.kernel.crypto.identity import open_message
 from jinqiao.kernel.errors import JinqiaoError
-from jinqiao.kernel.httpsig import HmacVerifier, Verifier
+from jinqiao.kernel.httpsig import Verifier
 from jinqiao.kernel.keystore import write_durably
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ class OpenedKey:
     """An application's key after unsealing. Business time decides on `not_after`."""
 
     application: ApplicationPolicy
-    verifier: HmacVerifier
+    verifier: PreparedVerifier
     not_after: datetime | None
 
 
@@ -70,7 +71,7 @@ def open_snapshot(message: SignedMessage, home: GatewayHome, *, newer_than: int 
             if key.key_id in keys:
                 raise PolicyRefused(reason="keys")
             try:
-                verifier = HmacVerifier(key.algorithm, home.identity.unseal(key.sealed_secret))
+                verifier = PreparedVerifier(key.algorithm, home.identity.unseal(key.sealed_secret))
             except (JinqiaoError, ValueError):
                 logger.error("policy %d: the key %s cannot be opened", snapshot.version, key.key_id)
                 continue

@@ -1,17 +1,18 @@
-"""Look-ups in a SQLite file: a few threads, each with its own read-only connection.
+"""Look-ups in a SQLite file, on read-only connections.
 
-Jobs that wait while a thread works are done in one go and handed back together, which saves most of the hops between threads.
+A look-up by an index takes some tens of microseconds, less than a hop to another thread: it is done at once, within a budget of
+steps of SQLite's machine. What exceeds the budget, or finds the file locked, is stopped and goes to a thread that has the whole
+time-out; its statement goes there at once from then on.
 """
 
 import asyncio
 import contextlib
 import logging
-import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +26,20 @@ from jinqiao.kernel.errors import JinqiaoError
 logger = logging.getLogger(__name__)
 
 THREADS = 2
-JOBS_AT_ONCE = 64
-HAND_BACK_AFTER_S = 0.002
+STEPS_AT_ONCE = 2_000
 STEPS_BETWEEN_CHECKS = 20_000
-
-
-@dataclass(slots=True)
-class _Job:
-    sql: str
-    parameters: Sequence[Any]
-    done: "asyncio.Future[list[Row]]"
-    result: list[Row] | JinqiaoError | None = None
 
 
 class SqliteLookups(LookupSource):
     def __init__(self, path: str, *, timeout_s: float = LOOKUP_TIMEOUT_S) -> None:
         self._path = Path(path)
         self._timeout_s = timeout_s
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._here: sqlite3.Connection | None = None
+        self._budget = 0
+        self._slow: set[str] = set()
+        self._threads = ThreadPoolExecutor(THREADS, "sqlite-lookups")
+        self._local = threading.local()
+        self._opened: list[sqlite3.Connection] = []
 
     def statement(
         self,
@@ -64,98 +59,85 @@ class SqliteLookups(LookupSource):
         return Statement(sql, keys, (*values, limit))
 
     async def fetch(self, statement: Statement, keys: Sequence[str]) -> list[Row]:
-        if self._loop is None:
-            self._start()
-        loop = asyncio.get_running_loop()
         bound: list[Any] = []
         for text, column in zip(keys, statement.key_columns, strict=True):
             bound.extend(key_parameters(text, column))
-        job = _Job(statement.sql, (*bound, *statement.fixed), loop.create_future())
-        self._jobs.put(job)
-        return await job.done
+        parameters = (*bound, *statement.fixed)
+        if statement.sql not in self._slow:
+            rows = self._at_once(statement.sql, parameters)
+            if rows is not None:
+                return rows
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._in_thread, statement.sql, parameters)
 
     async def close(self) -> None:
-        for _ in self._threads:
-            self._jobs.put(None)
-        for thread in self._threads:
-            await asyncio.to_thread(thread.join, self._timeout_s + 1)
-        self._threads.clear()
-        self._loop = None
+        await asyncio.to_thread(self._threads.shutdown)
+        for db in [self._here, *self._opened]:
+            if db is not None:
+                db.close()
+        self._here = None
+        self._opened.clear()
 
-    def _start(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        for number in range(THREADS):
-            thread = threading.Thread(target=self._work, name=f"sqlite-lookups-{number}", daemon=True)
-            thread.start()
-            self._threads.append(thread)
-
-    # ── lookup threads ──
-
-    def _work(self) -> None:
-        db: sqlite3.Connection | None = None
-        deadline = [0.0]
-        while (job := self._jobs.get()) is not None:
-            done: list[_Job] = []
-            began = time.monotonic()
-            while job is not None:
-                try:
-                    if db is None:
-                        db = self._connect(deadline)
-                    deadline[0] = time.monotonic() + self._timeout_s
-                    job.result = db.execute(job.sql, job.parameters).fetchall()
-                except sqlite3.Error as problem:
-                    job.result = _translated(problem)
-                    if not isinstance(job.result, SourceTooSlow) and db is not None:
-                        with contextlib.suppress(sqlite3.Error):
-                            db.close()
-                        db = None
-                except Exception as problem:  # noqa: BLE001 -- the caller must hear of it and the thread must go on
-                    logger.error("a look-up failed: %s", type(problem).__name__)
-                    job.result = SourceNotUsable()
-                done.append(job)
-                if len(done) >= JOBS_AT_ONCE or time.monotonic() - began > HAND_BACK_AFTER_S:
-                    break
-                job = self._next()
-            self._hand_back(done)
-        if db is not None:
-            db.close()
-
-    def _next(self) -> _Job | None:
+    def _at_once(self, sql: str, parameters: tuple[Any, ...]) -> list[Row] | None:
+        """The rows, or None where that takes a thread."""
         try:
-            job = self._jobs.get_nowait()
-        except queue.Empty:
-            return None
-        if job is None:
-            self._jobs.put(None)  # the end is for the outer loop
-        return job
+            if self._here is None:
+                self._here = self._connect(0)
+                self._here.set_progress_handler(self._spend, STEPS_AT_ONCE)
+            self._budget = 1  # SQLite counts on from the statement's last run: the first call may come early
+            return self._here.execute(sql, parameters).fetchall()
+        except sqlite3.Error as problem:
+            primary = (getattr(problem, "sqlite_errorcode", None) or 0) & 0xFF
+            if primary == sqlite3.SQLITE_INTERRUPT:
+                self._slow.add(sql)
+                return None
+            if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                return None
+            self._drop_here()
+            raise _translated(problem) from problem
 
-    def _connect(self, deadline: list[float]) -> sqlite3.Connection:
+    def _spend(self) -> int:
+        self._budget -= 1
+        return int(self._budget < 0)
+
+    def _drop_here(self) -> None:
+        if self._here is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._here.close()
+            self._here = None
+
+    def _in_thread(self, sql: str, parameters: tuple[Any, ...]) -> list[Row]:
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        try:
+            if db is None:
+                db = self._connect(self._timeout_s)
+                self._local.db = db
+                self._opened.append(db)
+            deadline = time.monotonic() + self._timeout_s
+            db.set_progress_handler(lambda: int(time.monotonic() > deadline), STEPS_BETWEEN_CHECKS)
+            return db.execute(sql, parameters).fetchall()
+        except sqlite3.Error as problem:
+            error = _translated(problem)
+            if db is not None and not isinstance(error, SourceTooSlow):
+                self._local.db = None
+                self._opened.remove(db)
+                with contextlib.suppress(sqlite3.Error):
+                    db.close()
+            raise error from problem
+
+    def _connect(self, busy_timeout_s: float) -> sqlite3.Connection:
+        if not self._path.is_file():
+            raise SourceNotReachable
         db = sqlite3.connect(
             f"{self._path.absolute().as_uri()}?mode=ro",
             uri=True,
-            timeout=self._timeout_s,
+            timeout=busy_timeout_s,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=256,
         )
         db.execute("PRAGMA query_only=1")
-        db.set_progress_handler(lambda: time.monotonic() > deadline[0], STEPS_BETWEEN_CHECKS)
         return db
-
-    def _hand_back(self, jobs: list[_Job]) -> None:
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
-                self._loop.call_soon_threadsafe(_settle, jobs)
-
-
-def _settle(jobs: list[_Job]) -> None:
-    for job in jobs:
-        if job.done.done():
-            continue
-        if isinstance(job.result, JinqiaoError):
-            job.done.set_exception(job.result)
-        else:
-            job.done.set_result(job.result or [])
 
 
 def _translated(problem: sqlite3.Error) -> JinqiaoError:
