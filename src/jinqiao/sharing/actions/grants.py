@@ -233,5 +233,5 @@ def _reason(text: str) -> str:
     if not text.strip():
         raise ReasonMissing
     if len(text.strip()) > _REASON_LIMIT:
-        raise FieldTooLong(field=str(Grant._meta.get_field("state_reason").verbose_name), limit=_REASON_LIMIT)  # type: ignore[union-attr]
+        raise FieldTooLong(field=str(Grant._meta.get_field("state_reason").verbose_name), limit=_REASON_LIMIT)
     return text.strip()

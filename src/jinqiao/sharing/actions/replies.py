@@ -227,4 +227,4 @@ def _put_terms(
 
 def _limit(text: str) -> None:
     if len(text) > _TEXT_LIMIT:
-        raise FieldTooLong(field=str(Decision._meta.get_field("reason").verbose_name), limit=_TEXT_LIMIT)  # type: ignore[union-attr]
+        raise FieldTooLong(field=str(Decision._meta.get_field("reason").verbose_name), limit=_TEXT_LIMIT)
