@@ -1,0 +1,362 @@
+"""PostgreSQL as a source: its catalogue through psycopg, its rows through ADBC (binary COPY straight into Arrow).
+
+COPY takes no parameters, so the values of a row filter go in as settings of the transaction (`set_config` with bound
+parameters) that the statement reads back with `current_setting`: no value is ever part of a statement's text.
+"""
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any, ClassVar, LiteralString, cast
+
+import psycopg
+import pyarrow as pa
+from psycopg.conninfo import make_conninfo
+
+from jinqiao.dataplane.connectors.base import CONNECT_TIMEOUT_S, ReadPlan, Source, Throttle, select_columns, timeout_of
+from jinqiao.dataplane.connectors.values import MAX_PRECISION, filter_value
+from jinqiao.dataplane.errors import (
+    AuthenticationFailed,
+    ColumnMissing,
+    ConnectionLost,
+    ConnectionTimedOut,
+    DatabaseMissing,
+    HostUnreachable,
+    PermissionDenied,
+    SourceBusy,
+    SourceFailed,
+    StatementTimedOut,
+    TableMissing,
+    TargetDiskFull,
+    TargetKeyNotUnique,
+    TargetRefused,
+    TlsFailed,
+)
+from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType, Operator, RowCondition, TableSchema
+from jinqiao.kernel.errors import JinqiaoError
+
+PORT = 5432
+ZONE = "Asia/Shanghai"  # instants are shown as wall-clock time in China
+_TYPES = {
+    **dict.fromkeys(("int2", "int4", "int8"), LogicalType.INTEGER),
+    **dict.fromkeys(("float4", "float8"), LogicalType.DOUBLE),
+    **dict.fromkeys(("timestamp", "timestamptz"), LogicalType.DATETIME),
+    "numeric": LogicalType.DECIMAL,
+    "bool": LogicalType.BOOLEAN,
+    "date": LogicalType.DATE,
+    "bytea": LogicalType.BINARY,
+}
+_PLAIN = {"int2", "int4", "int8", "float8", "timestamp", "numeric", "bool", "date", "bytea", "text", "varchar"}
+_CATALOGUE = """
+SELECT n.nspname, c.relname, greatest(c.reltuples, -1)::bigint, coalesce(obj_description(c.oid, 'pg_class'), ''),
+       a.attname, b.typname, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END,
+       format_type(a.atttypid, a.atttypmod), a.attnotnull OR t.typnotnull,
+       coalesce(col_description(c.oid, a.attnum), ''), coalesce(a.attnum = ANY (i.indkey), false), t.typtype = 'd'
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_type t ON t.oid = a.atttypid
+JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema'
+  AND has_schema_privilege(n.oid, 'USAGE')
+  AND ((%(table)s::text IS NULL AND NOT c.relispartition AND c.relname NOT LIKE 'jinqiao\\_%%')
+       OR (n.nspname = %(schema)s AND c.relname = %(table)s))
+ORDER BY n.nspname, c.relname, a.attnum
+"""
+# What a server says at the door has no error code in libpq; servers in China often say it in Chinese.
+_DOOR: tuple[tuple[str, type[JinqiaoError]], ...] = (
+    (r"authentication failed|no pg_hba\.conf entry|no password supplied|role .* does not exist|认证失败|没有.*pg_hba|角色.*不存在", AuthenticationFailed),
+    (r"database .* does not exist|数据库.*不存在", DatabaseMissing),
+    (r"permission denied for database|没有.*权限|权限不够", PermissionDenied),
+    (r"too many (clients|connections)|remaining connection slots|starting up|连接数|正在启动", SourceBusy),
+    (r"timeout expired|timed out|超时", ConnectionTimedOut),
+    (r"SSL|TLS|certificate|证书", TlsFailed),
+    (r"refused|resolve|translate host name|No route|unreachable|Name or service|拒绝", HostUnreachable),
+)  # fmt: skip
+
+
+def quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+class Place:
+    """Where a PostgreSQL is and as whom; never shows its password."""
+
+    def __init__(self, connection: Connection, password: str | None) -> None:
+        options = connection.options
+        self.schema = str(options.get("schema", "public"))
+        self.host, self.port = connection.host or "localhost", connection.port or PORT
+        self.user, self.database = connection.user, connection.database
+        given: dict[str, Any] = {
+            "host": self.host,
+            "port": self.port,
+            "dbname": self.database,
+            "user": self.user or None,
+            "password": password or None,
+            "connect_timeout": int(options.get("connect_timeout_s", CONNECT_TIMEOUT_S)),
+            "application_name": "jinqiao",
+            "keepalives_idle": 30,
+        }
+        given |= {name: options[name] for name in ("sslmode", "sslrootcert", "sslcert", "sslkey") if name in options}
+        self.address = make_conninfo(**{name: value for name, value in given.items() if value is not None})
+        self.timeout_s = int(given["connect_timeout"])
+
+    def connect(self) -> "psycopg.Connection[tuple[Any, ...]]":
+        """An autocommitting connection, or the cause why there is none."""
+        try:
+            return psycopg.connect(self.address, autocommit=True)
+        except psycopg.Error as problem:
+            raise self.refusal(str(problem)) from None
+
+    def refusal(self, text: str) -> JinqiaoError:
+        for pattern, kind in _DOOR:
+            if re.search(pattern, text, re.IGNORECASE):
+                return kind(
+                    host=self.host,
+                    port=self.port,
+                    user=self.user,
+                    database=self.database,
+                    table=self.database,
+                    seconds=self.timeout_s,
+                    state="connect",
+                )
+        return HostUnreachable(host=self.host, port=self.port)
+
+    def split(self, table: str) -> tuple[str, str]:
+        """Schema and table: `schema.table`, or a table of the default schema."""
+        schema, dot, name = table.partition(".")
+        return (schema, name) if dot else (self.schema, table)
+
+    def quoted(self, table: str) -> str:
+        schema, name = self.split(table)
+        return f"{quote(schema)}.{quote(name)}"
+
+
+def translated(state: str | None, *, table: str, text: str = "") -> JinqiaoError:
+    """Our error for a SQLSTATE; `text` is only looked at."""
+    code = state or ""
+    match code[:5]:
+        case "53100":
+            return TargetDiskFull(table=table)
+        case "23505":
+            return TargetKeyNotUnique(table=table)
+        case "42501":
+            return PermissionDenied(table=table)
+        case "42P01" | "3F000":
+            return TableMissing(table=table)
+        case "42703":
+            return ColumnMissing(table=table, columns="")
+        case "57014":
+            return StatementTimedOut(table=table)
+        case "53300" | "55P03" | "40001" | "40P01" | "55006":
+            return SourceBusy(state=code)
+    if code[:2] in ("23", "22"):
+        return TargetRefused(table=table, state=code)
+    if code[:2] in ("08", "57") or not code:
+        return TargetDiskFull(table=table) if "No space left" in text else ConnectionLost()
+    if code[:2] == "53" or code == "58030":
+        return TargetDiskFull(table=table)
+    return SourceFailed(state=code)
+
+
+@contextmanager
+def telling(table: str = "") -> Iterator[None]:
+    """Turn psycopg's errors into ours."""
+    try:
+        yield
+    except psycopg.Error as problem:
+        raise translated(problem.sqlstate, table=table, text=str(problem)) from None
+
+
+@contextmanager
+def telling_adbc(table: str, deadline: float | None = None) -> Iterator[None]:
+    """Turn ADBC's errors into ours; those of a stream come as OSError without a code."""
+    import adbc_driver_manager
+
+    try:
+        yield
+    except adbc_driver_manager.Error as problem:
+        raise translated(problem.sqlstate, table=table, text=str(problem)) from None
+    except OSError as problem:
+        text = str(problem)
+        if "57014" in text or "statement timeout" in text or (deadline is not None and time.monotonic() >= deadline):
+            raise StatementTimedOut(table=table) from None
+        raise ConnectionLost() from None
+
+
+def column_of(row: Sequence[Any]) -> Column:
+    name, base, modifier, native, required, comment, primary_key = row
+    kind, length, precision, scale = _TYPES.get(base, LogicalType.TEXT), None, None, None
+    if base in ("varchar", "bpchar") and modifier > 4:
+        length = modifier - 4
+    if base == "numeric":
+        digits, places = ((modifier - 4) >> 16) & 0xFFFF, (modifier - 4) & 0x7FF
+        if modifier < 4 or digits > MAX_PRECISION or places > digits:
+            kind = LogicalType.TEXT  # without bounds, or wider than Arrow's decimals: as text every digit stays
+        else:
+            precision, scale = digits, places
+    return Column(
+        name=name,
+        type=kind,
+        native_type=native,
+        nullable=not required,
+        length=length,
+        precision=precision,
+        scale=scale,
+        primary_key=primary_key,
+        comment=comment,
+    )
+
+
+def read_catalogue(
+    connection: "psycopg.Connection[tuple[Any, ...]]", place: Place, table: str | None = None
+) -> tuple[tuple[TableSchema, dict[str, str]], ...]:
+    """Tables with, for each column, the expression that reads it exactly."""
+    schema, name = place.split(table) if table is not None else (place.schema, None)
+    with telling(table or ""):
+        rows = connection.execute(_CATALOGUE, {"schema": schema, "table": name}).fetchall()
+    tables: dict[str, list[tuple[Any, ...]]] = {}
+    for row in rows:
+        full = row[1] if row[0] == place.schema and "." not in row[1] else f"{row[0]}.{row[1]}"
+        tables.setdefault(full, []).append(row)
+    found = []
+    for full, members in tables.items():
+        estimate, comment = members[0][2], members[0][3]
+        columns = tuple(column_of(member[4:11]) for member in members)
+        reading = {member[4]: _expression(member[4], member[5], bool(member[11])) for member in members}
+        schema_ = TableSchema(name=full, columns=columns, comment=comment, row_estimate=estimate if estimate >= 0 else None)
+        found.append((schema_, reading))
+    return tuple(found)
+
+
+def _expression(name: str, base: str, is_domain: bool) -> str:
+    column = quote(name)
+    if base == "timestamptz":
+        return f"({column} AT TIME ZONE '{ZONE}')"
+    if base == "float4":
+        return f"{column}::float8"
+    if base in _PLAIN:
+        return f"{column}::{base}" if is_domain else column
+    return f"{column}::text"
+
+
+class PostgresqlSource(Source):
+    engine: ClassVar[Engine] = Engine.POSTGRESQL
+    snapshot = "repeatable read, read only"
+
+    def __init__(self, connection: Connection, password: str | None = None) -> None:
+        self._place = Place(connection, password)
+
+    def test(self) -> str:
+        with closing(self._place.connect()) as connection, telling():
+            row = connection.execute("SELECT current_setting('server_version')").fetchone()
+        return f"PostgreSQL {row[0] if row else ''}"
+
+    def tables(self) -> tuple[TableSchema, ...]:
+        with closing(self._place.connect()) as connection:
+            return tuple(schema for schema, _ in read_catalogue(connection, self._place))
+
+    def schema(self, table: str) -> TableSchema:
+        return self._table(table)[0]
+
+    def _table(self, table: str) -> tuple[TableSchema, dict[str, str]]:
+        with closing(self._place.connect()) as connection:
+            found = read_catalogue(connection, self._place, table)
+        if not found:
+            raise TableMissing(table=table)
+        return found[0]
+
+    def read(self, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
+        import adbc_driver_manager
+        import adbc_driver_postgresql.dbapi as adbc
+
+        schema, expressions = self._table(plan.table)
+        columns = select_columns(schema, plan.columns)
+        where, settings = where_clause(plan.row_filter, schema)
+        chosen = ", ".join(f"{expressions[column.name]} AS {quote(column.name)}" for column in columns)
+        order = ", ".join(quote(name) for name in plan.order_by)
+        statement = f"SELECT {chosen} FROM {self._place.quoted(plan.table)}{where}" + (  # noqa: S608 -- quoted names
+            f" ORDER BY {order}" if order else ""
+        )
+        timeout_s = timeout_of(plan, schema.row_estimate)
+        throttle = Throttle(plan)
+        try:
+            connection = adbc.connect(self._place.address)
+        except adbc_driver_manager.Error as problem:
+            raise self._place.refusal(str(problem)) from None
+        with closing(connection), closing(connection.cursor()) as cursor:
+            deadline = time.monotonic() + timeout_s
+            with telling_adbc(plan.table, deadline):
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                cursor.execute(f"SET LOCAL statement_timeout = {timeout_s * 1000}")
+                if settings:
+                    given = ", ".join(f"set_config('jinqiao.p{at}', ${at}, true)" for at in range(1, len(settings) + 1))
+                    cursor.execute(f"SELECT {given}", tuple(settings))  # noqa: S608 -- positions only
+                    cursor.fetchall()
+                cursor.execute(statement)
+                reader = cursor.fetch_record_batch()
+            while True:
+                try:
+                    with telling_adbc(plan.table, deadline):
+                        batch = reader.read_next_batch()
+                except StopIteration:
+                    return
+                for start in range(0, batch.num_rows, throttle.batch_rows):
+                    piece = batch.slice(start, throttle.batch_rows)
+                    yield piece
+                    throttle.passed(piece.num_rows)
+
+
+def where_clause(conditions: tuple[RowCondition, ...], schema: TableSchema) -> tuple[str, list[str]]:
+    """` WHERE …` that reads its values from the settings jinqiao.p1, p2 …, and these values."""
+    parts: list[str] = []
+    settings: list[str] = []
+
+    def value(text: str, column: Column) -> str:
+        filter_value(text, column)  # raises where the text is no value of that type
+        settings.append(("\\x" + text) if column.type is LogicalType.BINARY else text)
+        setting = f"current_setting('jinqiao.p{len(settings)}')"
+        match column.type:
+            case LogicalType.INTEGER:
+                return f"{setting}::bigint"
+            case LogicalType.DECIMAL:
+                return f"{setting}::numeric"
+            case LogicalType.DOUBLE:
+                return f"{setting}::float8"
+            case LogicalType.BOOLEAN:
+                return f"{setting}::boolean"
+            case LogicalType.DATE:
+                return f"{setting}::date"
+            case LogicalType.DATETIME:
+                instant = "with time zone" in column.native_type
+                return f"({setting}::timestamp AT TIME ZONE '{ZONE}')" if instant else f"{setting}::timestamp"
+            case LogicalType.BINARY:
+                return f"{setting}::bytea"
+            case _:
+                return setting
+
+    for condition in conditions:
+        (column,) = select_columns(schema, (condition.column,))
+        left = quote(column.name)
+        if column.type is LogicalType.TEXT and not column.native_type.startswith(("character varying", "text")):
+            left += "::text"
+        match condition.operator:
+            case Operator.EQUAL:
+                parts.append(f"{left} = {value(condition.values[0], column)}")
+            case Operator.ONE_OF:
+                parts.append(f"{left} IN ({', '.join(value(text, column) for text in condition.values)})")
+            case Operator.AT_LEAST:
+                parts.append(f"{left} >= {value(condition.values[0], column)}")
+            case Operator.AT_MOST:
+                parts.append(f"{left} <= {value(condition.values[0], column)}")
+            case Operator.STARTS_WITH:
+                settings.append(condition.values[0])
+                parts.append(f"starts_with({quote(column.name)}::text, current_setting('jinqiao.p{len(settings)}'))")
+    return (" WHERE " + " AND ".join(parts) if parts else ""), settings
+
+
+def statement(text: str) -> LiteralString:
+    """A statement built from quoted names and bound values, as psycopg's types want it."""
+    return cast(LiteralString, text)
