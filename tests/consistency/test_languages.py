@@ -25,7 +25,9 @@ def test_both_languages_take_the_same_values() -> None:
     def values(text: str) -> set[str]:
         return set(re.findall(r"%\((\w+)\)[sd]", text))
 
-    wrong = [entry.msgid for entry in polib.pofile(str(messages.CATALOGUE)) if values(entry.msgid) != values(entry.msgstr)]
+    wrong = [
+        entry.msgid for entry in polib.pofile(str(messages.CATALOGUE)) if values(entry.msgid) != values(entry.msgstr)
+    ]
     assert wrong == []
 
 

@@ -133,7 +133,9 @@ def _keys() -> Iterator[Finding]:
         what, State.BAD if mode & 0o077 else State.GOOD, f"{mode:o}", _("执行 chmod 600。") if mode & 0o077 else ""
     )
     try:
-        KeyStore(folder).get("doctor")
+        store = KeyStore(folder)
+        for name in store.names():
+            store.get(name)
         yield Finding(_("密钥库"), State.GOOD)
     except (JinqiaoError, ValueError, OSError) as problem:
         yield Finding(

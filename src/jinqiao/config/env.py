@@ -66,4 +66,6 @@ class Environment:
     def check(self) -> None:
         if self.problems:
             lines = "\n".join(f"  {problem}" for problem in self.problems)
-            raise SystemExit(f"These settings are missing or wrong:\n{lines}\nSet them in the environment of the process.")
+            raise SystemExit(
+                f"These settings are missing or wrong:\n{lines}\nSet them in the environment of the process."
+            )

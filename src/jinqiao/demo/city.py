@@ -41,6 +41,21 @@ class City:
     def post(self, username: str, role: Role | None = None) -> Post:
         return next(post for post in self.posts[username] if role is None or post.role == role)
 
+    @classmethod
+    def load(cls, home: Path) -> "City":
+        """The city as it stands in the database."""
+        data = profile()
+        codes = {key: credit_code("11" + body["region"], body["number"]) for key, body in data["organisations"].items()}
+        found = {organisation.credit_code: organisation for organisation in Organisation.objects.all()}
+        city = cls(json.loads((home / "demo" / "cast.json").read_text(encoding="utf-8"))["password"])
+        city.organisations = {key: found[code] for key, code in codes.items()}
+        for post in Post.objects.select_related("person", "organisation", "section"):
+            city.posts.setdefault(post.person.username, []).append(post)
+        city.nodes = {key: Node.objects.get(number=f"{key}-qianzhi") for key in data["nodes"]}
+        city.nodes["gateway"] = Node.objects.get(number=GATEWAY)
+        city.sources = {key: DataSource.objects.get(number=key) for key in data["sources"]}
+        return city
+
 
 def new_password() -> str:
     """One for the whole cast of this installation: easy to type, and no installation shares it with another."""
@@ -158,7 +173,7 @@ def connect(city: City, home: Path, sizes: dict[str, int] | None = None) -> None
     _register(gateway, code, public.to_json())
     city.nodes["gateway"] = Node.objects.get(pk=gateway.pk)
     databases.build(home / "sources", sizes)
-    administrators = {"mzj": "mingang", "gaj": "gongping", "gsj": "shangli", "rsj": "renqi"}
+    administrators = {"mzj": "mingang", "gaj": "gongzhi", "gsj": "shangli", "rsj": "renqi"}
     for key, data in profile()["sources"].items():
         owner = profile()["nodes"][data["node"]]["organisation"]
         city.sources[key] = exchange.add_data_source(

@@ -34,7 +34,7 @@ from jinqiao.sharing.models import Grant, SharingRequest
 
 OFFICERS = {
     "mzj": ("minxin", "mingang", "minsheng"),
-    "gaj": ("gongping", "gongping", "gongchang"),
+    "gaj": ("gongping", "gongzhi", "gongchang"),
     "gsj": ("shangyu", "shangli", "shangde"),
     "rsj": ("anning", "renqi", "renzhong"),
 }
@@ -151,7 +151,7 @@ def entry_of(key: str) -> CatalogueEntry:
 
 def reach_sources(city: City, seconds: float = 60.0) -> None:
     """Each department's administrator tests its source and lists its tables; its node does the work."""
-    owners = {"minzheng": "mingang", "gongan": "gongping", "gongshang": "shangli", "renshe": "renqi"}
+    owners = {"minzheng": "mingang", "gongan": "gongzhi", "gongshang": "shangli", "renshe": "renqi"}
     for key, source in city.sources.items():
         post = _administrator(city, owners[key])
         exchange.test_connection(source, by=post)
