@@ -1,0 +1,152 @@
+"""The home folder of a node: what it is, whom it trusts, its secrets, its spool and its ledger.
+
+node.toml        platform URL, node id, name, suite; optionally `ca_file`, `poll_s`, `parallel`
+platform.json    public identity of the platform: only its signature makes a command
+master.key, keystore.json   (kernel.keystore) the node's own identity
+ledger.db        commands and their results
+spool/           staged chunks
+node.lock        held while a node works here
+"""
+
+import fcntl
+import json
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinqiao import __version__
+from jinqiao.dataplane.node.errors import HomeInUse, HomeNotPrepared
+from jinqiao.dataplane.platform import PlatformClient
+from jinqiao.dataplane.staging.spool import Spool
+from jinqiao.kernel.contracts.exchange import NodeAdmission, NodeRegistration
+from jinqiao.kernel.crypto.identity import Identity, PublicIdentity
+from jinqiao.kernel.keystore import KeyStore, write_durably
+
+CONFIGURATION = "node.toml"
+PLATFORM = "platform.json"
+LEDGER = "ledger.db"
+SPOOL = "spool"
+LOCK = "node.lock"
+IDENTITY = "identity"
+REGISTER_PATH = "/api/nodes/register"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHome:
+    """A home as read at start. `parallel` moves are worked at the same time."""
+
+    path: Path
+    platform_url: str
+    node_id: str
+    platform: PublicIdentity
+    identity: Identity
+    poll_s: float = 1.0
+    parallel: int = 2
+    ca_file: Path | None = None
+
+    @property
+    def ledger_file(self) -> Path:
+        return self.path / LEDGER
+
+    @property
+    def spool(self) -> Spool:
+        return Spool(self.path / SPOOL)
+
+    def client(self, timeout_s: float = 30.0) -> PlatformClient:
+        """A connection of its own to the platform, for one thread."""
+        return PlatformClient(self.platform_url, self.identity, timeout_s=timeout_s, ca_file=self.ca_file)
+
+    def lock(self) -> int:
+        """Take the home for this process; close the descriptor at the end. Raises HomeInUse."""
+        descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as problem:
+            os.close(descriptor)
+            raise HomeInUse(home=self.path.name) from problem
+        return descriptor
+
+
+def prepare(
+    home: Path,
+    platform_url: str,
+    node_id: str,
+    platform_identity: PublicIdentity | dict[str, Any],
+    suite: str = "international",
+    *,
+    name: str = "",
+    poll_s: float = 1.0,
+    ca_file: Path | None = None,
+) -> PublicIdentity:
+    """Make or renew a home; an identity that is there is kept. The public identity goes to the platform."""
+    public = _identity_of(home, suite)
+    platform = (
+        platform_identity
+        if isinstance(platform_identity, PublicIdentity)
+        else PublicIdentity.from_json(platform_identity)
+    )
+    write_durably(home / PLATFORM, json.dumps(platform.to_json(), indent=2).encode())
+    fields: dict[str, Any] = {
+        "platform_url": platform_url.rstrip("/"),
+        "node_id": node_id,
+        "name": name or node_id,
+        "suite": public.suite,
+        "poll_s": poll_s,
+    }
+    if ca_file is not None:
+        fields["ca_file"] = str(ca_file.resolve())
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()]
+    write_durably(home / CONFIGURATION, ("\n".join(lines) + "\n").encode())
+    return public
+
+
+def register(
+    home: Path, platform_url: str, code: str, name: str, suite: str = "international", ca_file: Path | None = None
+) -> NodeAdmission:
+    """Register by the one-time code that the platform gave, and prepare the home.
+
+    Raises PlatformAway, PlatformRefused, PlatformAnswerBroken, ContractBroken. The identity is made before the code is used:
+    a call that breaks off can be repeated.
+    """
+    public = _identity_of(home, suite)
+    word = NodeRegistration(code=code, identity=public.to_json(), name=name, version=__version__)
+    with PlatformClient(platform_url, None, ca_file=ca_file) as platform:
+        admission = NodeAdmission.from_json(platform.post(REGISTER_PATH, word))
+    prepare(
+        home,
+        platform_url,
+        admission.node_id,
+        admission.platform_identity,
+        suite,
+        name=name,
+        poll_s=admission.poll_s,
+        ca_file=ca_file,
+    )
+    return admission
+
+
+def load(home: Path) -> NodeHome:
+    """Read a home. Raises HomeNotPrepared, IdentityBroken, KeyStoreBroken, KeyFileExposed."""
+    try:
+        fields = tomllib.loads((home / CONFIGURATION).read_text(encoding="utf-8"))
+        ca_file = fields.get("ca_file")
+        return NodeHome(
+            path=home,
+            platform_url=str(fields["platform_url"]),
+            node_id=str(fields["node_id"]),
+            platform=PublicIdentity.from_json(json.loads((home / PLATFORM).read_bytes())),
+            identity=KeyStore(home, fields["suite"]).identity(IDENTITY, fields["suite"]),
+            poll_s=max(0.05, float(fields.get("poll_s", 1.0))),
+            parallel=max(1, int(fields.get("parallel", 2))),
+            ca_file=Path(ca_file) if ca_file else None,
+        )
+    except (OSError, KeyError, TypeError, ValueError) as problem:
+        raise HomeNotPrepared(home=home.name) from problem
+
+
+def _identity_of(home: Path, suite: str) -> PublicIdentity:
+    home.mkdir(parents=True, exist_ok=True)
+    home.chmod(0o700)
+    return KeyStore(home, suite).identity(IDENTITY, suite).public
