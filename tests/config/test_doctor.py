@@ -1,6 +1,5 @@
 """The doctor finds what is mis-set and names the mend."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,7 @@ def test_a_master_key_that_others_may_read_is_bad(home: Path) -> None:
 
 def test_a_master_key_of_another_home_is_found(home: Path, tmp_path: Path) -> None:
     KeyStore(tmp_path / "other").put("x", b"y")
-    os.replace(tmp_path / "other" / "master.key", home / "keys" / "master.key")
+    (tmp_path / "other" / "master.key").replace(home / "keys" / "master.key")
 
     assert _of("密钥库").state is State.BAD
 

@@ -31,7 +31,7 @@ def test_every_error_that_can_be_raised_has_its_words_in_two_languages() -> None
     for code, text in texts.items():
         assert text["message"].strip(), code
         assert text["message_en"].strip(), code
-        assert "mend" in text and "mend_en" in text, code
+        assert {"mend", "mend_en"} <= set(text), code
 
 
 def test_the_two_languages_name_the_same_details() -> None:
