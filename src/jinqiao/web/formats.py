@@ -54,6 +54,16 @@ def day(value: date | datetime | None) -> str:
     return f"{on.month}月{on.day}日" if is_this_year else f"{on.year}年{on.month}月{on.day}日"
 
 
+def short_day(value: date, until: date | bool | None = None) -> str:
+    """On a ruler: 19日, 21–22日, and 4月1日 where a month begins. In English 19, 21–22, 1 Apr."""
+    last = until if isinstance(until, date) and until != value else None
+    if is_english():
+        text = f"{value.day}–{last.day}" if last else str(value.day)
+        return f"{text} {_MONTHS_EN[value.month - 1][:3]}" if value.day == 1 or (last and last.day == 1) else text
+    month = f"{value.month}月" if value.day == 1 else ""
+    return f"{month}{value.day}–{last.day}日" if last else f"{month}{value.day}日"
+
+
 def full_day(value: date | datetime | None) -> str:
     """2026年3月18日, in English 18 March 2026."""
     if value is None:

@@ -25,7 +25,7 @@ class LoginForm(forms.Form):
         strip=False,
         max_length=200,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-        help_text=_("忘记口令，由本单位部门管理员重置"),
+        help_text=_("忘记口令，由平台的系统管理员重置"),
     )
 
     def __init__(self, request: HttpRequest, *arguments: Any, **keywords: Any) -> None:

@@ -12,7 +12,7 @@ States
     {% clock todo.clock %} {% clock clock dated=True %}                         working days left, late, paused, 期限未定
 
 Numbers, dates (filters; nothing is —)
-    number short_number day full_day weekday iso_day moment exact_moment ago size duration digest dash, percent:whole
+    number short_number day short_day full_day weekday iso_day moment exact_moment ago size duration digest dash, percent:whole
 
 Lists
     {% filter_bar form %} {% filter_bar filter.form export=True %}              GET form above a list, export link ?export=xlsx
@@ -73,7 +73,7 @@ from jinqiao.workflow.models import Clock, ToDo
 register = template.Library()
 
 for _name in (
-    "number", "short_number", "day", "full_day", "weekday", "iso_day", "moment", "exact_moment", "ago", "size", "duration",
+    "number", "short_number", "day", "full_day", "weekday", "short_day", "iso_day", "moment", "exact_moment", "ago", "size", "duration",
     "digest", "percent",
 ):  # fmt: skip
     register.filter(_name, getattr(formats, _name))
