@@ -71,6 +71,7 @@ class LedgerTarget(Target):
 
     placeholder = "?"
     transactional_ddl = True
+    keys_compare_exactly = True  # False where a collation may call two different keys the same
 
     # --- what a dialect gives -------------------------------------------------------------------------------------
 
@@ -106,7 +107,7 @@ class LedgerTarget(Target):
     def insert(self, table: str, rows: pa.Table) -> None: ...
 
     @abstractmethod
-    def same(self, left: str, right: str) -> str:
+    def same(self, left: str, right: str, column: Column) -> str:
         """SQL that is true where two values are the same, NULL included, byte by byte."""
 
     @abstractmethod
@@ -259,11 +260,12 @@ class LedgerTarget(Target):
         deleted = 0
         if plan.mode is CopyMode.FULL:
             deleted = self.execute(self.delete_statement(table, staged, matched))
-        rest = [self.quoted_column(column.name) for column in plan.columns if column.name not in plan.keys]
+        rest = [column for column in plan.columns if column.name not in plan.keys or not self.keys_compare_exactly]
         updated = 0
         if rest:
-            changed = "NOT (" + " AND ".join(self.same(f"t.{name}", f"r.{name}") for name in rest) + ")"
-            updated = self.execute(self.update_statement(table, staged, matched, changed, rest))
+            named = [(self.quoted_column(column.name), column) for column in rest]
+            changed = "NOT (" + " AND ".join(self.same(f"t.{name}", f"r.{name}", column) for name, column in named) + ")"
+            updated = self.execute(self.update_statement(table, staged, matched, changed, [name for name, _ in named]))
         names = ", ".join(self.quoted_column(column.name) for column in plan.columns)
         given = ", ".join(f"r.{self.quoted_column(column.name)}" for column in plan.columns)
         inserted = self.execute(

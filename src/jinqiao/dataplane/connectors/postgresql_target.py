@@ -113,7 +113,7 @@ class PostgresqlTarget(LedgerTarget):
                 stream.write(encoder.write_batch(batch))
             stream.write(encoder.finish())
 
-    def same(self, left: str, right: str) -> str:
+    def same(self, left: str, right: str, column: Column) -> str:
         return f"{left} IS NOT DISTINCT FROM {right}"
 
     def update_statement(self, table: str, run: str, matched: str, changed: str, columns: Sequence[str]) -> str:

@@ -93,7 +93,7 @@ class SqliteTarget(LedgerTarget):
                 statement, zip(*(_stored(column, table) for column in batch.columns), strict=True)
             )
 
-    def same(self, left: str, right: str) -> str:
+    def same(self, left: str, right: str, column: Column) -> str:
         return f"{left} IS {right}"
 
     def update_statement(self, table: str, run: str, matched: str, changed: str, columns: Sequence[str]) -> str:

@@ -1,0 +1,334 @@
+"""MariaDB and MySQL as a source: rows stream over an unbuffered cursor as text and become Arrow a column at a time.
+
+Times are shown as wall-clock time in China (`time_zone = '+08:00'`); text is compared byte by byte, whatever the collation,
+so that a row filter never lets more rows through than the grant names.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import Any, ClassVar
+
+import pyarrow as pa
+import pymysql
+from pymysql.converters import conversions
+from pymysql.cursors import SSCursor
+
+from jinqiao.dataplane.connectors.base import CONNECT_TIMEOUT_S, ReadPlan, Source, Throttle, select_columns, timeout_of
+from jinqiao.dataplane.connectors.values import MAX_PRECISION, filter_value
+from jinqiao.dataplane.errors import (
+    AuthenticationFailed,
+    ColumnMissing,
+    ConnectionLost,
+    ConnectionTimedOut,
+    DatabaseMissing,
+    HostUnreachable,
+    PermissionDenied,
+    SourceBusy,
+    SourceFailed,
+    StatementTimedOut,
+    TableMissing,
+    TargetDiskFull,
+    TargetKeyNotUnique,
+    TargetRefused,
+    TlsFailed,
+)
+from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType, Operator, RowCondition, TableSchema
+from jinqiao.kernel.errors import JinqiaoError
+
+PORT = 3306
+READ_TIMEOUT_S = 3600
+# values arrive as text and bytes: they are read a column at a time, exactly, where Python objects would be built one by one
+ENCODERS = {kind: way for kind, way in conversions.items() if not isinstance(kind, int)}
+_CODES: Mapping[int, type[JinqiaoError]] = {
+    **dict.fromkeys((1045, 1130, 1251, 1698, 2059), AuthenticationFailed),
+    **dict.fromkeys((1044, 1142, 1143, 1227, 1370), PermissionDenied),
+    **dict.fromkeys((1040, 1203, 1205, 1213, 1226), SourceBusy),
+    **dict.fromkeys((2006, 2013, 2055, 1053, 1927), ConnectionLost),
+    **dict.fromkeys((1969, 3024, 1317), StatementTimedOut),
+    **dict.fromkeys((3, 1021, 1026, 1114), TargetDiskFull),
+    **dict.fromkeys((1062, 1586), TargetKeyNotUnique),
+    **dict.fromkeys((1048, 1216, 1217, 1264, 1265, 1292, 1364, 1366, 1406, 1451, 1452, 1264, 3819, 4025), TargetRefused),
+    1049: DatabaseMissing,
+    1146: TableMissing,
+    1054: ColumnMissing,
+    2026: TlsFailed,
+}
+_CATALOGUE = """
+SELECT t.table_name, t.table_rows, t.table_comment, c.column_name, c.data_type, c.column_type, c.is_nullable,
+       c.character_maximum_length, c.numeric_precision, c.numeric_scale, c.column_key, c.column_comment
+FROM information_schema.tables t
+JOIN information_schema.columns c ON c.table_schema = t.table_schema AND c.table_name = t.table_name
+WHERE t.table_schema = DATABASE() AND (%s IS NULL AND t.table_name NOT LIKE 'jinqiao\\_%%' OR t.table_name = %s)
+ORDER BY t.table_name, c.ordinal_position
+"""
+_INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint", "year")
+_BINARY = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
+_SHAPES = ("geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geometrycollection")
+# the most characters that surely fit, where the limit is in bytes; None: more than a chunk could ever carry
+_TEXT_LENGTHS = {"tinytext": 63, "text": 16_383, "mediumtext": None, "longtext": None, "json": None}
+
+
+def quote(name: str) -> str:
+    """A name as it stands in a statement that drivers also search for `%s`."""
+    return "`" + name.replace("`", "``").replace("%", "%%") + "`"
+
+
+def translated(problem: pymysql.Error, *, table: str, place: "Place | None" = None) -> JinqiaoError:
+    """Our error for one of the server's or the driver's; the message is only looked at."""
+    code = problem.args[0] if problem.args and isinstance(problem.args[0], int) else 0
+    text = str(problem.args[1]) if len(problem.args) > 1 else ""
+    where = {
+        "host": place.host if place else "",
+        "port": place.port if place else "",
+        "user": place.user if place else "",
+        "database": place.database if place else "",
+        "seconds": CONNECT_TIMEOUT_S,
+    }
+    if code in (2002, 2003, 2005):
+        return (ConnectionTimedOut if "timed out" in text else HostUnreachable)(**where)
+    if code in (1030, 1296) and re.search(r"\b28\b", text):
+        return TargetDiskFull(table=table)
+    if code == 0 and isinstance(problem, pymysql.InterfaceError):
+        return ConnectionLost()
+    kind = _CODES.get(code, SourceFailed)
+    return kind(table=table or where["database"], state=str(code), columns="", **where)
+
+
+@contextmanager
+def telling(table: str = "", place: "Place | None" = None) -> Iterator[None]:
+    """Turn the driver's errors into ours."""
+    try:
+        yield
+    except pymysql.Error as problem:
+        raise translated(problem, table=table, place=place) from None
+
+
+class Place:
+    """Where a MariaDB or MySQL is and as whom; never shows its password."""
+
+    def __init__(self, connection: Connection, password: str | None) -> None:
+        self.host, self.port = connection.host or "localhost", connection.port or PORT
+        self.user, self.database = connection.user, connection.database
+        self._password, self._options = password or "", connection.options
+
+    def connect(self, *, read_timeout_s: int = READ_TIMEOUT_S, local_infile: bool = False) -> "pymysql.Connection[Any]":
+        """An autocommitting connection in UTF-8 and China's time, or the cause why there is none."""
+        secure: dict[str, Any] = {}
+        if self._options.get("tls"):
+            secure = {"ssl": {"ca": self._options["ca"]} if self._options.get("ca") else {"check_hostname": False}}
+        with telling(place=self):
+            return pymysql.connect(
+                host=self.host,
+                port=self.port,
+                user=self.user,
+                password=self._password,
+                database=self.database,
+                charset="utf8mb4",
+                connect_timeout=int(self._options.get("connect_timeout_s", CONNECT_TIMEOUT_S)),
+                read_timeout=read_timeout_s,
+                write_timeout=READ_TIMEOUT_S,
+                autocommit=True,
+                local_infile=local_infile,
+                conv=ENCODERS,
+                init_command="SET time_zone = '+08:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO'",
+                **secure,
+            )
+
+
+def server_version(connection: "pymysql.Connection[Any]") -> str:
+    """`MariaDB 10.11.6` or `MySQL 8.0.36`."""
+    given = str(connection.get_server_info())
+    number = re.search(r"\d+\.\d+\.\d+", given.removeprefix("5.5.5-"))
+    return f"{'MariaDB' if 'MariaDB' in given else 'MySQL'} {number.group() if number else given}"
+
+
+def column_of(row: tuple[Any, ...]) -> Column:
+    """A column from one row of the catalogue query, from `column_name` on. All values are texts or None."""
+    name, data_type, column_type, nullable, characters, digits, places, key, comment = row
+    kind, length, precision, scale = LogicalType.TEXT, None, None, None
+    if data_type == "bigint" and "unsigned" in column_type:
+        kind, precision, scale = LogicalType.DECIMAL, 20, 0  # beyond 64 bits with a sign
+    elif column_type.startswith("tinyint(1)") or column_type == "bit(1)":
+        kind = LogicalType.BOOLEAN
+    elif data_type in _INTEGERS or data_type == "bit":
+        kind = LogicalType.INTEGER
+    elif data_type == "decimal":
+        if int(digits) <= MAX_PRECISION:
+            kind, precision, scale = LogicalType.DECIMAL, int(digits), int(places)
+    elif data_type in ("float", "double"):
+        kind = LogicalType.DOUBLE
+    elif data_type == "date":
+        kind = LogicalType.DATE
+    elif data_type in ("datetime", "timestamp"):
+        kind = LogicalType.DATETIME
+    elif data_type in _BINARY:
+        kind = LogicalType.BINARY
+    elif characters is not None:
+        length = _TEXT_LENGTHS[data_type] if data_type in _TEXT_LENGTHS else int(characters)
+    return Column(
+        name=name,
+        type=kind,
+        native_type=column_type,
+        nullable=nullable == "YES",
+        length=length,
+        precision=precision,
+        scale=scale,
+        primary_key=key == "PRI",
+        comment=comment,
+    )
+
+
+def _expression(column: Column) -> str:
+    """What reads the column exactly in the text protocol."""
+    name, native = quote(column.name), column.native_type
+    if native.startswith("float"):
+        return f"CAST({name} AS DOUBLE)"  # as it stands it would be rounded to six digits
+    if native.startswith("bit"):
+        return f"{name} + 0"
+    if native in _SHAPES:
+        return f"ST_AsText({name})"
+    return name
+
+
+def read_catalogue(connection: "pymysql.Connection[Any]", table: str | None = None) -> tuple[TableSchema, ...]:
+    with telling(table or ""), connection.cursor() as cursor:
+        cursor.execute(_CATALOGUE, (table, table))
+        rows = [tuple(_text(value) for value in row) for row in cursor.fetchall()]
+    tables: dict[str, list[tuple[Any, ...]]] = {}
+    for row in rows:
+        tables.setdefault(row[0], []).append(row)
+    return tuple(
+        TableSchema(
+            name=name,
+            columns=tuple(column_of(member[3:]) for member in members),
+            comment="" if members[0][2] in ("VIEW", None) else members[0][2],
+            row_estimate=int(members[0][1]) if members[0][1] is not None else None,
+        )
+        for name, members in tables.items()
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+class MysqlSource(Source):
+    engine: ClassVar[Engine] = Engine.MYSQL
+    snapshot = "repeatable read, consistent snapshot"
+
+    def __init__(self, connection: Connection, password: str | None = None) -> None:
+        self._place = Place(connection, password)
+
+    def test(self) -> str:
+        with closing(self._place.connect()) as connection:
+            return server_version(connection)
+
+    def tables(self) -> tuple[TableSchema, ...]:
+        with closing(self._place.connect()) as connection:
+            return read_catalogue(connection)
+
+    def schema(self, table: str) -> TableSchema:
+        with closing(self._place.connect()) as connection:
+            found = [schema for schema in read_catalogue(connection, table) if schema.name == table]
+        if not found:
+            raise TableMissing(table=table)
+        return found[0]
+
+    def read(self, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
+        schema = self.schema(plan.table)
+        columns = select_columns(schema, plan.columns)
+        where, values = where_clause(plan.row_filter, schema)
+        chosen = ", ".join(f"{_expression(column)} AS {quote(column.name)}" for column in columns)
+        order = ", ".join(quote(name) for name in plan.order_by)
+        statement = f"SELECT {chosen} FROM {quote(plan.table)}{where}" + (f" ORDER BY {order}" if order else "")  # noqa: S608
+        timeout_s = timeout_of(plan, schema.row_estimate)
+        throttle = Throttle(plan)
+        names = [column.name for column in columns]
+        with closing(self._place.connect(read_timeout_s=timeout_s + 30)) as connection:
+            cursor = SSCursor(connection)
+            finished = False
+            try:
+                with telling(plan.table):
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                    if "MariaDB" in server_version(connection):
+                        cursor.execute("SET SESSION max_statement_time = %s", (timeout_s,))
+                    else:
+                        cursor.execute("SET SESSION max_execution_time = %s", (timeout_s * 1000,))
+                    cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+                    cursor.execute(statement, tuple(values))
+                while True:
+                    with telling(plan.table):
+                        rows = cursor.fetchmany(throttle.batch_rows)
+                    if not rows:
+                        finished = True
+                        return
+                    arrays = [
+                        _array(list(given), column) for given, column in zip(zip(*rows, strict=True), columns, strict=True)
+                    ]
+                    yield pa.RecordBatch.from_arrays(arrays, names=names)
+                    throttle.passed(len(rows))
+            finally:
+                if not finished:
+                    self._abandon(connection)
+                with contextlib.suppress(pymysql.Error, OSError):
+                    cursor.close()
+
+    def _abandon(self, connection: "pymysql.Connection[Any]") -> None:
+        """Stop the statement at the server: otherwise closing the cursor would read all that is left of it."""
+        with contextlib.suppress(JinqiaoError, pymysql.Error), closing(self._place.connect(read_timeout_s=10)) as other:
+            with other.cursor() as cursor:
+                cursor.execute("KILL QUERY %s", (connection.thread_id(),))
+
+
+def _array(values: list[Any], column: Column) -> pa.Array:
+    if column.type is LogicalType.BINARY:
+        return pa.array(values, pa.binary())
+    try:
+        return pa.array(values, pa.string())
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        # some text types come as bytes where their character set is binary
+        return pa.array([value.encode() if isinstance(value, str) else value for value in values], pa.binary())
+
+
+def exact(text: str) -> str:
+    """A text expression as its UTF-8 bytes: equal only where every character is."""
+    return f"CAST(CONVERT({text} USING utf8mb4) AS BINARY)"
+
+
+def where_clause(conditions: tuple[RowCondition, ...], schema: TableSchema) -> tuple[str, list[Any]]:
+    """` WHERE …` with its parameters; texts are also compared by their bytes, past any collation."""
+    parts: list[str] = []
+    values: list[Any] = []
+    for condition in conditions:
+        (column,) = select_columns(schema, (condition.column,))
+        left = quote(column.name)
+        given = [_bound(text, column) for text in condition.values]
+        marks = ", ".join(["%s"] * len(given))
+        is_text = column.type is LogicalType.TEXT
+        match condition.operator:
+            case Operator.EQUAL | Operator.ONE_OF:
+                parts.append(f"{left} IN ({marks})")
+                values.extend(given)
+                if is_text:
+                    parts.append(f"{exact(left)} IN ({', '.join(['CAST(%s AS BINARY)'] * len(given))})")
+                    values.extend(given)
+            case Operator.AT_LEAST:
+                parts.append(f"{left} >= %s")
+                values.extend(given)
+            case Operator.AT_MOST:
+                parts.append(f"{left} <= %s")
+                values.extend(given)
+            case Operator.STARTS_WITH:
+                prefix = condition.values[0].encode()
+                parts.append(f"LEFT({exact(left)}, {len(prefix)}) = CAST(%s AS BINARY)")
+                values.append(condition.values[0])
+    return (" WHERE " + " AND ".join(parts) if parts else ""), values
+
+
+def _bound(text: str, column: Column) -> Any:
+    value = filter_value(text, column)
+    if column.type in (LogicalType.DATE, LogicalType.DATETIME, LogicalType.DECIMAL):
+        return str(value)
+    return value
