@@ -13,6 +13,7 @@ import ctypes
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,6 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import IO
+
+from jinqiao.kernel.keystore import write_durably
 
 DEMO_DATE = "2026-03-18"
 GRACE_S = 12.0
@@ -96,6 +99,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def follow_address(file: Path, url: str) -> None:
+    """A node or gateway of this machine speaks to the platform at this start's port; one that serves another platform is left alone."""
+    text = file.read_text(encoding="utf-8")
+    changed = re.sub(r'^platform_url = "http://127\.0\.0\.1:\d+"$', f'platform_url = "{url}"', text, flags=re.MULTILINE)
+    if changed != text:
+        write_durably(file, changed.encode())
+
+
 def _port_is_free(host: str, port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -161,8 +172,12 @@ class Platform:
         self._add("web", ["web", str(web_port)])
         self._add("front", ["front", str(self.port)])
         self._add("worker", ["worker"])
+        own_address = f"http://127.0.0.1:{self.port}"
+        if (self.home / "gateway" / "gateway.toml").exists():
+            follow_address(self.home / "gateway" / "gateway.toml", own_address)
         for folder in sorted((self.home / "nodes").iterdir()):
             if (folder / "node.toml").exists():
+                follow_address(folder / "node.toml", own_address)
                 self._add(f"node-{folder.name}", ["node", "run", str(folder)])
         for part in self.parts:
             part.start()
