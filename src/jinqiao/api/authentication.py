@@ -47,7 +47,7 @@ def signed_by_node(request: HttpRequest) -> Node:
     signed = verify_request(
         request.method or "",
         request.get_full_path(),
-        request.META.get("HTTP_HOST", ""),
+        request.get_host(),
         request.headers,
         body_of(request),
         verifier_for=verifier_for,

@@ -2,17 +2,19 @@
 
 from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, re_path
+from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, ValidationError
 
 from jinqiao import __version__
 from jinqiao.api import gateways, health, nodes
 from jinqiao.api.authentication import signed_by_node
-from jinqiao.api.errors import BodyTooLarge, RouteMissing, answer_error
+from jinqiao.api.errors import BodyTooLarge, RouteMissing, answer_error, problem_response
 from jinqiao.kernel.errors import InvalidInput, JinqiaoError
+from jinqiao.web.access import public
 
-PUBLIC = frozenset({"register_node", "live", "ready", "openapi-json", "api-root"})
+PUBLIC = frozenset({"register_node", "live", "ready", "openapi-json", "api-root", "missing"})
 """Operations that anybody may call: a node that has no identity here yet, watchers, readers of the interface."""
 
 api = NinjaAPI(
@@ -64,5 +66,15 @@ def _declared(patterns: list[URLPattern | URLResolver]) -> list[URLPattern | URL
     return patterns
 
 
+@csrf_exempt
+@public
+def missing(request: HttpRequest) -> HttpResponse:
+    """Any other address: a problem, never a page."""
+    return problem_response(RouteMissing())
+
+
 app_name = "api"
-urlpatterns: list[URLPattern | URLResolver] = _declared(api.urls[0])
+urlpatterns: list[URLPattern | URLResolver] = [
+    *_declared(api.urls[0]),
+    re_path(r"^.+$", missing, name="missing"),
+]

@@ -4,6 +4,7 @@ Only the run's provider node brings chunks, while the run is being extracted; on
 is being delivered; both only under a live grant. After the receipt the chunks are deleted.
 """
 
+import contextlib
 import hmac
 import os
 import re
@@ -102,7 +103,8 @@ def _write(path: Path, data: bytes) -> None:
         beside.replace(path)
         sync_folder(path.parent)
     except OSError as problem:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
         raise RelayFull from problem
 
 

@@ -1,0 +1,80 @@
+"""The machine interface of gateways."""
+
+import dataclasses
+import time
+
+import pytest
+
+from jinqiao.audit.models import AuditEvent
+from jinqiao.exchange.actions.platform import platform_identity
+from jinqiao.exchange.models import Call
+from jinqiao.kernel.contracts.exchange import SignedMessage
+from jinqiao.kernel.contracts.policy import PolicySnapshot
+from jinqiao.kernel.crypto.identity import open_message
+from tests.api.conftest import Caller
+from tests.exchange.factories import Served, call_record, evidence_batches, make_served
+
+pytestmark = pytest.mark.django_db
+
+POLICY = "/api/gateways/policy"
+EVIDENCE = "/api/gateways/evidence"
+
+
+@pytest.fixture
+def served(db: None) -> Served:
+    return make_served()
+
+
+def test_a_gateway_pulls_its_policy_once(served: Served) -> None:
+    caller = Caller(served.gateway.identity)
+    response = caller.send("GET", f"{POLICY}?after=0")
+    snapshot = open_message(SignedMessage.from_json(response.json()), platform_identity().public, PolicySnapshot)
+
+    assert [service.service for service in snapshot.services] == [served.service.number]
+    assert caller.send("GET", f"{POLICY}?after={snapshot.version}").status_code == 204
+
+
+def test_a_gateway_may_wait_for_a_policy(served: Served) -> None:
+    caller = Caller(served.gateway.identity)
+    caller.send("GET", POLICY)
+    began = time.monotonic()
+
+    assert caller.send("GET", f"{POLICY}?after=1&wait=0.6").status_code == 204
+    assert time.monotonic() - began >= 0.5
+
+
+@pytest.mark.parametrize("query", ["after=-1", "after=x", "wait=1000"])
+def test_wrong_parameters(served: Served, query: str) -> None:
+    response = Caller(served.gateway.identity).send("GET", f"{POLICY}?{query}")
+
+    assert (response.status_code, response.json()["code"]) == (400, "input.not_valid")
+
+
+def test_a_front_end_node_gets_no_policy(served: Served) -> None:
+    response = Caller(served.world.provider_node.identity).send("GET", POLICY)
+
+    assert (response.status_code, response.json()["code"]) == (403, "exchange.node.kind_wrong")
+
+
+def test_evidence_is_kept_and_confirmed(served: Served) -> None:
+    caller = Caller(served.gateway.identity)
+    (batch,) = evidence_batches([call_record(served, 1)])
+
+    assert caller.send("POST", EVIDENCE, batch).status_code == 204
+    assert caller.send("POST", EVIDENCE, batch).status_code == 204
+    assert Call.objects.count() == 1
+
+
+def test_broken_evidence_is_refused_and_written_down(served: Served) -> None:
+    (batch,) = evidence_batches([call_record(served, 1)])
+    response = Caller(served.gateway.identity).send("POST", EVIDENCE, dataclasses.replace(batch, chain="00" * 32))
+
+    assert (response.status_code, response.json()["code"]) == (400, "exchange.evidence.broken")
+    assert AuditEvent.objects.filter(action="exchange.evidence.accept", outcome="failed").exists()
+
+
+def test_a_gap_names_the_batch_that_is_missing(served: Served) -> None:
+    _first, second = evidence_batches([call_record(served, 1)], [call_record(served, 2)])
+    response = Caller(served.gateway.identity).send("POST", EVIDENCE, second)
+
+    assert (response.status_code, response.json()["details"]["expected"]) == (409, 1)

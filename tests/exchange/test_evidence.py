@@ -1,0 +1,132 @@
+"""Evidence is verified link by link before it is kept."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from jinqiao.audit.models import AuditEvent
+from jinqiao.dataplane.evidence import merkle
+from jinqiao.exchange import actions
+from jinqiao.exchange.actions.evidence import merkle_root
+from jinqiao.exchange.errors import EvidenceBroken, EvidenceGap, NodeKindWrong
+from jinqiao.exchange.models import Call, EvidenceSegment
+from jinqiao.kernel.crypto.suites import suite
+from tests.exchange.factories import Served, call_record, evidence_batches, make_served
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def served(db: None) -> Served:
+    return make_served()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 13])
+def test_our_root_is_the_gateways_root(count: int) -> None:
+    by = suite("international")
+    records = [f"record {number}".encode() for number in range(count)]
+
+    assert merkle_root(records, by) == merkle.root(by.digest, [merkle.leaf(by.digest, record) for record in records])
+
+
+def test_batches_of_a_lane_are_kept_in_their_order_as_calls(served: Served) -> None:
+    first, second = evidence_batches(
+        [call_record(served, 1), call_record(served, 2, outcome="gateway.items.not_granted", rows=0)],
+        [call_record(served, 3)],
+    )
+    actions.accept_evidence(served.gateway.node, first)
+    actions.accept_evidence(served.gateway.node, second)
+
+    calls = Call.objects.order_by("number")
+    assert [(call.number, call.outcome, call.case_number) for call in calls] == [
+        (1, "ok", "GZF-1"),
+        (2, "gateway.items.not_granted", "GZF-2"),
+        (3, "ok", "GZF-3"),
+    ]
+    assert EvidenceSegment.objects.get(batch=2).chain == second.chain
+
+
+def test_the_same_batch_again_is_confirmed_without_change(served: Served) -> None:
+    (batch,) = evidence_batches([call_record(served, 1)])
+    kept = actions.accept_evidence(served.gateway.node, batch)
+
+    assert actions.accept_evidence(served.gateway.node, batch) == kept
+    assert Call.objects.count() == 1
+
+
+def test_a_missing_batch_is_asked_for(served: Served) -> None:
+    _first, second = evidence_batches([call_record(served, 1)], [call_record(served, 2)])
+
+    with pytest.raises(EvidenceGap) as caught:
+        actions.accept_evidence(served.gateway.node, second)
+    assert caught.value.details["expected"] == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"merkle_root": "00" * 32}, "root"),
+        ({"chain": "00" * 32}, "chain"),
+        ({"previous": "11" * 32}, "previous"),
+        ({"records": ()}, "empty"),
+    ],
+)
+def test_a_batch_with_a_broken_link_is_refused(served: Served, changes: dict[str, Any], reason: str) -> None:
+    (batch,) = evidence_batches([call_record(served, 1)])
+
+    with pytest.raises(EvidenceBroken) as caught:
+        actions.accept_evidence(served.gateway.node, dataclasses.replace(batch, **changes))
+    assert caught.value.details["reason"] == reason
+    assert not Call.objects.exists()
+
+
+def test_a_changed_record_does_not_fit_the_root(served: Served) -> None:
+    (batch,) = evidence_batches([call_record(served, 1), call_record(served, 2)])
+    changed = (batch.records[0], dataclasses.replace(batch.records[1], rows=0))
+
+    with pytest.raises(EvidenceBroken):
+        actions.accept_evidence(served.gateway.node, dataclasses.replace(batch, records=changed))
+
+
+@pytest.mark.parametrize("changes", [{"number": 2}, {"gateway": "other"}])
+def test_records_stand_in_their_place(served: Served, changes: dict[str, Any]) -> None:
+    (batch,) = evidence_batches([call_record(served, **{"number": 1, **changes})])
+
+    with pytest.raises(EvidenceBroken) as caught:
+        actions.accept_evidence(served.gateway.node, batch)
+    assert caught.value.details["reason"] == "record"
+
+
+def test_history_is_not_written_anew(served: Served) -> None:
+    (batch,) = evidence_batches([call_record(served, 1)])
+    (other,) = evidence_batches([call_record(served, 1, rows=0)])
+    actions.accept_evidence(served.gateway.node, batch)
+
+    with pytest.raises(EvidenceBroken) as caught:
+        actions.accept_evidence(served.gateway.node, other)
+    assert caught.value.details["reason"] == "rewritten"
+
+
+def test_broken_evidence_is_an_event_of_the_trail(served: Served) -> None:
+    actions.note_broken(served.gateway.node, EvidenceBroken(lane="lane-1", batch=1, reason="root"))
+
+    assert AuditEvent.objects.get(action="exchange.evidence.accept").outcome == "failed"
+
+
+def test_the_first_answered_call_stops_the_providers_clock(served: Served) -> None:
+    refused, answered = evidence_batches([call_record(served, 1, outcome="refused")], [call_record(served, 2)])
+    actions.accept_evidence(served.gateway.node, refused)
+    served.grant.refresh_from_db()
+    assert served.grant.provided_at is None
+
+    actions.accept_evidence(served.gateway.node, answered)
+
+    served.grant.refresh_from_db()
+    assert served.grant.provided_at is not None
+
+
+def test_a_front_end_node_ships_no_evidence(served: Served) -> None:
+    (batch,) = evidence_batches([call_record(served, 1)])
+    with pytest.raises(NodeKindWrong):
+        actions.accept_evidence(served.world.provider_node.node, batch)
