@@ -33,10 +33,9 @@ def answer(rf: RequestFactory):
         request.resolver_match = None
         if post is not None:
             request.user, request.post = post.person, post
-        try:
+        with pytest.raises(type(exception)) as raised:
             raise exception
-        except Exception as raised:
-            return ErrorPagesMiddleware(lambda _: None).process_exception(request, raised)
+        return ErrorPagesMiddleware(lambda _: None).process_exception(request, raised.value)
 
     return answer_to
 

@@ -8,7 +8,8 @@ from django.utils.translation import gettext as _
 from jinqiao.web import formats
 from jinqiao.web.clocks import ClockView
 from jinqiao.web.components import Tone
-from jinqiao.web.dashboard import links, queries
+from jinqiao.web.dashboard import queries
+from jinqiao.web.dashboard.links import Links
 from jinqiao.web.dashboard.queries import Scope, Totals
 
 MOST = 3
@@ -28,11 +29,11 @@ class Matter:
     source: str = ""
 
 
-def attention(scope: Scope, totals: Totals) -> list[Matter]:
-    return [*_late_replies(scope), *_failed_runs(scope, totals), *_unused(totals)][:MOST]
+def attention(scope: Scope, totals: Totals, links: Links) -> list[Matter]:
+    return [*_late_replies(scope, links), *_failed_runs(scope, totals, links), *_unused(totals, links)][:MOST]
 
 
-def _late_replies(scope: Scope) -> list[Matter]:
+def _late_replies(scope: Scope, links: Links) -> list[Matter]:
     clocks = list(queries.late_replies(scope))
     if not clocks:
         return []
@@ -52,7 +53,7 @@ def _late_replies(scope: Scope) -> list[Matter]:
     ]
 
 
-def _failed_runs(scope: Scope, totals: Totals) -> list[Matter]:
+def _failed_runs(scope: Scope, totals: Totals, links: Links) -> list[Matter]:
     if not totals.runs_failed:
         return []
     failed = queries.recent_runs(scope).filter(state="failed").select_related("task__grant__provider")
@@ -69,14 +70,14 @@ def _failed_runs(scope: Scope, totals: Totals) -> list[Matter]:
     ]
 
 
-def _unused(totals: Totals) -> list[Matter]:
+def _unused(totals: Totals, links: Links) -> list[Matter]:
     if not totals.grants_unused:
         return []
     return [
         Matter(
             title=_("%(n)s项授权30天没有使用") % {"n": formats.number(totals.grants_unused)},
             note=_("授权不用，提供方仍在承担；核对是否还需要"),
-            url=links.grants(unused=True),
+            url=links.grants(),
             action=_("看这些授权"),
             tone="idle",
             word=_("30天未用"),

@@ -26,14 +26,21 @@ REQUEST = "sharing.sharingrequest"
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is counted: the organisations of a region and below, or all (`region` None); as of a day."""
+    """What is counted, as of a day: all, the organisations of a region and below, or one organisation as provider."""
 
     today: date
     region: Region | None = None
+    organisation: Organisation | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        return self.region is None and self.organisation is None
 
     @property
     def organisations(self) -> QuerySet[Organisation]:
         found = Organisation.objects.all()
+        if self.organisation is not None:
+            return found.filter(pk=self.organisation.pk)
         if self.region is not None:
             found = found.filter(
                 Q(region=self.region) | Q(region__parent=self.region) | Q(region__parent__parent=self.region)
@@ -42,7 +49,7 @@ class Scope:
 
     def of(self, field: str) -> Q:
         """Condition that an organisation field lies within the scope."""
-        return Q() if self.region is None else Q(**{f"{field}__in": self.organisations})
+        return Q() if self.is_whole else Q(**{f"{field}__in": self.organisations})
 
     @property
     def since(self) -> datetime:
@@ -121,7 +128,7 @@ def recent_runs(scope: Scope) -> QuerySet[Run]:
 
 def recent_calls(scope: Scope) -> QuerySet[Call]:
     found = Call.objects.filter(at__gte=scope.since)
-    if scope.region is not None:
+    if not scope.is_whole:
         found = found.filter(provider__in=scope.organisations.values("credit_code"))
     return found
 

@@ -14,8 +14,9 @@ from jinqiao.kernel import moments
 from jinqiao.web import formats
 from jinqiao.web.access import PostHttpRequest, post_required
 from jinqiao.web.components import Step, tone_of
-from jinqiao.web.dashboard import links, queries
+from jinqiao.web.dashboard import queries
 from jinqiao.web.dashboard.attention import attention
+from jinqiao.web.dashboard.links import Links
 from jinqiao.web.dashboard.queries import Scope
 
 VIEWERS = (
@@ -27,22 +28,27 @@ VIEWERS = (
     Role.APPROVER,
 )
 
+OWN_ONLY = frozenset({Role.HEAD, Role.DEPARTMENT_ADMINISTRATOR})
+"""Who sees the figures of the own organisation as provider: the rows behind them are what they may open."""
+
 
 @post_required(*VIEWERS)
 def dashboard(request: PostHttpRequest) -> HttpResponse:
-    regions = list(queries.regions())
+    is_own = request.post.role in OWN_ONLY
+    regions = [] if is_own else list(queries.regions())
     chosen = next((region for region in regions if region.code == request.GET.get("region")), None)
-    scope = Scope(moments.today(), chosen)
+    scope = Scope(moments.today(), chosen, request.post.organisation if is_own else None)
+    links = Links(request.post, own=is_own)
     totals = queries.totals(scope)
     moved, called = queries.rows_per_day(scope), queries.calls_per_day(scope)
     replies = queries.punctuality(scope)
     departments = queries.entries_by_department(scope)
     values = {
-        "title": _("市级驾驶舱"),
+        "title": _("本部门驾驶舱") if is_own else _("市级驾驶舱"),
         "regions": regions,
         "scope": scope,
-        "chain": _chain(totals),
-        "attention": attention(scope, totals),
+        "chain": _chain(totals, links),
+        "attention": attention(scope, totals, links),
         "rows_chart": _chart(moved, _("交付行数"), _("失败运行"), "bar", links.runs()),
         "rows_table": moved,
         "rows_has_data": any(day.first or day.second for day in moved),
@@ -56,7 +62,7 @@ def dashboard(request: PostHttpRequest) -> HttpResponse:
         "largest": max((row.count for row in departments), default=0),
         "states": [(row, tone_of(row.state), links.requests(row.state)) for row in queries.requests_by_state(scope)],
         "replies": [
-            (row, formats.percent(row.on_time, row.judged), links.requests_to(row.organisation)) for row in replies
+            (row, formats.percent(row.on_time, row.judged), links.requests(of=row.organisation)) for row in replies
         ],
         "replies_title": _replies_title(replies),
         "states_largest": totals.requests,
@@ -64,7 +70,7 @@ def dashboard(request: PostHttpRequest) -> HttpResponse:
     return render(request, "dashboard/dashboard.html", values)
 
 
-def _chain(totals: queries.Totals) -> list[Step]:
+def _chain(totals: queries.Totals, links: Links) -> list[Step]:
     number = formats.number
     return [
         Step(_("数据源"), "done", number(totals.sources), _("%(n)s个连接正常") % {"n": number(totals.sources_reachable)}, links.sources()),
