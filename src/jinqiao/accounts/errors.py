@@ -111,6 +111,12 @@ class AuthorityStands(WrongState):
     code = "accounts.organisation.authority_exists"
 
 
+class ParentRing(InvalidInput):
+    """An organisation cannot stand below itself. Details: name, parent."""
+
+    code = "accounts.organisation.parent_ring"
+
+
 class RegionStands(InvalidInput):
     """Details: code."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
+from axes.models import AccessAttempt
 from django.db.models import Count, Q, QuerySet
 
 from jinqiao.accounts.enums import ApplicationState, Role
@@ -135,3 +136,22 @@ def applications_for(post: Post) -> QuerySet[Application]:
 
 def active_applications(organisation: Organisation) -> QuerySet[Application]:
     return Application.objects.filter(organisation=organisation, state=ApplicationState.ACTIVE).order_by("number")
+
+
+def posts_at(organisation: Organisation) -> QuerySet[Post]:
+    """Who holds which live post at an organisation."""
+    return (
+        Post.objects.filter(live(moments.today()), organisation=organisation)
+        .select_related("person", "section")
+        .order_by("role", "person__username")
+    )
+
+
+def posts_of(person: Person) -> QuerySet[Post]:
+    """All posts of a person, those held before too, the latest first."""
+    return person.posts.select_related("organisation", "section").order_by("-starts_on", "-id")
+
+
+def failed_attempts(person: Person) -> int:
+    """Wrong passwords in a row for this login name, from all addresses together."""
+    return sum(AccessAttempt.objects.filter(username=person.username).values_list("failures_since_start", flat=True))

@@ -2,9 +2,11 @@
 
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from io import BytesIO
+from typing import IO, Any, BinaryIO
 
 import xlsxwriter
 from django.http import FileResponse
@@ -15,6 +17,7 @@ from jinqiao.kernel.moments import CHINA
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _CELL_LIMIT = 32_767
+_IN_MEMORY_BYTES = 8 * 1024 * 1024
 
 
 def neutral(text: str) -> str:
@@ -23,13 +26,26 @@ def neutral(text: str) -> str:
 
 
 def xlsx_response(filename: str, headers: Sequence[str | Promise], rows: Iterable[Sequence[Any]]) -> FileResponse:
-    """A workbook of one sheet as a download. Rows stream through a file on disk: memory does not grow with their number.
+    """A workbook of one sheet as a download. Rows stream through files on disk: memory does not grow with their number.
 
     Strings are written as strings, whole numbers and decimals as numbers, dates as dates, instants in China's time, None and
     "" as empty cells, anything else as its text. `filename` gets `.xlsx` where it is missing.
     """
     name = filename if filename.endswith(".xlsx") else f"{filename}.xlsx"
-    spool = tempfile.TemporaryFile(suffix=".xlsx")  # noqa: SIM115 -- FileResponse closes it when it was sent
+    with ExitStack() as files:
+        spool = files.enter_context(tempfile.TemporaryFile(suffix=".xlsx"))
+        _fill(spool, headers, rows)
+        size = spool.tell()
+        spool.seek(0)
+        body: BinaryIO = spool
+        if size <= _IN_MEMORY_BYTES:
+            body = BytesIO(spool.read())
+        else:
+            files.pop_all()  # a large one stays on disk until the response was sent and closes it
+        return FileResponse(body, as_attachment=True, filename=name, content_type=XLSX)
+
+
+def _fill(spool: IO[bytes], headers: Sequence[str | Promise], rows: Iterable[Sequence[Any]]) -> None:
     workbook = xlsxwriter.Workbook(
         spool,
         {
@@ -43,8 +59,7 @@ def xlsx_response(filename: str, headers: Sequence[str | Promise], rows: Iterabl
     sheet = workbook.add_worksheet()
     head = workbook.add_format({"bold": True, "bottom": 2})
     instant = workbook.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
-    widths = [len(str(header)) for header in headers]
-    sheet.set_column(0, max(len(widths) - 1, 0), 18)
+    sheet.set_column(0, max(len(headers) - 1, 0), 18)
     sheet.freeze_panes(1, 0)
     for column, header in enumerate(headers):
         sheet.write_string(0, column, str(header), head)
@@ -52,11 +67,10 @@ def xlsx_response(filename: str, headers: Sequence[str | Promise], rows: Iterabl
     for count, row in enumerate(rows, start=1):
         for column, value in enumerate(row):
             _write(sheet, count, column, value, instant)
-    if widths:
-        sheet.autofilter(0, 0, count, len(widths) - 1)
+    if headers:
+        sheet.autofilter(0, 0, count, len(headers) - 1)
     workbook.close()
-    spool.seek(0)
-    return FileResponse(spool, as_attachment=True, filename=name, content_type=XLSX)
+    spool.seek(0, 2)
 
 
 def _is_exact(value: int | float | Decimal) -> bool:

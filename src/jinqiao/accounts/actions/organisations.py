@@ -91,7 +91,7 @@ def edit_organisation(
     """Change what describes a body; its credit code and region stay.
 
     Raises:
-        OrganisationStands, AuthorityStands.
+        OrganisationStands, AuthorityStands, ParentRing.
     """
     rules.check_is(Role.SYSTEM_ADMINISTRATOR, by)
     organisation = Organisation.objects.select_for_update(of=("self",)).select_related("region").get(pk=organisation.pk)
@@ -99,12 +99,14 @@ def edit_organisation(
         "name": name.strip(),
         "short_name": short_name.strip() or name.strip(),
         "kind": str(kind),
-        "parent": None if parent is None or _stands_above(organisation, parent) else parent,
+        "parent": parent,
         "is_authority": is_authority,
         "position": position,
     }
     if Organisation.objects.filter(name=values["name"]).exclude(pk=organisation.pk).exists():
         raise errors.OrganisationStands(name=values["name"])
+    if parent is not None and _stands_above(organisation, parent):
+        raise errors.ParentRing(name=organisation.name, parent=parent.name)
     if is_authority:
         _check_only_authority(organisation.region, organisation)
     changed = sorted(field for field, value in values.items() if getattr(organisation, field) != value)

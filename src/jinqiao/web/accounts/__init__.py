@@ -1,0 +1,1 @@
+"""Organisations, people and posts, applications and their keys, the calendar."""

@@ -1,0 +1,1 @@
+"""The trail: search, one event, verification."""
