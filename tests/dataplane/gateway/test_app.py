@@ -96,18 +96,22 @@ def test_every_call_answered_or_refused_stands_in_the_evidence(world: World) -> 
         written = records(world)
         assert [record["call_id"] for record in written] == ids
         assert [record["outcome"] for record in written] == ["ok", "gateway.items.not_granted", "signature.missing"]
-        assert written[0] | {
-            "service": SERVICE,
-            "application": "app-housing",
-            "key_id": "key-housing",
-            "consumer": CONSUMER,
-            "provider": PROVIDER,
-            "purpose": PURPOSE,
-            "case_number": "GZF-2026-17",
-            "end_user": "李经办",
-            "items": ["xm", "hyzk"],
-            "rows": 1,
-        } == written[0]
+        assert (
+            written[0]
+            | {
+                "service": SERVICE,
+                "application": "app-housing",
+                "key_id": "key-housing",
+                "consumer": CONSUMER,
+                "provider": PROVIDER,
+                "purpose": PURPOSE,
+                "case_number": "GZF-2026-17",
+                "end_user": "李经办",
+                "items": ["xm", "hyzk"],
+                "rows": 1,
+            }
+            == written[0]
+        )
         assert (written[2]["application"], written[2]["key_id"]) == ("", "")
 
     talk(world, conversation)

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jinqiao.dataplane.connectors import open_source
 from jinqiao.dataplane.gateway.errors import SourceNotUsable
 from jinqiao.kernel.contracts.grants import GrantedItem
-from jinqiao.kernel.contracts.tables import Column, RowCondition
+from jinqiao.kernel.contracts.tables import Column, Connection, RowCondition
 
 LOOKUP_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 5.0
@@ -30,6 +31,10 @@ class Statement:
 class LookupSource(ABC):
     """One database. Belongs to the gateway's event loop."""
 
+    def __init__(self, connection: Connection, password: str) -> None:
+        self.connection = connection
+        self.password = password
+
     @abstractmethod
     def statement(
         self,
@@ -46,6 +51,11 @@ class LookupSource(ABC):
     async def fetch(self, statement: Statement, keys: Sequence[str]) -> list[Row]:
         """Rows for these key values (canonical texts). Raises SourceNotReachable, SourceTooSlow, SourceNotUsable."""
 
+    def columns(self, table: str) -> dict[str, Column]:
+        """The table's columns as the database declares them; runs in a thread. Raises what the connectors raise."""
+        with open_source(self.connection, self.password) as source:
+            return {column.name: column for column in source.schema(table).columns}
+
     @abstractmethod
     async def close(self) -> None: ...
 
@@ -55,11 +65,6 @@ def quoted(name: str, mark: str = '"') -> str:
     if not name or len(name) > NAME_CHARACTERS or any(ord(character) < 0x20 for character in name):
         raise SourceNotUsable
     return mark + name.replace(mark, mark * 2) + mark
-
-
-def quoted_table(name: str, mark: str = '"') -> str:
-    """`table` or `schema.table`."""
-    return ".".join(quoted(part, mark) for part in name.split(".", 1))
 
 
 def column_named(columns: dict[str, Column], name: str) -> Column:

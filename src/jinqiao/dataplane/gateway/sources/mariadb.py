@@ -7,6 +7,7 @@ setting (NO_BACKSLASH_ESCAPES) can change what the escapes mean; the character s
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -15,6 +16,7 @@ from typing import Any
 import asyncmy
 from asyncmy import errors as driver_errors
 
+from jinqiao.dataplane.connectors.mysql import exact
 from jinqiao.dataplane.gateway.errors import SourceNotReachable, SourceNotUsable, SourceTooSlow
 from jinqiao.dataplane.gateway.sources.base import (
     CONNECT_TIMEOUT_S,
@@ -39,9 +41,10 @@ _TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum
 
 class MariadbLookups(LookupSource):
     def __init__(self, connection: Connection, password: str, *, timeout_s: float = LOOKUP_TIMEOUT_S) -> None:
+        super().__init__(connection, password)
         self._timeout_s = timeout_s
         self._settings: dict[str, Any] = {
-            "host": connection.host or "127.0.0.1",
+            "host": connection.host or "localhost",
             "port": connection.port or 3306,
             "user": connection.user,
             "password": password,
@@ -49,6 +52,7 @@ class MariadbLookups(LookupSource):
             "charset": "utf8mb4",
             "connect_timeout": CONNECT_TIMEOUT_S,
             "autocommit": True,
+            "ssl": _trust(connection.options),
         }
         self._idle: list[Any] = []
         self._places = asyncio.Semaphore(MOST_CONNECTIONS)
@@ -67,12 +71,11 @@ class MariadbLookups(LookupSource):
         for condition in row_filter:
             column = column_named(columns, condition.column)
             parts.append(_condition(condition, column))
-            values = [_bound(text, column) for text in condition.values]
-            fixed.extend([values[0], values[0]] if condition.operator is Operator.STARTS_WITH else values)
+            prefix = condition.operator is Operator.STARTS_WITH
+            fixed.extend(text if prefix else _bound(text, column) for text in condition.values)
         selected = ", ".join(_selected(column_named(columns, item.column)) for item in items)
         where = " AND ".join(parts)
-        source = ".".join(_name(part) for part in table.split(".", 1))
-        sql = f"SELECT {selected} FROM {source} WHERE {where} LIMIT {int(limit)}"  # noqa: S608 -- quoted names, escaped values
+        sql = f"SELECT {selected} FROM {_name(table)} WHERE {where} LIMIT {int(limit)}"  # noqa: S608 -- quoted names, escaped values
         return Statement(sql, keys, tuple(fixed))
 
     async def fetch(self, statement: Statement, keys: Sequence[str]) -> list[Row]:
@@ -129,6 +132,16 @@ class MariadbLookups(LookupSource):
         return connection
 
 
+def _trust(options: dict[str, Any]) -> ssl.SSLContext | None:
+    """TLS as the connectors read it from the options: `tls` asks for it, `ca` says whom to believe."""
+    if not options.get("tls"):
+        return None
+    trust = ssl.create_default_context(cafile=options.get("ca"))
+    if not options.get("ca"):
+        trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+    return trust
+
+
 def _name(name: str) -> str:
     return quoted(name, "`").replace("%", "%%")  # the driver formats the statement with %
 
@@ -137,37 +150,42 @@ def _base_type(column: Column) -> str:
     return column.native_type.split("(")[0].split(" ")[0].strip().lower()
 
 
-def _exact(column: Column) -> str:
-    """A text column compared code point by code point, whatever collation it has (most of them fold case and width)."""
-    return f"CONVERT({_name(column.name)} USING utf8mb4) COLLATE utf8mb4_bin"
-
-
 def _selected(column: Column) -> str:
-    name = _name(column.name)
-    return f"CAST({name} AS CHAR)" if column.type is LogicalType.TEXT and _base_type(column) not in _TEXTS else name
+    """What reads the column exactly, as the exchange reads it."""
+    name, kind = _name(column.name), _base_type(column)
+    if kind == "float":
+        return f"CAST({name} AS DOUBLE)"
+    if kind == "bit":
+        return f"{name} + 0"
+    return f"CAST({name} AS CHAR)" if column.type is LogicalType.TEXT and kind not in _TEXTS else name
 
 
 def _key_condition(column: Column) -> str:
+    """Equality that can use an index; texts also by their bytes, past any collation that folds case, accents or width."""
     name = _name(column.name)
-    return f"({name} = %s AND {_exact(column)} = %s)" if column.type is LogicalType.TEXT else f"{name} = %s"
+    return (
+        f"({name} = %s AND {exact(name)} = CAST(%s AS BINARY))" if column.type is LogicalType.TEXT else f"{name} = %s"
+    )
 
 
 def _condition(condition: RowCondition, column: Column) -> str:
-    left = _exact(column) if column.type is LogicalType.TEXT else _name(column.name)
+    is_text = column.type is LogicalType.TEXT
+    left, mark = (exact(_name(column.name)), "CAST(%s AS BINARY)") if is_text else (_name(column.name), "%s")
     count = len(condition.values)
     if count < 1 or (count > 1 and condition.operator is not Operator.ONE_OF):
         raise SourceNotUsable
     match condition.operator:
         case Operator.EQUAL:
-            return f"{left} = %s"
+            return f"{left} = {mark}"
         case Operator.ONE_OF:
-            return f"{left} IN ({', '.join(['%s'] * count)})"
+            return f"{left} IN ({', '.join([mark] * count)})"
         case Operator.AT_LEAST:
-            return f"{left} >= %s"
+            return f"{left} >= {mark}"
         case Operator.AT_MOST:
-            return f"{left} <= %s"
+            return f"{left} <= {mark}"
         case Operator.STARTS_WITH:
-            return f"LEFT({_exact(column)}, CHAR_LENGTH(%s)) = %s"
+            prefix = len(condition.values[0].encode("utf-8"))
+            return f"LEFT({exact(_name(column.name))}, {prefix}) = CAST(%s AS BINARY)"
 
 
 def _bound(text: str, column: Column) -> Any:

@@ -5,9 +5,11 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 import asyncpg
 
+from jinqiao.dataplane.connectors.postgresql import ZONE, Place
 from jinqiao.dataplane.gateway.errors import KeyNotValid, SourceNotReachable, SourceNotUsable, SourceTooSlow
 from jinqiao.dataplane.gateway.sources.base import (
     CONNECT_TIMEOUT_S,
@@ -18,7 +20,6 @@ from jinqiao.dataplane.gateway.sources.base import (
     Statement,
     column_named,
     quoted,
-    quoted_table,
 )
 from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import Column, Connection, LogicalType, Operator, RowCondition
@@ -38,10 +39,14 @@ _PADDED = ("character", "char", "bpchar")
 
 class PostgresqlLookups(LookupSource):
     def __init__(self, connection: Connection, password: str, *, timeout_s: float = LOOKUP_TIMEOUT_S) -> None:
+        super().__init__(connection, password)
         self._timeout_s = timeout_s
+        self._place = Place(connection, None)
+        secure = {name: str(value) for name, value in connection.options.items() if name.startswith("ssl")}
         self._settings: dict[str, Any] = {
-            "host": connection.host or None,
-            "port": connection.port or 5432,
+            "dsn": f"postgresql:///?{urlencode(secure)}" if secure else None,
+            "host": self._place.host,
+            "port": self._place.port,
             "user": connection.user or None,
             "password": password or None,
             "database": connection.database,
@@ -51,7 +56,7 @@ class PostgresqlLookups(LookupSource):
                 "application_name": "jinqiao gateway",
                 "default_transaction_read_only": "on",
                 "statement_timeout": str(int(timeout_s * 1000)),
-                "timezone": "Asia/Shanghai",
+                "timezone": ZONE,
             },
         }
         self._idle: list[asyncpg.Connection] = []
@@ -74,7 +79,7 @@ class PostgresqlLookups(LookupSource):
             fixed.extend(condition.values)
         selected = ", ".join(_selected(column_named(columns, item.column)) for item in items)
         where = " AND ".join(parts)
-        sql = f"SELECT {selected} FROM {quoted_table(table)} WHERE {where} LIMIT {int(limit)}"  # noqa: S608 -- quoted names, bound values
+        sql = f"SELECT {selected} FROM {self._place.quoted(table)} WHERE {where} LIMIT {int(limit)}"  # noqa: S608 -- quoted names, bound values
         return Statement(sql, keys, tuple(fixed))
 
     async def fetch(self, statement: Statement, keys: Sequence[str]) -> list[Row]:
@@ -129,12 +134,17 @@ def _left(column: Column) -> str:
 
 
 def _selected(column: Column) -> str:
+    """What reads the column exactly, as the exchange reads it."""
     name = quoted(column.name)
-    return (
-        f"{name}::text"
-        if column.type is LogicalType.TEXT and _base_type(column) not in ("text", "character varying")
-        else name
-    )
+    if column.type is LogicalType.TEXT and _base_type(column) not in ("text", "character varying"):
+        return f"{name}::text"
+    if _is_instant(column):
+        return f"({name} AT TIME ZONE '{ZONE}')"
+    return f"{name}::float8" if _base_type(column) == "real" else name
+
+
+def _is_instant(column: Column) -> bool:
+    return column.type is LogicalType.DATETIME and "with time zone" in column.native_type
 
 
 def _cast(column: Column, at: int) -> str:
@@ -142,7 +152,8 @@ def _cast(column: Column, at: int) -> str:
         return f"decode(${at}::text, 'hex')"
     if column.type is LogicalType.TEXT:
         return f"${at}::text::bpchar" if _base_type(column) in _PADDED else f"${at}::text"
-    return f"${at}::text::{_CASTS[column.type]}"
+    value = f"${at}::text::{_CASTS[column.type]}"
+    return f"({value} AT TIME ZONE '{ZONE}')" if _is_instant(column) else value
 
 
 def _condition(condition: RowCondition, column: Column, first: int) -> str:

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jinqiao.dataplane.connectors import open_source
 from jinqiao.dataplane.gateway.errors import SourceNotReachable, SourceNotUsable
 from jinqiao.dataplane.gateway.policy import Permission
 from jinqiao.dataplane.gateway.sources.base import LookupSource, Statement, column_named
@@ -22,7 +21,7 @@ logger = logging.getLogger(__name__)
 JsonRow = dict[str, Any]
 
 _KINDS: dict[Engine, Callable[[Connection, str], LookupSource]] = {
-    Engine.SQLITE: lambda connection, _: SqliteLookups(connection.database),
+    Engine.SQLITE: SqliteLookups,
     Engine.POSTGRESQL: PostgresqlLookups,
     Engine.MYSQL: MariadbLookups,
 }
@@ -31,10 +30,9 @@ _KINDS: dict[Engine, Callable[[Connection, str], LookupSource]] = {
 class ServiceReader:
     """Reads for one service as one policy describes it; knows the table's columns and its statements after first use."""
 
-    def __init__(self, service: ServicePolicy, source: LookupSource, password: str) -> None:
+    def __init__(self, service: ServicePolicy, source: LookupSource) -> None:
         self.service = service
         self.source = source
-        self._password = password
         self._columns: dict[str, Column] | None = None
         self._asking = asyncio.Lock()
         self._statements: dict[tuple[str, ...], Statement] = {}
@@ -94,12 +92,10 @@ class ServiceReader:
 
     def _ask_columns(self) -> dict[str, Column]:
         try:
-            with open_source(self.service.connection, self._password) as source:
-                schema = source.schema(self.service.table)
+            return self.source.columns(self.service.table)
         except JinqiaoError as problem:
             logger.warning("service %s: its source says %s", self.service.service, problem.code)
             raise SourceNotReachable if problem.retryable else SourceNotUsable from problem
-        return {column.name: column for column in schema.columns}
 
     def _forget(self) -> None:
         self._columns = None
@@ -112,7 +108,6 @@ class Readers:
     def __init__(self) -> None:
         self._sources: dict[bytes, LookupSource] = {}
         self._readers: dict[str, ServiceReader] = {}
-        self._passwords: dict[str, str] = {}
 
     def reader(self, service: ServicePolicy, passwords: Mapping[str, str]) -> ServiceReader:
         """Raises SourceNotUsable for an engine that cannot be looked up in, or a password that could not be opened."""
@@ -121,12 +116,11 @@ class Readers:
             raise SourceNotUsable
         reader = self._readers.get(service.service)
         if reader is None or reader.service is not service:
-            if reader is None or reader.service != service or self._passwords.get(service.service) != password:
-                reader = ServiceReader(service, self._source(service.connection, password), password)
+            if reader is None or reader.service != service or reader.source.password != password:
+                reader = ServiceReader(service, self._source(service.connection, password))
             else:
                 reader.service = service
             self._readers[service.service] = reader
-            self._passwords[service.service] = password
         return reader
 
     def _source(self, connection: Connection, password: str) -> LookupSource:
@@ -142,7 +136,7 @@ class Readers:
     async def keep_only(self, services: dict[str, ServicePolicy]) -> None:
         """Close what no service of the policy uses any more."""
         for name in [name for name in self._readers if name not in services]:
-            del self._readers[name], self._passwords[name]
+            del self._readers[name]
         used = {id(reader.source) for reader in self._readers.values()}
         for key in [key for key, source in self._sources.items() if id(source) not in used]:
             await self._sources.pop(key).close()

@@ -16,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from jinqiao.dataplane.connectors.sqlite import where_clause
+from jinqiao.dataplane.connectors.sqlite import columns_of, where_clause
 from jinqiao.dataplane.gateway.errors import SourceNotReachable, SourceNotUsable, SourceTooSlow
 from jinqiao.dataplane.gateway.sources.base import LOOKUP_TIMEOUT_S, LookupSource, Row, Statement, quoted
 from jinqiao.kernel.contracts.grants import GrantedItem
-from jinqiao.kernel.contracts.tables import Column, LogicalType, RowCondition, TableSchema
+from jinqiao.kernel.contracts.tables import Column, Connection, LogicalType, RowCondition, TableSchema
 from jinqiao.kernel.errors import JinqiaoError
 
 logger = logging.getLogger(__name__)
@@ -31,8 +31,9 @@ STEPS_BETWEEN_CHECKS = 20_000
 
 
 class SqliteLookups(LookupSource):
-    def __init__(self, path: str, *, timeout_s: float = LOOKUP_TIMEOUT_S) -> None:
-        self._path = Path(path)
+    def __init__(self, connection: Connection, password: str = "", *, timeout_s: float = LOOKUP_TIMEOUT_S) -> None:
+        super().__init__(connection, password)
+        self._path = Path(connection.database)
         self._timeout_s = timeout_s
         self._here: sqlite3.Connection | None = None
         self._budget = 0
@@ -57,6 +58,16 @@ class SqliteLookups(LookupSource):
         filters = where.replace(" WHERE ", " AND ", 1)
         sql = f"SELECT {selected} FROM {quoted(table)} WHERE {conditions}{filters} LIMIT ?"  # noqa: S608 -- quoted names, bound values
         return Statement(sql, keys, (*values, limit))
+
+    def columns(self, table: str) -> dict[str, Column]:
+        with contextlib.closing(self._connect(self._timeout_s)) as db:
+            try:
+                found = columns_of(db, table)
+            except sqlite3.Error as problem:
+                raise _translated(problem) from problem
+        if not found:
+            raise SourceNotUsable
+        return {column.name: column for column in found}
 
     async def fetch(self, statement: Statement, keys: Sequence[str]) -> list[Row]:
         bound: list[Any] = []

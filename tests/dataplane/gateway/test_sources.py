@@ -1,0 +1,368 @@
+"""The same question to SQLite, PostgreSQL and MariaDB gets the same answer, and nothing else than the question is run."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jinqiao.dataplane.gateway.app import Gateway
+from jinqiao.kernel.contracts.grants import GrantedItem
+from jinqiao.kernel.contracts.tables import Connection, Engine, LogicalType, Mask, Operator, RowCondition
+from tests import servers
+from tests.dataplane.gateway.world import ANN, PURPOSE, Caller, World, make_world, records, service, talk
+
+COLUMNS = {
+    Engine.SQLITE: (
+        "id_no TEXT COLLATE NOCASE, name TEXT, whole INTEGER, amount DECIMAL(12,3), share REAL, yes BOOLEAN, day DATE,"
+        " at DATETIME, bytes BLOB, area TEXT, note TEXT"
+    ),
+    Engine.POSTGRESQL: (
+        "id_no char(18), name varchar(60), whole int, amount numeric(12,3), share double precision, yes boolean, day date,"
+        " at timestamptz, bytes bytea, area text, note text"
+    ),
+    Engine.MYSQL: (
+        "id_no varchar(18) COLLATE utf8mb4_unicode_ci, name varchar(60), whole int, amount decimal(12,3), share double,"
+        " yes bit(1), day date, at datetime(6), bytes varbinary(20), area varchar(20), note text"
+    ),
+}
+BYTES = {Engine.SQLITE: "x'00ff'", Engine.POSTGRESQL: "'\\x00ff'", Engine.MYSQL: "x'00ff'"}
+YES = {Engine.SQLITE: "1", Engine.POSTGRESQL: "true", Engine.MYSQL: "b'1'"}
+ZONED = {Engine.SQLITE: "", Engine.POSTGRESQL: "+08", Engine.MYSQL: ""}
+NASTY = 'O\'Brien\\"; DROP TABLE 人口"; --%s%%'
+
+
+def rows_sql(engine: Engine) -> str:
+    quote = NASTY.replace("'", "''")
+    if engine is Engine.MYSQL:
+        quote = quote.replace("\\", "\\\\")
+    return (
+        f"INSERT INTO {table_of(engine)} VALUES"
+        f" ('{ANN}', '安小雅', 42, 12.5, 0.1, {YES[engine]}, '2026-02-28', '2026-03-01 09:30:00{ZONED[engine]}', {BYTES[engine]}, '620302', 'secret'),"
+        f" ('62030219900101002X', '{quote}', -1, NULL, NULL, NULL, NULL, NULL, NULL, '620302', 'secret'),"
+        " ('620321000000000001', '外县', 1, 1, 1, NULL, NULL, NULL, NULL, '620321', 'secret')"
+    )
+
+
+def table_of(engine: Engine) -> str:
+    return "`人口 表`" if engine is Engine.MYSQL else '"人口 表"'
+
+
+ITEMS = tuple(
+    GrantedItem(item=code, code=code, column=code, type=kind, scale=3 if kind is LogicalType.DECIMAL else None)
+    for code, kind in {
+        "id_no": LogicalType.TEXT,
+        "name": LogicalType.TEXT,
+        "whole": LogicalType.INTEGER,
+        "amount": LogicalType.DECIMAL,
+        "share": LogicalType.DOUBLE,
+        "yes": LogicalType.BOOLEAN,
+        "day": LogicalType.DATE,
+        "at": LogicalType.DATETIME,
+        "bytes": LogicalType.BINARY,
+    }.items()
+)
+ALL = [item.code for item in ITEMS]
+
+
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("postgresql", marks=pytest.mark.servers),
+        pytest.param("mariadb", marks=pytest.mark.servers),
+    ]
+)
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Connection, str, Callable[[str], None]]:
+    """A connection, its password, and a way to run statements as the owner."""
+    if request.param == "sqlite":
+        path = tmp_path / "source.db"
+
+        def run(sql: str) -> None:
+            with sqlite3.connect(path) as db:
+                db.executescript(sql)
+            db.close()
+
+        engine, connection, password = Engine.SQLITE, Connection(engine=Engine.SQLITE, database=str(path)), ""
+    else:
+        server: servers.Server = request.getfixturevalue(f"{request.param}_server")
+        engine, connection, password, run = server.engine, server.connection(), server.password, server.execute
+    run(f"DROP TABLE IF EXISTS {table_of(engine)}")
+    run(f"CREATE TABLE {table_of(engine)} ({COLUMNS[engine]})")
+    run(rows_sql(engine))
+    return connection, password, run
+
+
+def world_of(tmp_path: Path, source: tuple[Connection, str, Any], **changes: Any) -> World:
+    connection, password, _ = source
+    world = make_world(tmp_path)
+    grant = {
+        "items": ITEMS,
+        "row_filter": (RowCondition(column="area", operator=Operator.EQUAL, values=("620302",)),),
+        **changes.pop("grant", {}),
+    }
+    sealed = replace(connection, sealed_password=world.gateway.seal(password.encode()) if password else "")
+    world.services = (replace(service(sealed, grant=grant), table="人口 表", key_items=("id_no",), **changes),)
+    world.publish()
+    return world
+
+
+def ask(world: World, **question: Any) -> Any:
+    async def conversation(caller: Caller, gateway: Gateway) -> Any:
+        return (await caller.ask(**{"items": ALL, "purpose": PURPOSE, **question})).json()
+
+    return talk(world, conversation)
+
+
+def test_every_type_arrives_as_json_says_it(tmp_path: Path, source: tuple[Connection, str, Any]) -> None:
+    answer = ask(world_of(tmp_path, source), by={"id_no": ANN})
+    assert answer["rows"] == [
+        {
+            "id_no": ANN,
+            "name": "安小雅",
+            "whole": 42,
+            "amount": "12.500",
+            "share": 0.1,
+            "yes": True,
+            "day": "2026-02-28",
+            "at": "2026-03-01T09:30:00.000000",
+            "bytes": "00ff",
+        }
+    ]
+
+
+KEYS = [
+    ("name", "安小雅", 1),
+    ("name", NASTY, 1),
+    ("name", "安小雅 ", 0),
+    ("name", "' OR '1'='1", 0),
+    ("name", "\\' OR 1=1 -- ", 0),
+    ("name", "安小雅\\", 0),
+    ("name", "x%' OR name LIKE '%", 0),
+    ("whole", 42, 1),
+    ("whole", "42", 1),
+    ("whole", -1, 1),
+    ("amount", "12.5", 1),
+    ("amount", "12.500", 1),
+    ("yes", True, 1),
+    ("day", "2026-02-28", 1),
+    ("at", "2026-03-01T09:30:00", 1),
+    ("bytes", "00ff", 1),
+    ("id_no", "62030219900101002X", 1),
+    ("id_no", "62030219900101002x", 0),
+    ("id_no", ANN.translate(str.maketrans("0123456789", "０１２３４５６７８９")), 0),
+    ("id_no", ANN + "0000", 0),
+]
+
+
+def test_a_key_of_each_type_finds_exactly_its_row(tmp_path: Path, source: tuple[Connection, str, Any]) -> None:
+    world = world_of(tmp_path, source)
+    world.services = tuple(replace(world.services[0], service=f"by-{code}", key_items=(code,)) for code in ALL)
+    world.publish()
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        for code, value, found in KEYS:
+            answer = (await caller.ask(service=f"by-{code}", by={code: value}, items=["name"])).json()
+            assert (code, value, answer["count"]) == (code, value, found)
+
+    talk(world, conversation)
+
+
+FILTERS = [
+    ("area", Operator.EQUAL, ("620302",), 1),
+    ("area", Operator.STARTS_WITH, ("6203",), 1),
+    ("area", Operator.STARTS_WITH, ("6204",), 0),
+    ("area", Operator.ONE_OF, ("620301", "620302"), 1),
+    ("area", Operator.ONE_OF, ("620301", "620321"), 0),
+    ("whole", Operator.AT_LEAST, ("42",), 1),
+    ("whole", Operator.AT_LEAST, ("43",), 0),
+    ("whole", Operator.AT_MOST, ("100",), 1),
+    ("amount", Operator.AT_LEAST, ("12.500",), 1),
+    ("amount", Operator.AT_LEAST, ("12.501",), 0),
+    ("day", Operator.AT_MOST, ("2026-02-28",), 1),
+    ("day", Operator.AT_MOST, ("2026-02-27",), 0),
+    ("at", Operator.AT_LEAST, ("2026-03-01T09:30:00.000000",), 1),
+    ("at", Operator.AT_LEAST, ("2026-03-01T09:30:00.000001",), 0),
+    ("note", Operator.EQUAL, ("' OR ''='",), 0),
+]
+
+
+def test_the_row_filter_holds_for_each_operator_and_type(tmp_path: Path, source: tuple[Connection, str, Any]) -> None:
+    world = world_of(tmp_path, source)
+    plain = world.services[0]
+    world.services = tuple(
+        replace(
+            plain,
+            service=f"filter-{at}",
+            grant=replace(plain.grant, row_filter=(RowCondition(column=column, operator=operator, values=values),)),
+        )
+        for at, (column, operator, values, _) in enumerate(FILTERS)
+    )
+    world.publish()
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        for at, (column, operator, values, found) in enumerate(FILTERS):
+            answer = (await caller.ask(service=f"filter-{at}", by={"id_no": ANN}, items=["name"])).json()
+            assert (column, operator, values, answer["count"]) == (column, operator, values, found)
+
+    talk(world, conversation)
+
+
+def test_masks_are_laid_on_whatever_the_source_is(tmp_path: Path, source: tuple[Connection, str, Any]) -> None:
+    masks = {"id_no": Mask.IDENTITY_NUMBER, "name": Mask.NAME, "whole": Mask.PHONE, "day": Mask.HIDDEN}
+    items = tuple(replace(item, mask=masks.get(item.code, Mask.NONE)) for item in ITEMS)
+    answer = ask(world_of(tmp_path, source, grant={"items": items}), by={"id_no": ANN}, items=list(masks))
+    assert answer["rows"] == [{"id_no": "620302********0015", "name": "安**", "whole": "***", "day": "***"}]
+
+
+def test_a_missing_table_is_told_without_a_word_of_the_database(
+    tmp_path: Path, source: tuple[Connection, str, Any]
+) -> None:
+    connection, _, run = source
+    world = world_of(tmp_path, source)
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        assert (await caller.ask(by={"id_no": ANN}, items=["name"])).status_code == 200
+        run(f"DROP TABLE {table_of(connection.engine)}")
+        response = await caller.ask(by={"id_no": ANN}, items=["name"])
+        assert (response.status_code, response.json()["code"]) == (503, "gateway.source.not_usable")
+        for word in ("人口", "table", "SELECT", connection.database, "id_no", "relation", "1146", "42P01"):
+            assert word not in response.text.replace("数据源、表和字段", "")
+
+    talk(world, conversation)
+    assert [record["outcome"] for record in records(world)] == ["ok", "gateway.source.not_usable"]
+
+
+def test_a_table_that_was_altered_is_read_anew(tmp_path: Path, source: tuple[Connection, str, Any]) -> None:
+    connection, _, run = source
+    world = world_of(tmp_path, source)
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        assert (await caller.ask(by={"id_no": ANN}, items=["name"])).json()["count"] == 1
+        run(f"DROP TABLE {table_of(connection.engine)}")
+        assert (await caller.ask(by={"id_no": ANN}, items=["name"])).status_code == 503
+        run(f"CREATE TABLE {table_of(connection.engine)} ({COLUMNS[connection.engine]})")
+        run(rows_sql(connection.engine))
+        assert (await caller.ask(by={"id_no": ANN}, items=["name"])).json()["count"] == 1
+
+    talk(world, conversation)
+
+
+def test_thirty_callers_at_once_each_get_their_own_row(tmp_path: Path, source: tuple[Connection, str, Any]) -> None:
+    connection, _, run = source
+    values = ", ".join(f"('p{n}', 'n{n}', {n}, NULL, NULL, NULL, NULL, NULL, NULL, '620302', 's')" for n in range(30))
+    run(f"INSERT INTO {table_of(connection.engine)} VALUES {values}")
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        async def one(n: int) -> None:
+            rows = (await caller.ask(by={"id_no": f"p{n}"}, items=["name", "whole"])).json()["rows"]
+            assert rows == [{"name": f"n{n}", "whole": n}]
+
+        await asyncio.gather(*(one(n) for n in range(30)))
+
+    talk(world_of(tmp_path, source), conversation)
+
+
+def test_a_slow_source_is_given_up_on(tmp_path: Path, source: tuple[Connection, str, Any], monkeypatch: Any) -> None:
+    connection, _, run = source
+    endless = {
+        Engine.SQLITE: "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000000) SELECT max(i) FROM n",
+        Engine.POSTGRESQL: "SELECT count(*) FROM generate_series(1, 200000000)",
+        Engine.MYSQL: "SELECT sleep(20)",
+    }[connection.engine]
+    run("DROP VIEW IF EXISTS endless")
+    run(f"CREATE VIEW endless AS SELECT '{ANN}' AS id_no, 'x' AS name, '620302' AS area, ({endless}) AS whole")
+    for kind in ("sqlite.SqliteLookups", "postgresql.PostgresqlLookups", "mariadb.MariadbLookups"):
+        module, name = kind.split(".")
+        lookups = getattr(__import__(f"jinqiao.dataplane.gateway.sources.{module}", fromlist=[name]), name)
+        monkeypatch.setitem(lookups.__init__.__kwdefaults__, "timeout_s", 0.5)
+    world = world_of(tmp_path, source)
+    world.services = (replace(world.services[0], table="endless"),)
+    world.publish()
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        # others are served meanwhile: the loop is not held up
+        slow = asyncio.ensure_future(caller.ask(by={"id_no": ANN}, items=["whole"]))
+        await asyncio.sleep(0.2)
+        assert (await caller.client.get("/gateway/health/live")).status_code == 200
+        response = await slow
+        assert (response.status_code, response.json()["code"]) == (503, "gateway.source.timeout")
+
+    try:
+        talk(world, conversation)
+    finally:
+        run("DROP VIEW endless")
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("name", ["postgresql", "mariadb"])
+def test_an_unreachable_server_is_unavailable_and_no_secret_is_told(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    server: servers.Server = request.getfixturevalue(f"{name}_server")
+    table = table_of(server.engine)
+    server.execute(
+        f"DROP TABLE IF EXISTS {table}", f"CREATE TABLE {table} ({COLUMNS[server.engine]})", rows_sql(server.engine)
+    )
+    closed = servers.free_port()
+    for connection, password, code in (
+        (server.connection(port=closed), server.password, "gateway.source.unavailable"),
+        (server.connection(), "a-wrong-password", "gateway.source.not_usable"),
+        (server.connection(database="nowhere"), server.password, "gateway.source.not_usable"),
+    ):
+        world = world_of(tmp_path / code / str(connection.port) / connection.database, (connection, password, None))
+        answer = ask(world, by={"id_no": ANN})
+        assert answer["code"] == code
+        assert password not in json.dumps(answer)
+        assert str(closed) not in json.dumps(answer)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("name", ["postgresql", "mariadb"])
+def test_a_connection_that_was_cut_is_thrown_away(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    server: servers.Server = request.getfixturevalue(f"{name}_server")
+    table = table_of(server.engine)
+    server.execute(
+        f"DROP TABLE IF EXISTS {table}", f"CREATE TABLE {table} ({COLUMNS[server.engine]})", rows_sql(server.engine)
+    )
+    world = world_of(tmp_path, (server.connection(), server.password, None))
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        assert (await caller.ask(by={"id_no": ANN}, items=["name"])).status_code == 200
+        if server.engine is Engine.POSTGRESQL:
+            server.fetch(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'jinqiao gateway'"
+            )
+        else:
+            for (number,) in server.fetch("SELECT id FROM information_schema.processlist WHERE id <> connection_id()"):
+                server.execute(f"KILL {number}")
+        await asyncio.sleep(0.1)
+        codes = [(await caller.ask(by={"id_no": ANN}, items=["name"])).status_code for _ in range(3)]
+        assert codes[-1] == 200
+        assert set(codes) <= {200, 503}
+
+    talk(world, conversation)
+
+
+def test_a_service_on_a_folder_of_files_is_refused_as_not_usable(tmp_path: Path) -> None:
+    world = make_world(tmp_path, connection=Connection(engine=Engine.CSV, database=str(tmp_path)))
+    world.publish()
+    assert ask(world, by={"sfzh": ANN}, items=["xm"])["code"] == "gateway.source.not_usable"
+
+
+def test_a_password_that_cannot_be_unsealed_stops_only_its_service(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    good = world.services[0]
+    sealed = world.platform.public.seal(b"for somebody else")
+    broken = replace(good, service="broken-001", connection=replace(good.connection, sealed_password=sealed))
+    world.services = (good, broken)
+    world.publish()
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        assert (await caller.ask()).status_code == 200
+        assert (await caller.ask(service="broken-001")).json()["code"] == "gateway.source.not_usable"
+
+    talk(world, conversation)
