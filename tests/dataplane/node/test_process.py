@@ -57,11 +57,11 @@ def delivered_chunks(world: World) -> int:
 
 
 @pytest.mark.kill
-@pytest.mark.parametrize("chunks", [0, 2, 9])
+@pytest.mark.parametrize("chunks", [0, 5])
 def test_a_node_killed_while_extracting_hands_over_exactly_the_rows(
     world: World, running: Running, chunks: int
 ) -> None:
-    order = world.order(chunk_rows=100, rows_per_s=2500)
+    order = world.order(chunk_rows=100, rows_per_s=4000)
     node = running.start(PROVIDER)
     command = world.extract(order)
     wait_until(lambda: staged(world) >= chunks and any(beat.busy_with for beat in world.platform.heartbeats), "chunks")
@@ -73,7 +73,7 @@ def test_a_node_killed_while_extracting_hands_over_exactly_the_rows(
 
 
 @pytest.mark.kill
-@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("number", [3])
 def test_a_node_killed_while_handing_over_brings_only_what_is_missing(
     world: World, running: Running, number: int
 ) -> None:
@@ -94,7 +94,7 @@ def test_a_node_killed_while_handing_over_brings_only_what_is_missing(
 
 
 @pytest.mark.kill
-@pytest.mark.parametrize("number", [1, 4])
+@pytest.mark.parametrize("number", [4])
 def test_a_node_killed_while_fetching_goes_on_with_the_next_chunk(world: World, running: Running, number: int) -> None:
     order = world.order()
     sent = extracted(world, running, order)
@@ -110,14 +110,15 @@ def test_a_node_killed_while_fetching_goes_on_with_the_next_chunk(world: World, 
 
 
 @pytest.mark.kill
-@pytest.mark.parametrize("chunks", [1, 10, 60])
+@pytest.mark.parametrize("chunks", [1, 7])
 def test_a_node_killed_while_delivering_delivers_every_row_once(world: World, running: Running, chunks: int) -> None:
-    order = world.order(chunk_rows=20)
+    order = world.order(chunk_rows=40)
     sent = extracted(world, running, order)
     node = running.start(CONSUMER)
     command = world.deliver(order, sent)
-    wait_until(lambda: delivered_chunks(world) >= chunks or bool(world.platform.results[1:]), "delivery")
+    wait_until(lambda: delivered_chunks(world) >= chunks, "delivery")
     kill(node)
+    assert chunks <= delivered_chunks(world) < 50
     running.start(CONSUMER)
     check_delivered(world, world.platform.result_of(command))
 
