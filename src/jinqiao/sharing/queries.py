@@ -8,12 +8,15 @@ from jinqiao.accounts import queries as accounts
 from jinqiao.accounts.enums import Role
 from jinqiao.accounts.models import Organisation, Post
 from jinqiao.audit.trail import Subject, subject
+from jinqiao.kernel import moments
 from jinqiao.kernel.rulesets import Article, ruleset
 from jinqiao.sharing.enums import GrantState, RequestState
 from jinqiao.sharing.errors import GrantMissing, RequestMissing
 from jinqiao.sharing.models import Decision, Grant, SharingRequest
 from jinqiao.sharing.rules import STAFF
 from jinqiao.sharing.terms import grant_digest
+from jinqiao.workflow import queries as workflow
+from jinqiao.workflow.enums import ClockState
 
 _OWN = STAFF | {Role.HEAD, Role.DEVELOPER}
 _ALL = frozenset({Role.BUREAU, Role.AUDITOR})
@@ -126,3 +129,18 @@ def refusal_article(request: SharingRequest) -> Article | None:
     if decision is None or not decision.article:
         return None
     return ruleset(request.rule_set).article(decision.article)
+
+
+def extension_days_possible(request: SharingRequest) -> int:
+    """How many more working days the authority may consent to for the reply; 0 where it cannot be extended (any more)."""
+    if request.extension_asked_at is not None:
+        return 0
+    clock = (
+        workflow.clocks_of(about_request(request))
+        .filter(key__startswith="request.reply.")
+        .exclude(state=ClockState.STOPPED)
+        .last()
+    )
+    if clock is None or (clock.due_on is not None and clock.due_on < moments.today()):
+        return 0
+    return ruleset(request.rule_set).clock(clock.key).extension_days

@@ -28,14 +28,11 @@ def ask_extension(request: SharingRequest, *, by: Post, days: int, reason: str) 
     """The provider asks the authority for more working days, before the reply is overdue."""
     request = desk.locked_request(request)
     rules.check_may_answer(request, by)
-    clock = desk.reply_clock(request)
-    rule = desk.rule_set_of(request).clock(clock.key) if clock is not None else None
-    if clock is None or rule is None or not rule.extension_days or request.extension_asked_at is not None:
+    most = queries.extension_days_possible(request)
+    if not most:
         raise ExtensionNotPossible(number=request.number)
-    if clock.due_on is not None and clock.due_on < moments.today():
-        raise ExtensionNotPossible(number=request.number)
-    if not 1 <= days <= rule.extension_days:
-        raise ExtensionTooLong(days=days, limit=rule.extension_days)
+    if not 1 <= days <= most:
+        raise ExtensionTooLong(days=days, limit=most)
     if not reason.strip():
         raise ReasonMissing
     authority = queries.authority_for(request.provider)
@@ -44,7 +41,9 @@ def ask_extension(request: SharingRequest, *, by: Post, days: int, reason: str) 
     request.extension_days, request.extension_reason = days, reason.strip()
     request.extension_asked_by, request.extension_asked_at = by, moments.now()
     request.save()
-    desk.open_for_request(request, "sharing.extension.decide", "审批延期答复", authority, Role.BUREAU, clock=clock)
+    desk.open_for_request(
+        request, "sharing.extension.decide", "审批延期答复", authority, Role.BUREAU, clock=desk.reply_clock(request)
+    )
     trail.record("sharing.extension.ask", by=by.actor, about=queries.about_request(request), days=days)
     return request
 

@@ -1,0 +1,1 @@
+"""Views of sharing: lists and records, drafting, replies, grants."""
