@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from datetime import date, datetime
 from decimal import Decimal
 from io import BytesIO
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import xlsxwriter
-from django.http import FileResponse
+from django.http import FileResponse, HttpResponse
 from django.utils.functional import Promise
 
 from jinqiao.kernel.moments import CHINA
@@ -25,7 +25,7 @@ def neutral(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
-def xlsx_response(filename: str, headers: Sequence[str | Promise], rows: Iterable[Sequence[Any]]) -> FileResponse:
+def xlsx_response(filename: str, headers: Sequence[str | Promise], rows: Iterable[Sequence[Any]]) -> HttpResponse:
     """A workbook of one sheet as a download. Rows stream through files on disk: memory does not grow with their number.
 
     Strings are written as strings, whole numbers and decimals as numbers, dates as dates, instants in China's time, None and
@@ -42,7 +42,8 @@ def xlsx_response(filename: str, headers: Sequence[str | Promise], rows: Iterabl
             body = BytesIO(spool.read())
         else:
             files.pop_all()  # a large one stays on disk until the response was sent and closes it
-        return FileResponse(body, as_attachment=True, filename=name, content_type=XLSX)
+        response = FileResponse(body, as_attachment=True, filename=name, content_type=XLSX)
+        return cast("HttpResponse", response)  # views promise an HttpResponse; Django's streaming one is no subclass
 
 
 def _fill(spool: IO[bytes], headers: Sequence[str | Promise], rows: Iterable[Sequence[Any]]) -> None:

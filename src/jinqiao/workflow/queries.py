@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from typing import TYPE_CHECKING, TypedDict
 
 from django.db.models import Case, Count, DateField, F, Max, Q, QuerySet, When
 
@@ -13,6 +14,17 @@ from jinqiao.kernel import moments
 from jinqiao.kernel.clocks import WorkCalendar
 from jinqiao.workflow.enums import ClockState, DayKind
 from jinqiao.workflow.models import Attachment, CalendarDay, CalendarYear, Clock, SignOff, ToDo
+
+if TYPE_CHECKING:  # the stubs are there for the type checker only
+    from django_stubs_ext import WithAnnotations
+
+
+class DayCounts(TypedDict):
+    """What `calendar_years` counts beside each year."""
+
+    off_days: int
+    work_days: int
+
 
 _Stamp = tuple[int, datetime | None]
 _calendars: dict[_Stamp, WorkCalendar] = {}
@@ -35,7 +47,7 @@ def calendar() -> WorkCalendar:
     return known
 
 
-def calendar_years() -> QuerySet[CalendarYear]:
+def calendar_years() -> QuerySet[WithAnnotations[CalendarYear, DayCounts]]:
     """Years entered, the latest first, with `off_days` and `work_days` counted."""
     return CalendarYear.objects.annotate(
         off_days=Count("days", filter=Q(days__kind=DayKind.OFF)),

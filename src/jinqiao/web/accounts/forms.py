@@ -23,26 +23,26 @@ class DateInput(forms.DateInput):
         super().__init__(format="%Y-%m-%d", attrs={"class": "is-short"}, **keywords)
 
 
-class OrganisationChoice(forms.ModelChoiceField):
+class OrganisationChoice(forms.ModelChoiceField[Organisation]):
     """Organisations in use, by their full names."""
 
     def __init__(self, **keywords: Any) -> None:
         super().__init__(queryset=Organisation.objects.filter(is_active=True), **keywords)
 
-    def label_from_instance(self, obj: Any) -> str:
-        return str(obj.name)
+    def label_from_instance(self, obj: Organisation) -> str:
+        return obj.name
 
 
-class PersonChoice(forms.ModelChoiceField):
-    def label_from_instance(self, obj: Any) -> str:
+class PersonChoice(forms.ModelChoiceField[Person]):
+    def label_from_instance(self, obj: Person) -> str:
         return f"{obj.name} ({obj.username})"
 
 
-class SectionChoice(forms.ModelChoiceField):
+class SectionChoice(forms.ModelChoiceField[Section]):
     def __init__(self, **keywords: Any) -> None:
         super().__init__(queryset=Section.objects.select_related("organisation"), **keywords)
 
-    def label_from_instance(self, obj: Any) -> str:
+    def label_from_instance(self, obj: Section) -> str:
         return f"{obj.organisation.short_name} · {obj.name}"
 
 
@@ -186,7 +186,9 @@ class ApplicationForm(forms.Form):
 
 
 class KeyForm(forms.Form):
-    gateway = forms.ModelChoiceField(label=_("查询网关"), queryset=None, help_text=_("密钥只在这个网关上有效"))
+    gateway: forms.ModelChoiceField[Any] = forms.ModelChoiceField(
+        label=_("查询网关"), queryset=None, help_text=_("密钥只在这个网关上有效")
+    )
 
     def __init__(self, gateways: Any, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)

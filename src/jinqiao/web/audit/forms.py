@@ -30,6 +30,4 @@ class EventFilter(forms.Form):
         """What was asked for; fields that make no sense ask for nothing."""
         self.is_valid()
         given: dict[str, Any] = {name: value for name, value in self.cleaned_data.items() if value}
-        return queries.Search(
-            **{name: value.strip() if isinstance(value, str) else value for name, value in given.items()}
-        )
+        return queries.Search(**given)

@@ -28,7 +28,7 @@ from jinqiao.web.exports import xlsx_response
 from jinqiao.web.pagination import page_of
 
 SEERS = (Role.SYSTEM_ADMINISTRATOR, Role.SECURITY_ADMINISTRATOR, Role.BUREAU)
-_FIELDS = {
+_FIELDS: dict[type[JinqiaoError], str] = {
     IdentifierInvalid: "credit_code",
     errors.OrganisationStands: "name",
     errors.AuthorityStands: "is_authority",

@@ -24,12 +24,12 @@ from jinqiao.web.formats import moment
 from jinqiao.web.pagination import page_of
 
 KEEPERS = (Role.SYSTEM_ADMINISTRATOR, Role.SECURITY_ADMINISTRATOR)
-_PERSON_FIELDS = {
+_PERSON_FIELDS: dict[type[JinqiaoError], str] = {
     errors.UsernameTaken: "username",
     errors.UsernameMalformed: "username",
     errors.ContractorWithoutEnd: "valid_until",
 }
-_POST_FIELDS = {
+_POST_FIELDS: dict[type[JinqiaoError], str] = {
     errors.HoldsAnotherAdministrator: "role",
     errors.AdministratorHasBusiness: "role",
     errors.PostStands: "role",
