@@ -197,10 +197,12 @@ class ImportBatch(models.Model):
     rows_read = models.PositiveIntegerField(_("读入行数"), default=0)
     entries_created = models.PositiveIntegerField(_("新建条目"), default=0)
     entries_updated = models.PositiveIntegerField(_("更新条目"), default=0)
+    entries_unchanged = models.PositiveIntegerField(_("未变条目"), default=0)
+    entries_refused = models.PositiveIntegerField(_("未收条目"), default=0)
     error_count = models.PositiveIntegerField(_("错误数"), default=0)
     errors = models.JSONField(
         _("错误"), default=list
-    )  # [{"row", "column", "cell", "code", "message", "clause", "mend"}], first 2,000
+    )  # [{"row", "column", "cell", "code", "message", "clause", "mend", "details"}], first 2,000
 
     class Meta:
         verbose_name = _("导入批次")

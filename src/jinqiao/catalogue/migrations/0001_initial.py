@@ -132,6 +132,8 @@ class Migration(migrations.Migration):
                 ('rows_read', models.PositiveIntegerField(default=0, verbose_name='读入行数')),
                 ('entries_created', models.PositiveIntegerField(default=0, verbose_name='新建条目')),
                 ('entries_updated', models.PositiveIntegerField(default=0, verbose_name='更新条目')),
+                ('entries_unchanged', models.PositiveIntegerField(default=0, verbose_name='未变条目')),
+                ('entries_refused', models.PositiveIntegerField(default=0, verbose_name='未收条目')),
                 ('error_count', models.PositiveIntegerField(default=0, verbose_name='错误数')),
                 ('errors', models.JSONField(default=list, verbose_name='错误')),
                 ('imported_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.post', verbose_name='导入岗位')),
