@@ -23,7 +23,7 @@ class DateInput(forms.DateInput):
         super().__init__(format="%Y-%m-%d", attrs={"class": "is-short"}, **keywords)
 
 
-class OrganisationChoice(forms.ModelChoiceField[Organisation]):
+class OrganisationChoice(forms.ModelChoiceField):  # type: ignore[type-arg]  # generic in the stubs only
     """Organisations in use, by their full names."""
 
     def __init__(self, **keywords: Any) -> None:
@@ -33,12 +33,12 @@ class OrganisationChoice(forms.ModelChoiceField[Organisation]):
         return obj.name
 
 
-class PersonChoice(forms.ModelChoiceField[Person]):
+class PersonChoice(forms.ModelChoiceField):  # type: ignore[type-arg]  # generic in the stubs only
     def label_from_instance(self, obj: Person) -> str:
         return f"{obj.name} ({obj.username})"
 
 
-class SectionChoice(forms.ModelChoiceField[Section]):
+class SectionChoice(forms.ModelChoiceField):  # type: ignore[type-arg]  # generic in the stubs only
     def __init__(self, **keywords: Any) -> None:
         super().__init__(queryset=Section.objects.select_related("organisation"), **keywords)
 
@@ -186,7 +186,7 @@ class ApplicationForm(forms.Form):
 
 
 class KeyForm(forms.Form):
-    gateway: forms.ModelChoiceField[Any] = forms.ModelChoiceField(
+    gateway: "forms.ModelChoiceField[Any]" = forms.ModelChoiceField(
         label=_("查询网关"), queryset=None, help_text=_("密钥只在这个网关上有效")
     )
 
