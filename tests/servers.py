@@ -174,6 +174,7 @@ def mariadb() -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="jq-my-"))
     options = _unprivileged(folder)
     data, port, password = folder / "data", free_port(), "jinqiao-test-secret"
+    log = (folder / "log").open("wb")
     try:
         _run(
             [install, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db",
@@ -185,7 +186,7 @@ def mariadb() -> Iterator[Server]:
              f"--socket={folder / 's'}", f"--pid-file={folder / 'pid'}", "--skip-name-resolve", "--skip-log-bin",
              "--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=128M", "--innodb-log-file-size=128M",
              "--local-infile=1", "--max-allowed-packet=64M"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=(folder / "log").open("wb"), cwd="/", **options,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, cwd="/", **options,
         )  # fmt: skip
         try:
             server = Server(Engine.MYSQL, "127.0.0.1", port, "root", "", "mysql", folder, process.pid)
@@ -202,6 +203,7 @@ def mariadb() -> Iterator[Server]:
             process.kill()
             process.wait(timeout=START_TIMEOUT_S)
     finally:
+        log.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
