@@ -79,7 +79,9 @@ def test_errors_name_row_and_column_and_nothing_is_taken(cast: Cast) -> None:
     ]
 
 
-@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"PK\x03\x04 not a zip", b"code,name,parent_code\n", b"\x00\x01\xff\xfe"])
+@pytest.mark.parametrize(
+    "content", [b"", b"a,b\n1,2\n", b"PK\x03\x04 not a zip", b"code,name,parent_code\n", b"\x00\x01\xff\xfe"]
+)
 def test_what_is_no_table_is_refused(cast: Cast, content: bytes) -> None:
     with pytest.raises((errors.ClassificationFileUnreadable, errors.NotAWorkbook)):
         _import(cast, content)
@@ -103,7 +105,9 @@ def test_only_the_authority_keeps_the_tree(cast: Cast) -> None:
             actions.import_classification(io.BytesIO(TABLE.encode()), by=post)
 
 
-@pytest.mark.skipif("JINQIAO_MATERIAL" not in os.environ, reason="JINQIAO_MATERIAL is not set: the folder of real material")
+@pytest.mark.skipif(
+    "JINQIAO_MATERIAL" not in os.environ, reason="JINQIAO_MATERIAL is not set: the folder of real material"
+)
 def test_the_national_tree_under_gansu_is_taken_whole(cast: Cast) -> None:
     table = Path(os.environ["JINQIAO_MATERIAL"]) / "catalogue" / "national_tree_gansu_307011.csv"
 

@@ -52,7 +52,9 @@ def test_words_pinyin_initials_and_codes_find(entries: dict[str, CatalogueEntry]
     assert _names(text) == names
 
 
-@pytest.mark.parametrize("text", ['"', "'", "企业\" OR name:*", "a' | 'b", "*", "(", "NEAR(", "\\", "%", "_", "\x00", "企业 AND"])
+@pytest.mark.parametrize(
+    "text", ['"', "'", '企业" OR name:*', "a' | 'b", "*", "(", "NEAR(", "\\", "%", "_", "\x00", "企业 AND"]
+)
 def test_signs_of_the_query_languages_do_no_harm(entries: dict[str, CatalogueEntry], text: str) -> None:
     assert len(_names(text.replace("\x00", ""))) in range(4)
 
@@ -68,7 +70,9 @@ def test_without_a_text_the_latest_come_first(entries: dict[str, CatalogueEntry]
     assert _names("") == ["婚姻登记信息", "企业经营异常名录", "企业注册登记信息"]
 
 
-def test_filters_narrow_and_facets_count_what_each_value_would_give(entries: dict[str, CatalogueEntry], cast: Cast) -> None:
+def test_filters_narrow_and_facets_count_what_each_value_would_give(
+    entries: dict[str, CatalogueEntry], cast: Cast
+) -> None:
     assert _names("", categories=frozenset({"1"})) == ["企业经营异常名录"]
     assert _names("", providers=frozenset({cast.organisation.pk}), cycles=frozenset({"daily"})) == ["企业注册登记信息"]
     assert _names("", means=frozenset({"database"})) == ["企业经营异常名录"]

@@ -59,7 +59,15 @@ def rows_of(version: EntryVersion) -> Iterator[dict[str, Any]]:
     entry = version.entry
     described: dict[str, Any] = {
         name: getattr(version, name)
-        for name in ("name", "provider_section", "abstract", "format_type", "format_note", "open_condition", "released_on")
+        for name in (
+            "name",
+            "provider_section",
+            "abstract",
+            "format_type",
+            "format_note",
+            "open_condition",
+            "released_on",
+        )
     }
     described |= {name: getattr(version, name) or Decimal(0) for name in SURVEY_FIELDS}
     described |= {
@@ -67,7 +75,9 @@ def rows_of(version: EntryVersion) -> Iterator[dict[str, Any]]:
         "provider": entry.provider.name,
         "provider_code": entry.provider.credit_code,
         "format_class": FORMAT_WORDS[FormatClass(version.format_class)] if version.format_class else "",
-        "sharing_category": CATEGORY_WORDS[SharingCategory(version.sharing_category)] if version.sharing_category else "",
+        "sharing_category": CATEGORY_WORDS[SharingCategory(version.sharing_category)]
+        if version.sharing_category
+        else "",
         "means_class": MEANS_CLASS_WORDS[SharingMeansClass(version.means_class)] if version.means_class else "",
         "means": MEANS_WORDS[SharingMeans(version.means)] if version.means else "",
         "is_open": OPEN_WORDS[version.is_open],
@@ -98,7 +108,9 @@ def annotated(batch: ImportBatch) -> bytes:
     spool, book = _new_book()
     sheet = book.add_worksheet(_sheet_name(form.sheet.name))
     plain = book.add_format({"text_wrap": True, "valign": "top"})
-    wrong = book.add_format({"text_wrap": True, "valign": "top", "bg_color": "#F9D9D3", "border": 1, "border_color": "#B3392B"})
+    wrong = book.add_format(
+        {"text_wrap": True, "valign": "top", "bg_color": "#F9D9D3", "border": 1, "border_color": "#B3392B"}
+    )
     days = book.add_format({"num_format": "yyyy-mm-dd"})
     head = book.add_format({"bold": True, "bg_color": "#EEF1F0", "text_wrap": True})
     by_place = {_place(cell): texts for (_, cell), texts in comments.items() if cell}
@@ -177,7 +189,11 @@ def _form(rows: Sequence[dict[str, Any]], *, explained: bool = False) -> bytes:
         for place, column in enumerate(COLUMNS):
             if column.values:
                 sheet.data_validation(
-                    3, place, _LISTS_DOWN_TO, place, {"validate": "list", "source": list(column.values), "error_type": "warning"}
+                    3,
+                    place,
+                    _LISTS_DOWN_TO,
+                    place,
+                    {"validate": "list", "source": list(column.values), "error_type": "warning"},
                 )
         _explain(book)
     book.close()

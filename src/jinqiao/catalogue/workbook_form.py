@@ -49,7 +49,9 @@ TYPE_WORDS: dict[ItemType, str] = {
     ItemType.TEXT: "长文本text",
 }
 
-CATEGORY_WORDS = {choice: word for choice, word in zip(SharingCategory, ("无条件共享", "有条件共享", "不予共享"), strict=True)}
+CATEGORY_WORDS = {
+    choice: word for choice, word in zip(SharingCategory, ("无条件共享", "有条件共享", "不予共享"), strict=True)
+}
 FORMAT_WORDS = dict(
     zip(FormatClass, ("电子文件", "电子表格", "数据库", "图形图像", "流媒体", "自描述格式", "服务接口"), strict=True)
 )
@@ -169,4 +171,3 @@ def _read_heads(sheet: Sheet, top: int) -> Form | None:
     if missing:
         raise errors.ColumnsMissing(columns="、".join(missing))
     return Form(sheet, top + height, places, words, tuple(unknown))
-

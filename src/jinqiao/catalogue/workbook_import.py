@@ -33,7 +33,9 @@ ERRORS_KEPT = 2_000
 """So many errors stand in the batch; the count is of all."""
 
 
-def import_workbook(file: IO[bytes], *, file_name: str, by: Post, node: ClassificationNode | None = None) -> ImportBatch:
+def import_workbook(
+    file: IO[bytes], *, file_name: str, by: Post, node: ClassificationNode | None = None
+) -> ImportBatch:
     """Take in a filled form of the post's organisation. `node` is the class of entries whose last column is empty.
 
     An entry of the same code, or of the same name in the class, is changed: its draft, or a revision of what is published.
@@ -176,7 +178,13 @@ def _merged(items: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]]) -
         {**held[item["name"]], **{name: item[name] for name in ("name", "data_type", "length", "scale")}}
         if item["name"] in held
         else {
-            **{"is_key": False, "is_required": False, "personal_information": "none", "code_table": "", "description": ""},
+            **{
+                "is_key": False,
+                "is_required": False,
+                "personal_information": "none",
+                "code_table": "",
+                "description": "",
+            },
             **item,
             "code": "" if item["code"] in {one["code"] for one in before} else item["code"],
         }

@@ -95,7 +95,9 @@ class Classes:
                 raise errors.ClassUnknown
             return self.by_code[code.group()]
         steps = [plain_name(step) for step in re.split(r"[/＞>›\\]|->", text) if plain_name(step)]
-        found = [node for node in self.by_name.get(steps[-1], ()) if self._hangs_below(node, steps[:-1])] if steps else []
+        found = (
+            [node for node in self.by_name.get(steps[-1], ()) if self._hangs_below(node, steps[:-1])] if steps else []
+        )
         if not found:
             raise errors.ClassUnknown
         if len(found) > 1:
@@ -265,7 +267,9 @@ def _read_class(entry: Described, first: Line, classes: Classes, raw: dict[str, 
         entry.findings.append((first.row, _at("class_name", finding)))
 
 
-def _word(entry: Described, line: Line, name: str, words: Mapping[Any, str], also: Mapping[str, str] | None = None) -> Any:
+def _word(
+    entry: Described, line: Line, name: str, words: Mapping[Any, str], also: Mapping[str, str] | None = None
+) -> Any:
     """The value behind a word of a list; what is outside the list is a finding and counts as empty."""
     text = re.sub(r"\s+", "", line.text(name))
     text = (also or {}).get(text, text)
@@ -323,5 +327,3 @@ def _date(value: Any) -> date | None:
         return date(*(int(part) for part in found.groups()))
     except ValueError:
         return None
-
-
