@@ -75,6 +75,8 @@ class Gateway:
         if self._link is not None:
             await asyncio.to_thread(self._link.stop)
             self._link = None
+        if self._installing:
+            await asyncio.wait(self._installing)
         if self._desk is not None:
             await self._desk.readers.close()
             self._desk = None

@@ -10,6 +10,7 @@ from jinqiao.dataplane.gateway.errors import KeyNotValid
 from jinqiao.dataplane.masks import mask_text
 from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import LogicalType, Mask
+from jinqiao.kernel.moments import CHINA
 
 KEY_CHARACTERS = 200
 INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})", re.ASCII)
@@ -143,4 +144,4 @@ def _date(value: Any) -> date:
 
 def _datetime(value: Any) -> datetime:
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    return moment.replace(tzinfo=None)
+    return moment.astimezone(CHINA).replace(tzinfo=None) if moment.tzinfo is not None else moment

@@ -1,0 +1,125 @@
+"""Bodies are read strictly."""
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jinqiao.dataplane.gateway.errors import BodyNotJson, FieldNotValid
+from jinqiao.dataplane.gateway.questions import read_question, strict_json
+from jinqiao.kernel.errors import InvalidInput
+from tests.dataplane.gateway.world import question
+
+
+def test_a_question_is_read_as_it_was_written() -> None:
+    read = read_question(json.dumps(question(end_user="李经办")).encode())
+    assert (dict(read.by), read.items, read.end_user) == ({"sfzh": "620302199001010015"}, ("xm", "hyzk"), "李经办")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"text"',
+        b"{} {}",
+        b"\xff\xfe{}",
+        "{}".encode("utf-16"),
+        b"\xef\xbb\xbf{}",
+        b'{"by": {"a": "1"}, "by": {"a": "2"}, "items": ["x"]}',
+        b'{"by": {"a": "1", "a": "2"}, "items": ["x"]}',
+        b'{"by": {"\\u0061": "1", "a": "2"}, "items": ["x"]}',
+        b'{"by": {"a": NaN}, "items": ["x"]}',
+        b'{"by": {"a": -Infinity}, "items": ["x"]}',
+        b'{"by": {"a": 1e999}, "items": ["x"]}',
+        b'{"by": {"a": ' + b"9" * 5000 + b'}, "items": ["x"]}',
+        b'{"by": {"a": ' + b"[" * 30_000 + b"]" * 30_000 + b'}, "items": ["x"]}',
+        b'{"by": {"a": "1"}, "items": ["x"],}',
+        b"{'by': 1}",
+    ],
+)
+def test_what_is_not_strict_json_is_refused(body: bytes) -> None:
+    with pytest.raises(BodyNotJson):
+        read_question(body)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"by": None}, "by"),
+        ({"by": []}, "by"),
+        ({"by": {}}, "by"),
+        ({"by": {"sfzh": None}}, "by"),
+        ({"by": {"sfzh": ["1"]}}, "by"),
+        ({"by": {"sfzh": {"gt": "1"}}}, "by"),
+        ({"by": {"sfzh": 1.5}}, "by"),
+        ({"by": {"": "1"}}, "by"),
+        ({"by": {"a\u0000": "1"}}, "by"),
+        ({"by": {f"k{n}": "1" for n in range(21)}}, "by"),
+        ({"items": "xm"}, "items"),
+        ({"items": []}, "items"),
+        ({"items": ["xm", "xm"]}, "items"),
+        ({"items": [1]}, "items"),
+        ({"items": [None]}, "items"),
+        ({"items": [["xm"]]}, "items"),
+        ({"items": ["x" * 101]}, "items"),
+        ({"items": ["x\n"]}, "items"),
+        ({"items": [f"i{n}" for n in range(201)]}, "items"),
+        ({"purpose": None}, "purpose"),
+        ({"purpose": ["x"]}, "purpose"),
+        ({"purpose": "x" * 201}, "purpose"),
+        ({"purpose": "a\u0000b"}, "purpose"),
+        ({"purpose": "\ud800"}, "purpose"),
+        ({"case_number": 17}, "case_number"),
+        ({"case_number": "x" * 101}, "case_number"),
+        ({"case_number": "\u200b\u200b"}, "case_number"),
+        ({"case_number": "--//"}, "case_number"),
+        ({"case_number": "1\r\nx"}, "case_number"),
+        ({"end_user": False}, "end_user"),
+        ({"end_user": "\u2028x"}, "end_user"),
+    ],
+)
+def test_a_field_of_another_form_is_named(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(FieldNotValid) as caught:
+        read_question(json.dumps(question(**changes)).encode())
+    assert caught.value.details == {"field": field}
+
+
+def test_an_unknown_field_is_refused_and_the_known_ones_are_named() -> None:
+    with pytest.raises(FieldNotValid) as caught:
+        read_question(json.dumps(question(limit=1000)).encode())
+    assert "limit" not in str(caught.value.details["field"])
+    assert "case_number" in str(caught.value.details["field"])
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_read_or_refused_and_nothing_else(body: bytes) -> None:
+    with contextlib.suppress(InvalidInput):
+        read_question(body)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["by", "items", "purpose", "case_number", "end_user", "other"]), json_values, max_size=6
+    )
+)
+def test_any_object_is_read_or_refused_and_nothing_else(fields: dict[str, Any]) -> None:
+    with contextlib.suppress(InvalidInput):
+        read_question(json.dumps(fields).encode())
+
+
+@given(json_values)
+def test_strict_json_gives_what_json_gives(value: Any) -> None:
+    assert strict_json(json.dumps(value, ensure_ascii=True).encode()) == value
