@@ -14,7 +14,7 @@ from jinqiao.kernel.digests import ESCAPES, FIELD_END, NULL, ROW_END, ContentDig
 
 _ESCAPED = np.array([ord(plain) for plain, _ in ESCAPES], np.uint8)
 # Between these the shortest text of a double has no exponent, in Arrow as in Python.
-_PLAIN_FROM, _PLAIN_TO = 1e-4, 1e15
+_PLAIN_FROM, _PLAIN_TO = 1e-4, 1e10
 
 
 def logical_type(type_: pa.DataType) -> LogicalType:
@@ -60,8 +60,9 @@ def _decimal_text(values: pa.Array) -> pa.Array:
 
 
 def _double_text(values: pa.Array) -> pa.Array:
+    values = pc.add(values, 0.0)  # -0.0 becomes 0.0
     size = pc.abs(values)
-    plain = pc.and_(pc.greater_equal(size, _PLAIN_FROM), pc.less(size, _PLAIN_TO))
+    plain = pc.or_(pc.and_(pc.greater_equal(size, _PLAIN_FROM), pc.less(size, _PLAIN_TO)), pc.equal(size, 0.0))
     if not pc.all(plain, min_count=0).as_py():
         return _one_by_one(values, LogicalType.DOUBLE)
     text = values.cast(pa.string())
