@@ -64,7 +64,9 @@ def build(say: Say) -> None:
             cities.connect(city, home)
         with on("2026-02-24"):
             for organisation in story.OFFICERS:
-                story.hand_in_workbook(city, organisation)
+                batch = story.hand_in_workbook(city, organisation)
+                if batch.error_count:
+                    raise story.NotAsTold(f"{organisation}: {batch.errors[:3]}")
         with on("2026-03-03"):
             for key in PUBLISHED:
                 story.publish(city, key)
@@ -134,7 +136,7 @@ def _under_way(city: City) -> None:
             refused,
             by=city.post("gongping", Role.OPERATOR),
             agrees=False,
-            article=str(_refusal_article(refused)),
+            article="article-25",
             reason="所列依据不包含核验个人户籍地址的职责，超出最小必要范围。",
         )
         sharing.approve_decision(refused, by=city.post("gongchang"), approved=True, opinion="同意不予提供。")
@@ -150,13 +152,6 @@ def _under_way(city: City) -> None:
         ask("siwang", "gsj", ["sfzh", "swrq"], "注销已故经营者个体工商户登记。", "《促进个体工商户发展条例》")
         withdrawn = ask("yanglao", "gaj", ["sfzh", "ffzt"], "户籍死亡注销比对。", "《户口登记条例》")
         sharing.withdraw_request(withdrawn, by=city.post("gongping", Role.OPERATOR), reason="改用民政部门数据。")
-
-
-def _refusal_article(request: SharingRequest) -> str:
-    from jinqiao.kernel.rulesets import ruleset
-
-    article = ruleset(request.rule_set).articles[0]
-    return getattr(article, "title", article)
 
 
 def settle(say: Say) -> None:

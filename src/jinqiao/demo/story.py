@@ -49,6 +49,10 @@ class TookTooLong(Exception):
     """Something that processes should have done by now."""
 
 
+class NotAsTold(Exception):
+    """A step of the story came out otherwise."""
+
+
 def wait_until(what: str, look: Callable[[], T | None], seconds: float = 120.0, pause_s: float = 0.1) -> T:
     """The first answer of `look` that says something. Raises TookTooLong with what was waited for."""
     deadline = time.monotonic() + seconds
@@ -247,7 +251,7 @@ def grant(
     )
     made = sharing.approve_decision(request, by=city.post(head, Role.HEAD), approved=True, opinion="同意提供。")
     if made is None:
-        raise TookTooLong("no grant came of an approved decision")
+        raise NotAsTold("no grant came of an approved decision")
     return made
 
 

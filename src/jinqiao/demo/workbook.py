@@ -98,6 +98,6 @@ def _common(entry: dict[str, Any], organisation: dict[str, Any]) -> dict[int, An
     values: list[Any] = [
         entry["name"], "", organisation["name"], entry["section"], code, entry["abstract"], "数据库", "SQLite", "",
         0.5, 10, 0, 0, 0, 0, None, None, None, CATEGORIES[entry["category"]], entry["condition"], "共享平台方式",
-        "数据库", "否", "", CYCLES[entry["cycle"]], date(2026, 3, 2), "",
+        "数据库", "否", "", CYCLES[entry["cycle"]], date(2026, 2, 24), "",
     ]  # fmt: skip
     return {column: value for column, value in enumerate(values) if value is not None}
