@@ -29,6 +29,11 @@ class ClockView:
     days: int | None = None
     note: Text = ""
 
+    @property
+    def shows_date(self) -> bool:
+        """A date that no longer binds, or will move, would mislead."""
+        return self.kind in ("left", "today", "late")
+
 
 def view_of(clock: Clock, calendar: WorkCalendar | None = None, today: date | None = None) -> ClockView:
     """Pass the calendar where many clocks are shown, so that it is read once."""

@@ -66,7 +66,7 @@ GROUPS: tuple[Group, ...] = (
             Item(_("节点"), "exchange:nodes", ("exchange:node*",)),
         ),
     ),
-    Group(_("督办"), (Item(_("驾驶舱"), "dashboard"),)),
+    Group(_("督办"), (Item(_("驾驶舱"), "dashboard", ("dashboard_*",)),)),
     Group(
         _("管理"),
         (

@@ -16,7 +16,7 @@ from jinqiao.kernel.moments import CHINA
 from jinqiao.sharing.enums import RequestState
 from jinqiao.web.dashboard import queries
 from jinqiao.web.dashboard.attention import attention
-from jinqiao.web.dashboard.links import Links
+from jinqiao.web.dashboard.rows import LISTINGS
 from jinqiao.workflow.models import Clock
 from tests.exchange.factories import call_record, evidence_batches, make_served, make_world
 from tests.factories import make_organisation, make_post, make_region
@@ -189,7 +189,7 @@ def test_what_needs_attention_is_late_replies_then_failures(scope):
     run = make_world().finished()
     Run.objects.filter(pk=run.pk).update(state=RunState.FAILED)
 
-    matters = attention(scope, queries.totals(scope), Links(make_post(Role.BUREAU)))
+    matters = attention(scope, queries.totals(scope))
 
     assert [matter.title for matter in matters] == ["1件共享申请逾期未答复", "近30天有1次交换失败"]
     assert matters[0].clock.days == 2
@@ -230,9 +230,56 @@ def test_every_figure_with_an_address_leads_to_a_page_that_opens(enter, role):
         assert client.get(url).status_code == 200, url
 
 
-def test_a_figure_has_no_link_to_a_list_that_the_post_may_not_open():
-    assert Links(make_post(Role.COUNTER)).sources() == ""
-    assert Links(make_post(Role.BUREAU)).requests("granted").endswith("?side=all&state=granted")
+def test_every_list_shows_exactly_what_its_figure_counts(enter):
+    parties = make_parties()
+    make_request(parties, RequestState.AWAITING_REPLY)
+    make_request(parties, RequestState.REFUSED)
+    make_world().finished()
+    client = enter(make_post(Role.LEADER))
+    page = client.get(reverse("dashboard"))
+
+    counted = [(url, row.count) for row, _tone, url in page.context["states"]]
+    counted += [(url, row.count) for row, url in page.context["departments"]]
+    counted += [(step.url, step.value) for step in page.context["chain"] if not step.url.startswith("/dashboard/runs")]
+
+    assert len(counted) > 10
+    for url, count in counted:
+        assert client.get(url).context["page"].paginator.count == int(count), url
+
+
+@pytest.mark.parametrize("figure", list(LISTINGS))
+def test_every_list_opens_and_goes_out_as_a_workbook(enter, figure):
+    make_request(make_parties(), RequestState.AWAITING_REPLY)
+    late(Clock.objects.filter(key__startswith=queries.REPLY_KEY).get(), 2)
+    client = enter(make_post(Role.AUDITOR))
+    url = reverse("dashboard_rows", args=[figure])
+
+    assert client.get(url).status_code == 200
+    assert b"".join(client.get(url, {"export": "xlsx"}).streaming_content)[:2] == b"PK"
+
+
+def test_a_list_can_be_narrowed_to_a_day_and_nonsense_narrows_nothing(enter):
+    run = make_world().finished()
+    Run.objects.filter(pk=run.pk).update(finished_at=datetime(2026, 3, 17, 0, 30, tzinfo=CHINA))
+    client = enter(make_post(Role.LEADER))
+    url = reverse("dashboard_rows", args=["runs"])
+
+    assert client.get(url, {"day": "2026-03-17"}).context["page"].paginator.count == 1
+    assert client.get(url, {"day": "2026-03-16"}).context["page"].paginator.count == 0
+    assert client.get(url, {"day": "yesterday", "department": "x"}).context["page"].paginator.count == 1
+
+
+def test_a_list_of_something_unknown_is_not_found(enter):
+    assert enter(make_post(Role.LEADER)).get("/dashboard/moon").status_code == 404
+
+
+def test_a_row_links_only_to_what_the_reader_may_open(enter):
+    request = make_request(make_parties(), RequestState.AWAITING_REPLY)
+    target = reverse("sharing:request", args=[request.pk])
+    url = reverse("dashboard_rows", args=["requests"])
+
+    assert target in enter(make_post(Role.BUREAU)).get(url).content.decode()
+    assert request.number in enter(make_post(Role.LEADER)).get(url).content.decode()
 
 
 def test_a_head_sees_the_figures_of_the_own_organisation_as_provider(enter):

@@ -8,8 +8,7 @@ from django.utils.translation import gettext as _
 from jinqiao.web import formats
 from jinqiao.web.clocks import ClockView
 from jinqiao.web.components import Tone
-from jinqiao.web.dashboard import queries
-from jinqiao.web.dashboard.links import Links
+from jinqiao.web.dashboard import links, queries
 from jinqiao.web.dashboard.queries import Scope, Totals
 
 MOST = 3
@@ -29,11 +28,11 @@ class Matter:
     source: str = ""
 
 
-def attention(scope: Scope, totals: Totals, links: Links) -> list[Matter]:
-    return [*_late_replies(scope, links), *_failed_runs(scope, totals, links), *_unused(totals, links)][:MOST]
+def attention(scope: Scope, totals: Totals) -> list[Matter]:
+    return [*_late_replies(scope), *_failed_runs(scope, totals), *_unused(scope, totals)][:MOST]
 
 
-def _late_replies(scope: Scope, links: Links) -> list[Matter]:
+def _late_replies(scope: Scope) -> list[Matter]:
     clocks = list(queries.late_replies(scope))
     if not clocks:
         return []
@@ -45,7 +44,7 @@ def _late_replies(scope: Scope, links: Links) -> list[Matter]:
         Matter(
             title=_("%(n)s件共享申请逾期未答复") % {"n": len(clocks)},
             note=names,
-            url=links.requests("awaiting_reply"),
+            url=links.rows(scope, "late"),
             action=_("看这些申请"),
             clock=ClockView("late", "bad", since, days=(scope.today - since).days),
             source=oldest.clause,
@@ -53,7 +52,7 @@ def _late_replies(scope: Scope, links: Links) -> list[Matter]:
     ]
 
 
-def _failed_runs(scope: Scope, totals: Totals, links: Links) -> list[Matter]:
+def _failed_runs(scope: Scope, totals: Totals) -> list[Matter]:
     if not totals.runs_failed:
         return []
     failed = queries.recent_runs(scope).filter(state="failed").select_related("task__grant__provider")
@@ -62,7 +61,7 @@ def _failed_runs(scope: Scope, totals: Totals, links: Links) -> list[Matter]:
         Matter(
             title=_("近30天有%(n)s次交换失败") % {"n": totals.runs_failed},
             note=_("、").join(name for name, _count in names.most_common(3)),
-            url=links.runs("failed"),
+            url=links.rows(scope, "runs", state="failed"),
             action=_("看失败的运行"),
             tone="bad",
             word=_("失败"),
@@ -70,14 +69,14 @@ def _failed_runs(scope: Scope, totals: Totals, links: Links) -> list[Matter]:
     ]
 
 
-def _unused(totals: Totals, links: Links) -> list[Matter]:
+def _unused(scope: Scope, totals: Totals) -> list[Matter]:
     if not totals.grants_unused:
         return []
     return [
         Matter(
             title=_("%(n)s项授权30天没有使用") % {"n": formats.number(totals.grants_unused)},
             note=_("授权不用，提供方仍在承担；核对是否还需要"),
-            url=links.grants(),
+            url=links.rows(scope, "unused"),
             action=_("看这些授权"),
             tone="idle",
             word=_("30天未用"),

@@ -1,46 +1,16 @@
-"""From a figure to the list of what it counts. Where the post may not open the list, or it has not landed, the figure
-stands without link."""
+"""From a figure to the rows that it counts."""
 
-from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from jinqiao.accounts.models import Organisation, Post
-from jinqiao.web.navigation import may_enter, url_of
+from django.urls import reverse
+
+from jinqiao.accounts.models import Organisation
+from jinqiao.web.dashboard.queries import Scope
 
 
-@dataclass(frozen=True, slots=True)
-class Links:
-    """`own` where the figures are those of the post's own organisation as provider."""
-
-    post: Post
-    own: bool = False
-
-    def sources(self) -> str:
-        return self._to("exchange:sources")
-
-    def entries(self, organisation: Organisation | None = None) -> str:
-        return self._to("catalogue:search", provider=organisation.pk if organisation else None)
-
-    def requests(self, state: str = "", *, of: Organisation | None = None) -> str:
-        named = of.name if of and not self.own else None
-        return self._to("sharing:requests", side=self._side, state=state, q=named)
-
-    def grants(self) -> str:
-        return self._to("sharing:grants", side=self._side, state="active")
-
-    def runs(self, state: str = "") -> str:
-        return self._to("exchange:tasks", state=state)
-
-    def calls(self) -> str:
-        return self._to("exchange:calls")
-
-    @property
-    def _side(self) -> str:
-        return "received" if self.own else "all"
-
-    def _to(self, name: str, **filters: object) -> str:
-        url = url_of(name)
-        if not may_enter(url, self.post):
-            return ""
-        kept = {key: value for key, value in filters.items() if value not in (None, "")}
-        return f"{url}?{urlencode(kept)}" if kept else url
+def rows(scope: Scope, figure: str, *, state: str = "", of: Organisation | None = None) -> str:
+    """The list of a figure, in the same scope, narrowed by state or department."""
+    filters = {"region": scope.region.code if scope.region else "", "state": state, "department": of.pk if of else ""}
+    kept = {name: value for name, value in filters.items() if value}
+    url = reverse("dashboard_rows", args=[figure])
+    return f"{url}?{urlencode(kept)}" if kept else url

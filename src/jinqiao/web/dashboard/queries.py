@@ -82,8 +82,8 @@ class Totals:
 
 def totals(scope: Scope) -> Totals:
     sources = DataSource.objects.filter(scope.of("organisation"))
-    requests = SharingRequest.objects.filter(scope.of("provider")).exclude(state=RequestState.DRAFT)
-    grants = Grant.objects.filter(scope.of("provider"), state=GrantState.ACTIVE)
+    requests = submitted(scope)
+    grants = active_grants(scope)
     runs = recent_runs(scope)
     calls = recent_calls(scope)
     moved = runs.filter(state=RunState.RECONCILED).aggregate(rows=Sum("rows"))["rows"]
@@ -113,6 +113,21 @@ OPEN_STATES = (
     RequestState.AWAITING_PAPERS,
     RequestState.REPLY_APPROVAL,
 )
+
+
+def submitted(scope: Scope) -> QuerySet[SharingRequest]:
+    """Requests but drafts."""
+    return SharingRequest.objects.filter(scope.of("provider")).exclude(state=RequestState.DRAFT)
+
+
+def active_grants(scope: Scope) -> QuerySet[Grant]:
+    return Grant.objects.filter(scope.of("provider"), state=GrantState.ACTIVE)
+
+
+def day_bounds(day: date) -> tuple[datetime, datetime]:
+    """Midnight in China, and the next."""
+    begins = datetime.combine(day, time(), CHINA)
+    return begins, begins + timedelta(days=1)
 
 
 def published(scope: Scope) -> QuerySet[CatalogueEntry]:
@@ -170,8 +185,7 @@ class StateCount:
 
 def requests_by_state(scope: Scope) -> list[StateCount]:
     """All states but drafts, in the order of a request's course."""
-    found = SharingRequest.objects.filter(scope.of("provider")).exclude(state=RequestState.DRAFT)
-    counts = dict(found.order_by().values_list("state").annotate(n=Count("pk")))
+    counts = dict(submitted(scope).order_by().values_list("state").annotate(n=Count("pk")))
     return [
         StateCount(state.value, str(state.label), counts.get(state.value, 0))
         for state in RequestState

@@ -9,60 +9,47 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 
-from jinqiao.accounts.enums import Role
-from jinqiao.kernel import moments
 from jinqiao.web import formats
 from jinqiao.web.access import PostHttpRequest, post_required
 from jinqiao.web.components import Step, tone_of
-from jinqiao.web.dashboard import queries
+from jinqiao.web.dashboard import links, queries
 from jinqiao.web.dashboard.attention import attention
-from jinqiao.web.dashboard.links import Links
 from jinqiao.web.dashboard.queries import Scope
-
-VIEWERS = (
-    Role.LEADER,
-    Role.BUREAU,
-    Role.HEAD,
-    Role.DEPARTMENT_ADMINISTRATOR,
-    Role.AUDITOR,
-    Role.APPROVER,
-)
-
-OWN_ONLY = frozenset({Role.HEAD, Role.DEPARTMENT_ADMINISTRATOR})
-"""Who sees the figures of the own organisation as provider: the rows behind them are what they may open."""
+from jinqiao.web.dashboard.viewers import VIEWERS, scope_of
 
 
 @post_required(*VIEWERS)
 def dashboard(request: PostHttpRequest) -> HttpResponse:
-    is_own = request.post.role in OWN_ONLY
-    regions = [] if is_own else list(queries.regions())
-    chosen = next((region for region in regions if region.code == request.GET.get("region")), None)
-    scope = Scope(moments.today(), chosen, request.post.organisation if is_own else None)
-    links = Links(request.post, own=is_own)
+    scope = scope_of(request)
+    is_own = scope.organisation is not None
     totals = queries.totals(scope)
     moved, called = queries.rows_per_day(scope), queries.calls_per_day(scope)
     replies = queries.punctuality(scope)
     departments = queries.entries_by_department(scope)
     values = {
         "title": _("本部门驾驶舱") if is_own else _("市级驾驶舱"),
-        "regions": regions,
+        "regions": [] if is_own else list(queries.regions()),
         "scope": scope,
-        "chain": _chain(totals, links),
-        "attention": attention(scope, totals, links),
-        "rows_chart": _chart(moved, _("交付行数"), _("失败运行"), "bar", links.runs()),
+        "chain": _chain(scope, totals),
+        "attention": attention(scope, totals),
+        "rows_chart": _chart(moved, _("交付行数"), _("失败运行"), "bar", links.rows(scope, "runs")),
         "rows_table": moved,
         "rows_has_data": any(day.first or day.second for day in moved),
         "rows_title": _rows_title(moved),
-        "calls_chart": _chart(called, _("答复"), _("拒绝"), "line", links.calls()),
+        "calls_chart": _chart(called, _("答复"), _("拒绝"), "line", links.rows(scope, "calls")),
         "calls_table": called,
         "calls_has_data": any(day.first or day.second for day in called),
         "calls_title": _calls_title(called),
-        "departments": [(row, links.entries(row.organisation)) for row in departments],
+        "departments": [(row, links.rows(scope, "entries", of=row.organisation)) for row in departments],
         "departments_title": _departments_title(departments),
         "largest": max((row.count for row in departments), default=0),
-        "states": [(row, tone_of(row.state), links.requests(row.state)) for row in queries.requests_by_state(scope)],
+        "states": [
+            (row, tone_of(row.state), links.rows(scope, "requests", state=row.state))
+            for row in queries.requests_by_state(scope)
+        ],
         "replies": [
-            (row, formats.percent(row.on_time, row.judged), links.requests(of=row.organisation)) for row in replies
+            (row, formats.percent(row.on_time, row.judged), links.rows(scope, "requests", of=row.organisation))
+            for row in replies
         ],
         "replies_title": _replies_title(replies),
         "states_largest": totals.requests,
@@ -70,26 +57,26 @@ def dashboard(request: PostHttpRequest) -> HttpResponse:
     return render(request, "dashboard/dashboard.html", values)
 
 
-def _chain(totals: queries.Totals, links: Links) -> list[Step]:
+def _chain(scope: Scope, totals: queries.Totals) -> list[Step]:
     number = formats.number
     return [
-        Step(_("数据源"), "done", number(totals.sources), _("%(n)s个连接正常") % {"n": number(totals.sources_reachable)}, links.sources()),
-        Step(_("目录"), "done", number(totals.entries), _("%(n)s项在审核") % {"n": number(totals.entries_in_work)}, links.entries()),
-        Step(_("申请"), "done", number(totals.requests), _("%(n)s件在办") % {"n": number(totals.requests_open)}, links.requests()),
-        Step(_("授权"), "done", number(totals.grants), _("%(n)s项30天未用") % {"n": number(totals.grants_unused)}, links.grants()),
+        Step(_("数据源"), "done", number(totals.sources), _("%(n)s个连接正常") % {"n": number(totals.sources_reachable)}, links.rows(scope, "sources")),
+        Step(_("目录"), "done", number(totals.entries), _("%(n)s项在审核") % {"n": number(totals.entries_in_work)}, links.rows(scope, "entries")),
+        Step(_("申请"), "done", number(totals.requests), _("%(n)s件在办") % {"n": number(totals.requests_open)}, links.rows(scope, "requests")),
+        Step(_("授权"), "done", number(totals.grants), _("%(n)s项30天未用") % {"n": number(totals.grants_unused)}, links.rows(scope, "grants")),
         Step(
             _("交换"),
             "bad" if totals.runs_failed else "done",
             formats.short_number(totals.rows),
             _("近30天行数，失败%(n)s次") % {"n": number(totals.runs_failed)},
-            links.runs(),
+            links.rows(scope, "runs", state="reconciled"),
         ),
         Step(
             _("查询"),
             "done",
             formats.short_number(totals.calls),
             _("近30天次数，拒绝%(n)s次") % {"n": number(totals.calls_refused)},
-            links.calls(),
+            links.rows(scope, "calls", state="ok"),
         ),
     ]  # fmt: skip
 

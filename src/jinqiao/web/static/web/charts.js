@@ -13,6 +13,32 @@ function brief(value) {
   return value >= 1e8 ? `${+(value / 1e8).toFixed(1)}亿` : value >= 1e4 ? `${+(value / 1e4).toFixed(1)}万` : String(value);
 }
 
+function line(series, at, isBar) {
+  return {
+    name: series.name,
+    type: isBar ? "bar" : "line",
+    data: series.values,
+    barMaxWidth: 14,
+    symbol: at === 0 ? "circle" : "diamond",
+    symbolSize: 5,
+    showSymbol: false,
+    lineStyle: { width: 2.2, type: at === 0 ? "solid" : [6, 3] },
+  };
+}
+
+/* Days on which something failed are marked above the axis, with how often; days without are left blank. */
+function marks(series) {
+  return {
+    name: series.name,
+    type: "scatter",
+    yAxisIndex: 1,
+    symbol: "diamond",
+    symbolSize: 11,
+    data: series.values.map((value) => (value ? value : null)),
+    label: { show: true, position: "top", formatter: "{c}", color: token("--ink"), fontSize: 12 },
+  };
+}
+
 function optionsOf(data) {
   const colours = [token("--chart-1"), token("--chart-4")];
   const isBar = data.kind === "bar";
@@ -28,19 +54,9 @@ function optionsOf(data) {
     xAxis: { type: "category", data: data.labels, axisLine: { lineStyle: { color: token("--chart-axis") } }, ...axis },
     yAxis: [
       { type: "value", minInterval: 1, splitLine: { lineStyle: { color: token("--chart-grid") } }, ...axis, axisLabel: { ...axis.axisLabel, formatter: brief } },
-      { type: "value", show: false, minInterval: 1, splitLine: { show: false } },
+      { type: "value", show: false, min: 0, max: (range) => Math.max(8, range.max * 4), splitLine: { show: false } },
     ],
-    series: data.series.map((series, at) => ({
-      name: series.name,
-      type: isBar && at === 0 ? "bar" : "line",
-      yAxisIndex: isBar && at === 1 ? 1 : 0,
-      data: series.values,
-      barMaxWidth: 14,
-      symbol: at === 0 ? "circle" : "diamond",
-      symbolSize: 5,
-      showSymbol: false,
-      lineStyle: { width: 2.2, type: at === 0 ? "solid" : [6, 3] },
-    })),
+    series: data.series.map((series, at) => (isBar && at === 1 ? marks(series) : line(series, at, isBar))),
   };
 }
 
