@@ -37,7 +37,11 @@ CREATE TABLE IF NOT EXISTS uploaded (
 CREATE TABLE IF NOT EXISTS staged (run_id TEXT PRIMARY KEY, order_digest TEXT NOT NULL) WITHOUT ROWID;
 """
 MOVES = (CommandKind.EXTRACT, CommandKind.DELIVER)
-KEEP_BODIES = timedelta(days=30)
+KEEP = timedelta(days=30)
+
+
+def _long_ago() -> str:
+    return (moments.now() - KEEP).isoformat()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,8 @@ class Ledger:
         with self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
             known = self._db.execute(
-                "UPDATE command SET acknowledged = 0 WHERE id = ? AND state = 'done' RETURNING seq", (command.id,)
+                "UPDATE command SET acknowledged = 0 WHERE id = ? AND state = 'done' AND result IS NOT NULL RETURNING seq",
+                (command.id,),
             ).fetchall()
             if known:
                 return False
@@ -161,11 +166,20 @@ class Ledger:
 
     def forget_bodies(self) -> None:
         """Empty what old, acknowledged commands carried; their ids stay, so that none of them is ever worked again."""
-        limit = (moments.now() - KEEP_BODIES).isoformat()
         with self._lock:
             self._db.execute(
-                "UPDATE command SET body = NULL WHERE acknowledged AND received_at < ? AND body IS NOT NULL", (limit,)
+                "UPDATE command SET body = NULL, result = NULL WHERE acknowledged AND received_at < ? AND body IS NOT NULL",
+                (_long_ago(),),
             )
+
+    def is_forgotten(self, run_id: str) -> bool:
+        """Whether nothing was heard of a run for so long that its staged chunks may go, purged or not."""
+        with self._lock:
+            found = self._db.execute(
+                "SELECT 1 FROM command WHERE run_id = ? AND (NOT acknowledged OR received_at >= ?) LIMIT 1",
+                (run_id, _long_ago()),
+            ).fetchone()
+        return found is None
 
     # -- moves
 

@@ -18,7 +18,8 @@ __all__ = ["main", "register", "run"]
 
 
 def run(home: Path, *, once: bool = False) -> int:
-    """Work until SIGTERM or SIGINT; the exit code. With `once`: one poll and what it brought; 1 where the platform is away.
+    """Work until SIGTERM or SIGINT; the exit code. With `once`: one poll and what it brought; 1 where the platform is away
+    or the ledger failed.
 
     Raises HomeNotPrepared, HomeInUse and what the key store raises.
     """
@@ -31,8 +32,7 @@ def run(home: Path, *, once: bool = False) -> int:
         try:
             if once:
                 return 0 if node.run_once() else 1
-            node.run()
-            return 0
+            return 0 if node.run() else 1
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -38,7 +38,7 @@ POLL_PATH = "/api/nodes/poll"
 RESULTS_PATH = "/api/nodes/results"
 SMALL = (CommandKind.TEST_CONNECTION, CommandKind.LIST_TABLES, CommandKind.PURGE, CommandKind.STOP)
 END_WITHIN_S = 20.0
-FORGET_EVERY_S = 3600.0
+TIDY_EVERY_S = 3600.0
 IDLE_S = 0.5
 
 
@@ -59,6 +59,7 @@ class Node:
         self._worker = Worker(home, self.ledger, self._closing, self._note_progress)
         self._platform: PlatformClient = home.client()
         self._said = ""
+        self._is_broken = False
 
     def __enter__(self) -> Self:
         return self
@@ -80,8 +81,9 @@ class Node:
 
     # -- running
 
-    def run(self) -> None:
-        """Until `stop`. Work that is going on ends at its next step and is resumed at the next start."""
+    def run(self) -> bool:
+        """Until `stop`. Work that is going on ends at its next step and is resumed at the next start. False where the
+        ledger failed: whoever supervises the process starts it anew."""
         lanes = [MOVES] * self.home.parallel + [SMALL]
         threads = [
             threading.Thread(target=self._work_lane, args=(kinds,), name=f"lane-{number}", daemon=True)
@@ -90,15 +92,15 @@ class Node:
         for thread in threads:
             thread.start()
         logger.info("node %s works for %s", self.home.node_id, self.home.platform_url)
-        wait, forget_at = waits(), 0.0
+        wait, tidy_at = waits(), 0.0
         while not self._closing.is_set():
             if self._round():
                 wait, pause = waits(), self.home.poll_s
             else:
                 pause = max(wait(), self.home.poll_s)
-            if time.monotonic() >= forget_at:
-                self.ledger.forget_bodies()
-                forget_at = time.monotonic() + FORGET_EVERY_S
+            if time.monotonic() >= tidy_at:
+                self._tidy()
+                tidy_at = time.monotonic() + TIDY_EVERY_S
             self._news.wait(pause)
             self._news.clear()
         with self._work:
@@ -107,6 +109,7 @@ class Node:
         for thread in threads:  # a statement that hangs in a database does not hold the process
             thread.join(max(0.0, end_at - time.monotonic()))
         logger.info("node %s has ended", self.home.node_id)
+        return not self._is_broken
 
     def run_once(self) -> bool:
         """One poll; everything that came or was left over is worked and answered. False where the platform is away."""
@@ -127,6 +130,21 @@ class Node:
                 self._finish(self._worker.work(task))
             except Closing:
                 return
+            except Exception:
+                # The ledger itself failed (a full disk): a node that cannot write down what it did must not go on.
+                logger.exception("the ledger of node %s failed", self.home.node_id)
+                self._is_broken = True
+                self.stop()
+                return
+
+    def _tidy(self) -> None:
+        """Old commands lose what they carried; chunks of runs that nobody purged go after a month."""
+        self.ledger.forget_bodies()
+        spool = self.home.spool
+        for run_id in spool.runs():
+            if self.ledger.is_forgotten(run_id):
+                spool.purge(run_id)
+                self.ledger.forget_staging(run_id)
 
     def _finish(self, result: CommandResult) -> None:
         self.ledger.finish(result)
@@ -227,10 +245,16 @@ class Node:
             node_id=self.home.node_id,
             version=__version__,
             clock_at=moments.now(),
-            spool_free_bytes=self.home.spool.free_bytes(),
+            spool_free_bytes=self._free_bytes(),
             busy_with=open_runs,
             progress=progress,
         )
+
+    def _free_bytes(self) -> int:
+        try:
+            return self.home.spool.free_bytes()
+        except OSError:  # the disk of the spool is gone: the platform should see that, not a node that is silent
+            return 0
 
     def _note_progress(self, progress: Progress) -> None:
         key = (progress.run_id, progress.stage)
