@@ -17,6 +17,7 @@ class Search:
     """What to look for; empty fields look for everything. Dates are local and inclusive."""
 
     action: str = ""
+    actions: tuple[str, ...] | None = None
     text: str = ""
     person: str = ""
     organisation: str = ""
@@ -28,10 +29,15 @@ class Search:
 
 
 def search(wanted: Search) -> QuerySet[AuditEvent]:
-    """Events that match, newest first. `action` matches whole or as a prefix up to a dot (`catalogue`, `catalogue.entry`)."""
+    """Events that match, newest first.
+
+    `action` matches whole or as a prefix up to a dot (`catalogue`, `catalogue.entry`); `actions` names several, None any.
+    """
     events = AuditEvent.objects.order_by("-number")
     if wanted.action:
         events = events.filter(Q(action=wanted.action) | Q(action__startswith=wanted.action.rstrip(".") + "."))
+    if wanted.actions is not None:
+        events = events.filter(action__in=wanted.actions)
     if wanted.person:
         events = events.filter(Q(actor_name__icontains=wanted.person) | Q(actor_id=wanted.person))
     if wanted.organisation:

@@ -55,6 +55,8 @@ def test_the_search_filters_by_action_person_organisation_date_and_outcome(audit
         return {event.action for event in auditor.get(address, query).context["page"]}
 
     assert found(action="catalogue") == {"catalogue.entry.publish"}
+    assert found(action="发布目录") == {"catalogue.entry.publish"}
+    assert found(action="没有这种事") == set()
     assert found(person="安娜") == {"catalogue.entry.publish"}
     assert found(organisation="教育") == {"catalogue.entry.publish"}
     assert found(outcome="refused") == {"sharing.grant.revoke"}
@@ -129,7 +131,7 @@ def test_the_export_neutralises_formulas_and_is_written_down(auditor):
     response = auditor.get(reverse("audit:events"), {"export": "xlsx", "action": "catalogue"})
 
     sheet = openpyxl.load_workbook(BytesIO(response.getvalue())).active
-    labels = [row[9] for row in sheet.iter_rows(min_row=2)]
+    labels = [row[10] for row in sheet.iter_rows(min_row=2)]
     assert [cell.value for cell in labels] == ['\'=HYPERLINK("http://x","y")']
     assert all(cell.data_type == "s" for cell in labels)
     assert AuditEvent.objects.latest("number").action == "audit.event.export"

@@ -106,6 +106,7 @@ def close_person(person: Person, *, by: Post | None) -> Person:
     rules.check_is(Role.SYSTEM_ADMINISTRATOR, by)
     person = Person.objects.select_for_update().get(pk=person.pk)
     for post in list(Post.objects.filter(live(moments.today()), person=person)):
+        _lock_holders(Role(post.role))
         _check_not_last(post)
     person.is_active = False
     person.save(update_fields=["is_active"])
@@ -189,6 +190,7 @@ def end_post(post: Post, *, by: Post | None) -> Post:
     """
     rules.check_is(Role.SECURITY_ADMINISTRATOR, by)
     today = moments.today()
+    _lock_holders(Role(post.role))
     post = Post.objects.select_for_update(of=("self",)).select_related("person", "organisation").get(pk=post.pk)
     if post.ends_on is not None and post.ends_on <= today:
         raise errors.PostEnded
@@ -199,13 +201,17 @@ def end_post(post: Post, *, by: Post | None) -> Post:
     return post
 
 
+def _lock_holders(role: Role) -> None:
+    """Lock all posts of an administrator's role, in one order, so that two who end each other's post queue."""
+    if role in THREE_ADMINISTRATORS:
+        list(Post.objects.select_for_update().filter(role=role).order_by("pk").values_list("pk", flat=True))
+
+
 def _check_not_last(post: Post) -> None:
     """The platform never stands without one of its three administrators; the last auditing one least of all."""
     role = Role(post.role)
     if role not in THREE_ADMINISTRATORS:
         return
-    # Locked in one order, so that two who end each other's post queue.
-    list(Post.objects.select_for_update(of=("self",)).filter(role=role).order_by("pk").values_list("pk", flat=True))
     others = Post.objects.filter(live(moments.today()), role=role).exclude(person_id=post.person_id)
     if not others.exists():
         raise errors.LastAdministrator(**rules.words("role", role.label))

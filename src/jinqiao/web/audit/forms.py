@@ -1,5 +1,6 @@
 """What to look for in the trail."""
 
+import re
 from typing import Any
 
 from django import forms
@@ -7,6 +8,9 @@ from django.utils.translation import gettext_lazy as _
 
 from jinqiao.audit import queries
 from jinqiao.audit.models import Outcome
+from jinqiao.web.audit.words import actions_named
+
+_CODE = re.compile(r"[a-z_]+(\.[a-z_]+)*\.?")
 
 
 def _date_input() -> forms.DateInput:
@@ -15,7 +19,10 @@ def _date_input() -> forms.DateInput:
 
 class EventFilter(forms.Form):
     action = forms.CharField(
-        label=_("行为"), required=False, max_length=80, widget=forms.TextInput(attrs={"list": "actions"})
+        label=_("行为"),
+        required=False,
+        max_length=80,
+        widget=forms.TextInput(attrs={"list": "actions", "autocomplete": "off"}),
     )
     person = forms.CharField(label=_("行为人"), required=False, max_length=100)
     organisation = forms.CharField(label=_("机构"), required=False, max_length=200)
@@ -30,4 +37,7 @@ class EventFilter(forms.Form):
         """What was asked for; fields that make no sense ask for nothing."""
         self.is_valid()
         given: dict[str, Any] = {name: value for name, value in self.cleaned_data.items() if value}
+        action = given.get("action", "")
+        if action and not _CODE.fullmatch(action):
+            given["actions"] = actions_named(given.pop("action"))
         return queries.Search(**given)

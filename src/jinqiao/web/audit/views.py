@@ -14,6 +14,7 @@ from jinqiao.kernel.contracts.base import canonical_json
 from jinqiao.web.access import PostHttpRequest, post_required
 from jinqiao.web.audit.errors import TooManyEvents
 from jinqiao.web.audit.forms import EventFilter
+from jinqiao.web.audit.words import action_word
 from jinqiao.web.components import Pair
 from jinqiao.web.exports import xlsx_response
 from jinqiao.web.formats import digest, exact_moment
@@ -41,6 +42,7 @@ def events(request: PostHttpRequest) -> HttpResponse:
                 _("序号"),
                 _("时间"),
                 _("行为"),
+                _("行为代码"),
                 _("结果"),
                 _("行为人"),
                 _("角色"),
@@ -56,10 +58,11 @@ def events(request: PostHttpRequest) -> HttpResponse:
                 (
                     event.number,
                     event.at,
+                    str(action_word(event.action)),
                     event.action,
                     event.get_outcome_display(),
                     event.actor_name,
-                    event.actor_role,
+                    _role_word(event.actor_role),
                     event.organisation_name,
                     event.about_type,
                     event.about_id,
@@ -71,12 +74,14 @@ def events(request: PostHttpRequest) -> HttpResponse:
                 for event in found.iterator(chunk_size=1000)
             ),
         )
+    page = page_of(request, found)
     values = {
         "title": _("日志与证据"),
         "form": form,
-        "page": page_of(request, found),
+        "page": page,
+        "rows": [(event, action_word(event.action)) for event in page],
         "sealed": anchor.sealed_head(),
-        "actions": queries.actions_seen(),
+        "actions": [(action, action_word(action)) for action in queries.actions_seen()],
     }
     return render(request, "audit/event_list.html", values)
 
@@ -92,12 +97,13 @@ def event(request: PostHttpRequest, number: int) -> HttpResponse:
         else AuditEvent.objects.none()
     )
     values = {
-        "title": _("第%(number)s条：%(action)s") % {"number": number, "action": found.action},
+        "title": _("第%(number)s条：%(action)s") % {"number": number, "action": action_word(found.action)},
         "event": found,
         "fault": trail.verify_event(found),
         "before": number - 1 if number - 1 in neighbours else None,
         "after": number + 1 if number + 1 in neighbours else None,
         "pairs": [
+            Pair(_("行为代码"), found.action, code=True),
             Pair(_("行为人"), found.actor_name),
             Pair(_("角色"), _role_word(found.actor_role)),
             Pair(_("机构"), found.organisation_name),
@@ -112,7 +118,7 @@ def event(request: PostHttpRequest, number: int) -> HttpResponse:
             Pair(_("上一条摘要"), digest(found.previous), code=True),
             Pair(_("本条摘要"), digest(found.digest), code=True),
         ],
-        "same": same[:_SAME],
+        "same": [(other, action_word(other.action)) for other in same[:_SAME]],
     }
     return render(request, "audit/event.html", values)
 

@@ -113,7 +113,7 @@ def _organisation_page(request: PostHttpRequest, body: Organisation, section_for
         "title": body.name,
         "organisation": body,
         "pairs": [
-            Pair(_("统一社会信用代码"), body.credit_code, code=True),
+            Pair(_("信用代码"), body.credit_code, code=True),
             Pair(_("简称"), body.short_name),
             Pair(_("类别"), body.get_kind_display()),
             Pair(_("所在区划"), f"{body.region.name} {body.region.code}"),
