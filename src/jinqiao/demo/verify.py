@@ -125,7 +125,7 @@ def search(walk: Walk) -> str:
 
     wanted = story.entry_of("hunyin").pk
     for text in ("婚姻", "结婚登记", "hydj"):
-        found = [entry.pk for entry in queries.search(text)[:5]]
+        found = [entry.pk for entry in queries.search(text).entries[:5]]
         need(wanted in found, f"searching {text} found entries {found}, not {wanted}")
     return "婚姻 · 结婚登记 · hydj"
 
@@ -411,7 +411,7 @@ def _walk(walk: Walk) -> bool:
         began = time.monotonic()
         try:
             figure = step(walk)
-        except Exception as problem:  # noqa: BLE001 -- whatever went wrong, the step is named and the exit is 1
+        except (Exception, SystemExit) as problem:  # noqa: BLE001 -- whatever went wrong, the step is named and the exit is 1
             print(f"✗ {number:2d} {title}   {type(problem).__name__}: {problem}", flush=True)
             if not isinstance(problem, StepFailed):
                 import traceback
