@@ -30,7 +30,7 @@ class SuiteUnknown(InvalidInput):
 class Sm2NotThere(Unavailable):
     """Neither the linked OpenSSL nor gmssl can do SM2 on this machine."""
 
-    code = "crypto.sm2.not_there"
+    code = "crypto.suite.not_there"
     retryable = False
 
 
