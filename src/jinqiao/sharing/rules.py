@@ -219,8 +219,8 @@ def check_complete(request: SharingRequest, items: Items, today: date) -> None:
     sensitive = [
         items[code].name for code in request.items if items[code].personal_information == PersonalInformation.SENSITIVE
     ]
-    if not request.purposes and (sensitive or request.mode == SharingMode.INTERFACE):
-        raise PurposeMissing(items="、".join(sensitive))
+    if not request.purposes:  # what it may be used for is part of every grant: 第二十五条
+        raise PurposeMissing
     if sensitive and request.mode == SharingMode.INTERFACE and not request.case_number_required:
         raise CaseNumberNeeded(items="、".join(sensitive))
 

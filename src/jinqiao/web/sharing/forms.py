@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
-from django.core.files.uploadedfile import UploadedFile
+from django.core.files.base import File
 from django.utils.translation import gettext_lazy as _
 
 from jinqiao.catalogue.models import DataItem
@@ -34,7 +34,7 @@ class ManyFilesField(forms.FileField):
 
     widget = ManyFilesInput
 
-    def clean(self, data: Any, initial: Any = None) -> list[UploadedFile]:  # type: ignore[override]
+    def clean(self, data: Any, initial: Any = None) -> "list[File[bytes]]":
         files = data if isinstance(data, list | tuple) else [data]
         return [super(ManyFilesField, self).clean(file, initial) for file in files if file]
 
@@ -44,26 +44,32 @@ def _day_input() -> forms.DateInput:
 
 
 class RequestForm(forms.Form):
-    """What a request states: 政务数据共享条例 第二十条."""
+    """What a request states: 政务数据共享条例 第二十条. A draft may leave texts empty; one that is submitted may not."""
 
-    items = forms.MultipleChoiceField(label=_("数据项"), widget=forms.CheckboxSelectMultiple)
+    use_required_attribute = False
+
+    items = forms.MultipleChoiceField(
+        label=_("数据项"),
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": _("没有选择数据项。条例第二十条。至少选择一个履职所需的数据项。")},
+    )
     basis = forms.CharField(
         label=_("使用依据"),
-        required=False,
+        error_messages={"required": _("没有写明使用依据。条例第二十条。写明法律法规的名称和条款，或权责清单的事项。")},
         max_length=4000,
         widget=forms.Textarea(attrs={"rows": 3}),
         help_text=_("法律法规的名称和条款，或权责清单的事项"),
     )
     scenario = forms.CharField(
         label=_("使用场景"),
-        required=False,
+        error_messages={"required": _("没有写明使用场景。条例第二十条。写明办哪件事、哪一步要用。")},
         max_length=4000,
         widget=forms.Textarea(attrs={"rows": 3}),
         help_text=_("办哪件事、哪一步要用，办事人因此少交什么"),
     )
     scope = forms.CharField(
         label=_("使用范围"),
-        required=False,
+        error_messages={"required": _("没有写明使用范围。条例第二十条。写明哪个科室、哪个系统使用。")},
         max_length=4000,
         widget=forms.Textarea(attrs={"rows": 2}),
         help_text=_("哪个科室、哪个系统、多少人使用"),
@@ -71,7 +77,7 @@ class RequestForm(forms.Form):
     mode = forms.ChoiceField(label=_("共享方式"), choices=SHARING_MODES, widget=forms.RadioSelect)
     purposes = forms.CharField(
         label=_("用途"),
-        required=False,
+        error_messages={"required": _("没有写明用途。条例第二十五条。一行写一个业务事项的名称。")},
         max_length=2200,
         widget=forms.Textarea(attrs={"rows": 3}),
         help_text=_("一行一个，每次查询从中选择；写业务事项的名称"),
@@ -95,6 +101,9 @@ class RequestForm(forms.Form):
     def __init__(self, *arguments: Any, known: Mapping[str, DataItem], **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         _offer(self, "items", [(item.code, item.name) for item in known.values()])
+        if self.is_bound and self.data.get("then") != "submit":
+            for name in ("basis", "scenario", "scope", "purposes"):
+                self.fields[name].required = False
 
     def clean_purposes(self) -> list[str]:
         return [line.strip() for line in self.cleaned_data["purposes"].splitlines() if line.strip()]
@@ -124,7 +133,9 @@ class ReplyForm(forms.Form):
 
     reply = forms.ChoiceField(label=_("答复"), widget=forms.RadioSelect, initial=AGREE)
     items = forms.MultipleChoiceField(label=_("同意的数据项"), required=False, widget=forms.CheckboxSelectMultiple)
-    valid_until = forms.DateField(label=_("授权至"), required=False, widget=_day_input())
+    valid_until = forms.DateField(
+        label=_("授权至"), required=False, widget=_day_input(), help_text=_("不填则到申请的使用止日")
+    )
     missing = forms.CharField(
         label=_("须补正的材料"),
         required=False,

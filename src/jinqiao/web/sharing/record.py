@@ -191,7 +191,10 @@ def request_pairs(request: SharingRequest, approver: SignOff | None) -> list[Pai
         Pair(_("数据范围"), request.row_scope),
     ]
     if approver is not None:
-        pairs.insert(2, Pair(_("批准人"), approver.person_name, hint=formats.day(approver.signed_at)))
+        pairs[2:2] = [
+            Pair(_("批准人"), approver.person_name, hint=formats.day(approver.signed_at)),
+            Pair(_("批准意见"), approver.opinion),
+        ]
     return pairs
 
 

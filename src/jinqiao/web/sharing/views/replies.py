@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from jinqiao.accounts.enums import Role
+from jinqiao.kernel.contracts.grants import SharingMode
 from jinqiao.kernel.errors import InvalidInput
 from jinqiao.kernel.rulesets import ruleset
 from jinqiao.sharing import actions, queries, rules, terms
@@ -31,7 +32,9 @@ def decide(request: PostHttpRequest, pk: int) -> HttpResponse:
     rules.check_may_answer(found, request.post)
     known = terms.items_of(found.version)
     before = Decision.objects.filter(request=found).first()
-    suggested = {code: terms.suggested_mask(known[code]).value for code in found.items if code in known}
+    # what is shown on a screen is masked unless decided otherwise; a batch feeds registers, which need keys and names
+    is_shown = found.mode == SharingMode.INTERFACE
+    suggested = {code: terms.suggested_mask(known[code]).value for code in found.items if is_shown and code in known}
     form = ReplyForm(
         request.POST or None,
         request=found,
