@@ -7,7 +7,7 @@ entry) stand in the packages' `rules.py` and are asked by queries and actions, n
 import functools
 import ipaddress
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
@@ -62,7 +62,7 @@ class PostMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         post: Post | None = None
         if request.user.is_authenticated:
-            post = queries.acting_post(cast("Person", request.user), request.session.get("post_id"))
+            post = queries.acting_post(request.user, request.session.get("post_id"))
         request.post = post  # type: ignore[attr-defined]
         token = address_in_trail.set(client_address(request))
         try:

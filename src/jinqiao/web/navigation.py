@@ -41,9 +41,10 @@ GROUPS: tuple[Group, ...] = (
             Item(
                 _("本部门目录"),
                 "catalogue:mine",
-                ("catalogue:new", "catalogue:edit*", "catalogue:review*", "catalogue:*"),
+                ("catalogue:new", "catalogue:edit*", "catalogue:*"),
             ),
             Item(_("填报与导入"), "catalogue:import", ("catalogue:import*", "catalogue:template*")),
+            Item(_("目录审核"), "catalogue:review_list", ("catalogue:review*",)),
             Item(_("分类体系"), "catalogue:classification", ("catalogue:classification*",)),
         ),
     ),

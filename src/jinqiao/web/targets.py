@@ -29,10 +29,11 @@ class Target:
 
 TARGETS: dict[str, Target] = {
     "catalogue.catalogueentry": Target("catalogue:entry", _("目录")),
-    "catalogue.entryversion": Target("catalogue:review", _("目录审核")),
+    "catalogue.entryversion": Target("catalogue:review", _("目录审核"), {"catalogue.returned": "catalogue:edit"}),
     "catalogue.importbatch": Target("catalogue:import_result", _("目录导入")),
-    "sharing.sharingrequest": Target("sharing:request", _("共享申请")),
+    "sharing.sharingrequest": Target("sharing:request", _("共享申请"), {"sharing.request.reply": "sharing:decide"}),
     "sharing.grant": Target("sharing:grant", _("授权")),
+    "exchange.node": Target("exchange:node", _("节点")),
     "exchange.datasource": Target("exchange:source", _("数据源")),
     "exchange.exchangetask": Target("exchange:task", _("交换任务")),
     "exchange.run": Target("exchange:run", _("交换运行")),

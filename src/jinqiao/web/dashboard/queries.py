@@ -1,6 +1,6 @@
 """The figures of the city dashboard. Each counts rows that a list can show, and names the filter of that list."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -254,7 +254,7 @@ class Day:
 
 def rows_per_day(scope: Scope) -> list[Day]:
     """Rows of reconciled runs, and failed runs, by the day they ended, every day of the period."""
-    lines = (
+    lines: Iterable[Any] = (
         recent_runs(scope)
         .order_by()
         .annotate(on=TruncDate("finished_at", tzinfo=CHINA))
@@ -268,7 +268,7 @@ def rows_per_day(scope: Scope) -> list[Day]:
 
 def calls_per_day(scope: Scope) -> list[Day]:
     """Calls answered and refused, every day of the period."""
-    lines = (
+    lines: Iterable[Any] = (
         recent_calls(scope)
         .order_by()
         .annotate(on=TruncDate("at", tzinfo=CHINA))
@@ -278,7 +278,7 @@ def calls_per_day(scope: Scope) -> list[Day]:
     return _filled(scope, list(lines))
 
 
-def _filled(scope: Scope, lines: Sequence[dict[str, Any]]) -> list[Day]:
+def _filled(scope: Scope, lines: Sequence[Mapping[str, Any]]) -> list[Day]:
     known = {line["on"]: line for line in lines}
     return [
         Day(on, (known[on]["first"] or 0) if on in known else 0, (known[on]["second"] or 0) if on in known else 0)

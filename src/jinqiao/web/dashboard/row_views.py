@@ -92,7 +92,7 @@ def _cell(column: Column, row: Any) -> dict[str, Any]:
 
 def _narrowed(filters: Filters) -> str:
     """What the list is narrowed to, in words."""
-    words = []
+    words: list[Text] = []
     if filters.department is not None:
         body = Organisation.objects.filter(pk=filters.department).first()
         words.append(body.short_name if body else "")

@@ -13,6 +13,7 @@ from jinqiao.web.desk.forms import DoneFilter
 from jinqiao.web.exports import xlsx_response
 from jinqiao.web.navigation import first_page
 from jinqiao.web.pagination import page_of
+from jinqiao.web.targets import heading_of
 from jinqiao.workflow import queries as workflow
 from jinqiao.workflow.enums import ClockState
 
@@ -36,7 +37,7 @@ def desk(request: PostHttpRequest) -> HttpResponse:
             [_("事项"), _("标题"), _("产生时间"), _("到期日"), _("条款")],
             (
                 (
-                    str(queries.heading_of(todo.about_type)),
+                    str(heading_of(todo.about_type)),
                     todo.title,
                     todo.created_at,
                     todo.clock.due_on if todo.clock else None,
@@ -75,7 +76,7 @@ def desk_done(request: PostHttpRequest) -> HttpResponse:
             [_("事项"), _("标题"), _("办结时间"), _("到期日")],
             (
                 (
-                    str(queries.heading_of(todo.about_type)),
+                    str(heading_of(todo.about_type)),
                     todo.title,
                     todo.done_at,
                     todo.clock.due_on if todo.clock else None,

@@ -45,6 +45,7 @@ Asking before a dangerous act: render "components/confirm.html" with title, what
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from typing import Any
 
 from django import template
@@ -283,15 +284,14 @@ def steps(steps: Sequence[Step], label: Text, large: bool = False) -> dict[str, 
 
 @register.inclusion_tag("components/timeline.html")
 def timeline(events: Sequence[Event]) -> dict[str, Any]:
-    lines = [
-        {"event": event, "at": formats.moment(event.at) if hasattr(event.at, "hour") else _day_or_words(event.at)}
-        for event in events
-    ]
-    return {"lines": lines}
+    return {"lines": [{"event": event, "at": _written(event.at)} for event in events]}
 
 
-def _day_or_words(at: Any) -> Any:
-    return formats.day(at) if hasattr(at, "isoformat") else (at or "")
+def _written(at: datetime | date | Text | None) -> Text:
+    """An instant to the minute, a date by its day, words as they are."""
+    if isinstance(at, datetime):
+        return formats.moment(at)
+    return formats.day(at) if isinstance(at, date) else (at or "")
 
 
 @register.inclusion_tag("components/figures.html")
