@@ -127,8 +127,19 @@ def _words(text: str) -> list[str]:
 def _segment(run: str, *, index: bool = False) -> list[str]:
     import rjieba  # its dictionary takes a tenth of a second to load
 
-    pieces: Iterable[str] = rjieba.cut_for_search(run) if index else rjieba.cut(run)
-    return [piece for piece in pieces if _HAN.match(piece)]
+    pieces: list[str] = [piece for piece in rjieba.cut_for_search(run) if _HAN.match(piece)]
+    if not index:
+        # 结婚登记 is one word of the dictionary; asked for by its parts it is also found where they stand apart
+        pieces = [piece for piece in pieces if not _made_of_others(piece, pieces)]
+    return pieces
+
+
+def _made_of_others(word: str, pieces: Iterable[str]) -> bool:
+    rest = word
+    for piece in pieces:
+        if piece != word:
+            rest = rest.replace(piece, "")
+    return not rest
 
 
 def _plain(text: str) -> str:
