@@ -46,7 +46,7 @@ def test_a_cut_tail_is_found_and_not_sealed_over(home):
     assert anchor.verify(home) == trail.Verdict(False, 3, 4, Fault.CUT)
     with pytest.raises(TrailBroken) as refused:
         anchor.seal_head(home)
-    assert refused.value.details == {"number": 4, "fault": "cut"}
+    assert refused.value.details == {"number": 4, "fault": Fault.CUT.label}
     assert anchor.sealed_head(home).number == 4
 
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date
 
-from django.utils import translation
-from django.utils.functional import Promise
-
 from jinqiao.accounts import errors
 from jinqiao.accounts.enums import THREE_ADMINISTRATORS, ApplicationState, Role
 from jinqiao.accounts.models import Organisation, Post
@@ -24,15 +21,6 @@ APPLICATION_MOVES: dict[ApplicationState, frozenset[ApplicationState]] = {
 }
 
 
-def words(key: str, label: str | Promise) -> dict[str, str]:
-    """An enum member in both languages, for the details of an error: `{key: 中文, key_en: English}`."""
-    with translation.override("zh-hans"):
-        chinese = str(label)
-    with translation.override("en"):
-        english = str(label)
-    return {key: chinese, f"{key}_en": english}
-
-
 def check_is(role: Role, by: Post | None) -> None:
     """Only this administrator, or the platform itself.
 
@@ -40,7 +28,7 @@ def check_is(role: Role, by: Post | None) -> None:
         NotAdministrator: somebody else tries.
     """
     if by is not None and by.role != role:
-        raise errors.NotAdministrator(**words("role", role.label))
+        raise errors.NotAdministrator(role=role.label)
 
 
 def check_may_hold(name: str, held: Iterable[Role | str], wanted: Role) -> None:
@@ -51,7 +39,7 @@ def check_may_hold(name: str, held: Iterable[Role | str], wanted: Role) -> None:
     """
     for role in (Role(value) for value in held):
         both = {role, wanted}
-        details = {"person": name, **words("held", role.label), **words("wanted", wanted.label)}
+        details = {"person": name, "held": role.label, "wanted": wanted.label}
         if role != wanted and both <= THREE_ADMINISTRATORS:
             raise errors.HoldsAnotherAdministrator(**details)
         if len(both & THREE_ADMINISTRATORS) == 1 and len(both) == 2:
@@ -105,7 +93,7 @@ def check_may_keep_applications(by: Post | None, organisation: Organisation) -> 
     """
     if by is None or (by.role in APPLICATION_KEEPERS and by.organisation_id == organisation.pk):
         return
-    raise errors.NotAdministrator(**words("role", Role.DEVELOPER.label))
+    raise errors.NotAdministrator(role=Role.DEVELOPER.label)
 
 
 def may_keep_applications(by: Post, organisation: Organisation) -> bool:

@@ -80,7 +80,7 @@ def seal_head(home: Path | None = None, *, anew: bool = False) -> Head | None:
                 present = AuditEvent.objects.filter(number=earlier.number).values_list("digest", flat=True).first()
                 if present != earlier.digest:
                     fault = trail.Fault.CUT if present is None else trail.Fault.REPLACED
-                    raise TrailBroken(number=earlier.number, fault=fault.value)
+                    raise TrailBroken(number=earlier.number, fault=fault.label)
         tail = AuditEvent.objects.order_by("-number").values_list("number", "digest").first()
         if tail is None:
             return None

@@ -10,13 +10,13 @@ class ClockRuns(WrongState):
 
 
 class ClockNotRunning(WrongState):
-    """The clock is paused or stopped. Details: state, state_en."""
+    """The clock is paused or stopped. Details: state."""
 
     code = "workflow.clock.not_running"
 
 
 class ClockNotPaused(WrongState):
-    """Only a paused clock is resumed. Details: state, state_en."""
+    """Only a paused clock is resumed. Details: state."""
 
     code = "workflow.clock.not_paused"
 

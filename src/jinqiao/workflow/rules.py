@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import date
 
-from django.utils import translation
-
 from jinqiao.accounts.enums import Role
 from jinqiao.accounts.models import Post
 from jinqiao.kernel.rulesets import ClockRule
@@ -30,11 +28,7 @@ def check_move(clock: Clock, wanted: ClockState) -> None:
     if present == ClockState.STOPPED:
         raise errors.ClockStopped
     error = errors.ClockNotPaused if wanted == ClockState.RUNNING else errors.ClockNotRunning
-    with translation.override("zh-hans"):
-        chinese = str(present.label)
-    with translation.override("en"):
-        english = str(present.label)
-    raise error(state=chinese, state_en=english)
+    raise error(state=present.label)
 
 
 def check_may_pause(rule: ClockRule) -> None:

@@ -59,9 +59,7 @@ def change_application_state(
     rules.check_may_keep_applications(by, application.organisation)
     present, wanted = ApplicationState(application.state), ApplicationState(state)
     if wanted not in rules.APPLICATION_MOVES[present]:
-        raise errors.ApplicationMoveImpossible(
-            **rules.words("state", present.label), **rules.words("wanted", wanted.label)
-        )
+        raise errors.ApplicationMoveImpossible(state=present.label, wanted=wanted.label)
     application.state = wanted
     application.save(update_fields=["state"])
     trail.record(

@@ -158,9 +158,7 @@ def appoint(
     held = [post for post in person.posts.all() if post.ends_on is None or post.ends_on > today]
     for post in held:
         if post.organisation_id == organisation.pk and post.role == role:
-            raise errors.PostStands(
-                person=person.name, organisation=organisation.short_name, **rules.words("role", role.label)
-            )
+            raise errors.PostStands(person=person.name, organisation=organisation.short_name, role=role.label)
     rules.check_may_hold(person.name, [post.role for post in held], role)
     appointed, _ = Post.objects.update_or_create(
         person=person,
@@ -214,4 +212,4 @@ def _check_not_last(post: Post) -> None:
         return
     others = Post.objects.filter(live(moments.today()), role=role).exclude(person_id=post.person_id)
     if not others.exists():
-        raise errors.LastAdministrator(**rules.words("role", role.label))
+        raise errors.LastAdministrator(role=role.label)
