@@ -5,6 +5,9 @@ from gmssl.sm2 import default_ecc_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jinqiao.kernel.crypto import sm2 as ways_of_sm2
+from jinqiao.kernel.crypto.errors import Sm2NotThere
+from jinqiao.kernel.crypto.identity import Identity
 from jinqiao.kernel.crypto.sm2 import Sm2, sm2
 from jinqiao.kernel.crypto.sm2_gmssl import GmsslSm2, _integer, _sequence
 from jinqiao.kernel.crypto.sm2_openssl import OpensslSm2
@@ -94,3 +97,25 @@ def test_an_altered_ciphertext_does_not_open(way: Sm2) -> None:
         altered[at] ^= 1
         with pytest.raises(ValueError):
             way.decrypt(private, public, bytes(altered))
+
+
+def test_without_openssl_identities_of_the_suite_still_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    identity = Identity.generate("guomi")
+    signature, sealed = identity.sign(b"data"), identity.public.seal(b"secret")
+
+    def missing() -> Sm2:
+        raise OSError("no libcrypto")
+
+    monkeypatch.setattr(ways_of_sm2, "WAYS", (("openssl", missing), ways_of_sm2.WAYS[1]))
+    sm2.cache_clear()
+    try:
+        assert sm2().name == "gmssl"
+        identity.public.verify(b"data", signature)
+        assert identity.unseal(sealed) == b"secret"
+        monkeypatch.setattr(ways_of_sm2, "WAYS", (("openssl", missing),))
+        sm2.cache_clear()
+        with pytest.raises(Sm2NotThere) as caught:
+            sm2()
+        assert caught.value.details["tried"] == "openssl: OSError"
+    finally:
+        sm2.cache_clear()

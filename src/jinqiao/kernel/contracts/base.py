@@ -53,7 +53,11 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         if len(inner) == 1:
             return _decode(inner[0], value, where)
         for argument in inner:
-            if isinstance(argument, type) and isinstance(value, argument) and not (argument is int and isinstance(value, bool)):
+            if (
+                isinstance(argument, type)
+                and isinstance(value, argument)
+                and not (argument is int and isinstance(value, bool))
+            ):
                 return value
         raise ContractBroken(where=where, wanted=str(kind), got=type(value).__name__)
     if origin is tuple:

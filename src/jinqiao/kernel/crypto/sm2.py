@@ -5,6 +5,7 @@ are the DER sequence of r and s (GM/T 0009), with the default user identity. Cip
 (x, y, hash, ciphertext: the order C1 C3 C2). Both ways give and take the same bytes.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Protocol
 
@@ -33,18 +34,32 @@ class Sm2(Protocol):
         """The plaintext. Raises ValueError where it cannot be opened."""
 
 
+def _by_openssl() -> Sm2:
+    from jinqiao.kernel.crypto.sm2_openssl import OpensslSm2
+
+    return OpensslSm2()
+
+
+def _by_gmssl() -> Sm2:
+    from jinqiao.kernel.crypto.sm2_gmssl import GmsslSm2
+
+    return GmsslSm2()
+
+
+WAYS: tuple[tuple[str, Callable[[], Sm2]], ...] = (("openssl", _by_openssl), ("gmssl", _by_gmssl))
+
+
 @cache
 def sm2() -> Sm2:
     """The best SM2 of this machine, tried once by a signature. Raises Sm2NotThere."""
-    from jinqiao.kernel.crypto import sm2_gmssl, sm2_openssl
-
     reasons: list[str] = []
-    for make in (sm2_openssl.OpensslSm2, sm2_gmssl.GmsslSm2):
+    for name, make in WAYS:
         try:
             way = make()
             private, public = way.generate()
             if way.verify(public, b"probe", way.sign(private, public, b"probe")):
                 return way
+            reasons.append(f"{name}: wrong")
         except (OSError, ImportError, AttributeError, ValueError, RuntimeError) as problem:
-            reasons.append(f"{make.__name__}: {type(problem).__name__}")
+            reasons.append(f"{name}: {type(problem).__name__}")
     raise Sm2NotThere(tried=", ".join(reasons))
