@@ -123,7 +123,7 @@ class Place:
                 host=self.host,
                 port=self.port,
                 user=self.user,
-                password=self._password,
+                password=self._password.encode(),  # the driver would take a text for Latin-1
                 database=self.database,
                 charset="utf8mb4",
                 connect_timeout=int(self._options.get("connect_timeout_s", CONNECT_TIMEOUT_S)),

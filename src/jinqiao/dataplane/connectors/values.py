@@ -123,6 +123,8 @@ def _cast(values: pa.Array, wanted: pa.DataType) -> pa.Array:
         return _text_of(values)
     if pa.types.is_date(wanted) and pa.types.is_string(given):
         return _date_from_text(values)
+    if pa.types.is_date(wanted) and pa.types.is_timestamp(given):
+        return _date_from_time(values)
     return values.cast(wanted)
 
 
@@ -146,8 +148,15 @@ def _date_from_text(values: pa.Array) -> pa.Array:
     try:
         return values.cast(pa.date32())
     except pa.ArrowInvalid:
-        # "2020-01-31 00:00:00" is how some engines write a date; a time of day other than midnight is refused below
-        return values.cast(pa.timestamp("us")).cast(pa.date32())
+        # "2020-01-31 00:00:00" is how some engines write a date
+        return _date_from_time(values.cast(pa.timestamp("us")))
+
+
+def _date_from_time(values: pa.Array) -> pa.Array:
+    dates = values.cast(pa.date32())
+    if not pc.all(pc.equal(dates.cast(values.type), values), min_count=0).as_py():
+        raise pa.ArrowInvalid("a time of day that a date cannot hold")
+    return dates
 
 
 def _to_boolean(numbers: pa.Array) -> pa.Array:

@@ -1,0 +1,213 @@
+"""The gateway and its platform: a change is in force within two seconds, and without the platform calls go on."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from jinqiao.dataplane.evidence.verify import verify_batches
+from jinqiao.dataplane.gateway import home as homes
+from jinqiao.dataplane.gateway.app import Gateway
+from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.policy import PolicySnapshot
+from jinqiao.kernel.crypto.identity import Identity, sign_message
+from tests.dataplane.gateway.platform_stand_in import PlatformStandIn, platform
+from tests.dataplane.gateway.world import Caller, World, make_world, talk
+
+
+@pytest.fixture
+def city(tmp_path: Path) -> Iterator[tuple[World, PlatformStandIn]]:
+    """A gateway with a platform that can be reached, and no policy yet."""
+    world = make_world(tmp_path)
+    with platform(world.gateway) as stand_in:
+        homes.prepare(world.home, stand_in.url, "gw-1", world.platform.public)
+        yield world, stand_in
+
+
+async def until(caller: Caller, code: str, within_s: float = 5) -> float:
+    """Seconds until a call gets this code (`ok` for an answer)."""
+    began = time.monotonic()
+    while True:
+        response = await caller.ask()
+        got = "ok" if response.status_code == 200 else response.json()["code"]
+        if got == code:
+            return time.monotonic() - began
+        assert time.monotonic() - began < within_s, f"still {got}"
+        await asyncio.sleep(0.05)
+
+
+def publish(world: World, stand_in: PlatformStandIn) -> None:
+    message = world.signed()
+    stand_in.put_in_force(message, world.version)
+
+
+def test_a_policy_comes_by_itself_and_a_revocation_works_within_two_seconds(
+    city: tuple[World, PlatformStandIn],
+) -> None:
+    world, stand_in = city
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        assert (await caller.ask()).json()["code"] == "gateway.policy.missing"
+        publish(world, stand_in)
+        await until(caller, "ok")
+
+        world.services = (replace(world.services[0], suspended=True),)
+        publish(world, stand_in)
+        assert await until(caller, "gateway.service.suspended") <= 2.0
+
+        world.services = ()
+        publish(world, stand_in)
+        assert await until(caller, "gateway.service.unknown") <= 2.0
+
+        del world.keys["key-housing"]
+        publish(world, stand_in)
+        assert await until(caller, "signature.unknown_key") <= 2.0
+
+    talk(world, conversation)
+
+
+def test_without_the_platform_calls_go_on_also_after_a_restart(city: tuple[World, PlatformStandIn]) -> None:
+    world, stand_in = city
+
+    async def first(caller: Caller, gateway: Gateway) -> None:
+        publish(world, stand_in)
+        await until(caller, "ok")
+        stand_in.refusing = 503
+        await asyncio.sleep(1.5)
+        assert (await caller.ask()).status_code == 200
+        report = (await caller.client.get("/gateway/health/ready")).json()
+        assert report["ready"] is True
+        assert report["platform_problem"] == "node.platform.away"
+        assert report["platform_reached_s_ago"] > 0
+
+    async def second(caller: Caller, gateway: Gateway) -> None:
+        assert (await caller.ask()).status_code == 200
+
+    talk(world, first)
+    talk(world, second)
+
+
+def test_evidence_reaches_the_platform_whole_and_only_once(city: tuple[World, PlatformStandIn]) -> None:
+    world, stand_in = city
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        publish(world, stand_in)
+        await until(caller, "ok")
+        stand_in.refusing = 503
+        for _ in range(5):
+            assert (await caller.ask()).status_code == 200
+        stand_in.refusing = 0
+        stand_in.pulls.clear()
+        for _ in range(100):
+            if (await caller.client.get("/gateway/health/ready")).json()["evidence_waiting_batches"] == 0:
+                break
+            await asyncio.sleep(0.1)
+
+    talk(world, conversation)
+    verdict = verify_batches(stand_in.batches, suite_name="international")
+    assert verdict.ok
+    assert [record.outcome for batch in stand_in.batches for record in batch.records].count("ok") >= 6
+
+
+def test_a_platform_restored_from_a_backup_gets_again_what_it_lost(city: tuple[World, PlatformStandIn]) -> None:
+    world, stand_in = city
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        publish(world, stand_in)
+        await until(caller, "ok")
+        for _ in range(3):
+            await caller.ask()
+        while (await caller.client.get("/gateway/health/ready")).json()["evidence_waiting_batches"]:
+            await asyncio.sleep(0.05)
+        lost = stand_in.batches[1:]
+        stand_in.batches, stand_in.expects = stand_in.batches[:1], 2
+        await caller.ask()
+        began = time.monotonic()
+        while len(stand_in.batches) <= len(lost) + 1:
+            assert time.monotonic() - began < 15
+            await asyncio.sleep(0.05)
+
+    talk(world, conversation)
+    assert verify_batches(stand_in.batches, suite_name="international").ok
+
+
+def test_the_policy_is_pulled_about_each_second(city: tuple[World, PlatformStandIn]) -> None:
+    world, stand_in = city
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        await asyncio.sleep(3.2)
+
+    talk(world, conversation)
+    assert 3 <= len(stand_in.pulls) <= 5
+
+
+def test_a_forged_policy_never_takes_effect(city: tuple[World, PlatformStandIn]) -> None:
+    world, stand_in = city
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        publish(world, stand_in)
+        await until(caller, "ok")
+        stand_in.put_in_force(sign_message(world.snapshot(version=9, services=()), Identity.generate()), 9)
+        seen = len(stand_in.pulls)
+        while len(stand_in.pulls) < seen + 2:
+            await asyncio.sleep(0.05)
+        assert (await caller.ask()).status_code == 200
+        report = (await caller.client.get("/gateway/health/ready")).json()
+        assert (report["policy_version"], report["platform_problem"]) == (1, "crypto.signature.invalid")
+
+    talk(world, conversation)
+
+
+def test_a_policy_on_disk_that_was_altered_is_not_used(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    world.publish()
+    file = homes.load(world.home).policy_file
+    file.write_text(file.read_text().replace("hunyin-dengji-001", "hunyin-dengji-002"))
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        assert (await caller.ask()).json()["code"] == "gateway.policy.missing"
+
+    talk(world, conversation)
+
+
+def test_the_policy_in_force_ends_by_the_gateways_own_clock(city: tuple[World, PlatformStandIn]) -> None:
+    world, stand_in = city
+    world.lifetime = timedelta(seconds=2)
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        publish(world, stand_in)
+        await until(caller, "ok")
+        stand_in.refusing = 503
+        await until(caller, "gateway.policy.expired")
+
+    talk(world, conversation)
+
+
+def test_the_snapshot_tells_instants_with_their_zone(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    naive = moments.now().replace(tzinfo=None)
+    world.publish(expires_at=naive + timedelta(hours=1))
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        assert (await caller.ask()).json()["code"] == "gateway.policy.missing"
+
+    talk(world, conversation)
+    assert isinstance(world.snapshot(), PolicySnapshot)
+
+
+def test_a_gateway_stops_at_once_even_while_the_platform_is_away(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    world.publish()
+    ended: list[float] = []
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        assert isinstance(await caller.ask(), httpx.Response)
+        ended.append(time.monotonic())
+
+    talk(world, conversation)
+    assert time.monotonic() - ended[0] < 2
