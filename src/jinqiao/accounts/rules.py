@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
+from typing import Any
 
 from jinqiao.accounts import errors
 from jinqiao.accounts.enums import THREE_ADMINISTRATORS, ApplicationState, Role
@@ -39,7 +40,7 @@ def check_may_hold(name: str, held: Iterable[Role | str], wanted: Role) -> None:
     """
     for role in (Role(value) for value in held):
         both = {role, wanted}
-        details = {"person": name, "held": role.label, "wanted": wanted.label}
+        details: dict[str, Any] = {"person": name, "held": role.label, "wanted": wanted.label}
         if role != wanted and both <= THREE_ADMINISTRATORS:
             raise errors.HoldsAnotherAdministrator(**details)
         if len(both & THREE_ADMINISTRATORS) == 1 and len(both) == 2:
