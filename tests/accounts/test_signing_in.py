@@ -103,6 +103,8 @@ def test_signing_in_and_failing_to_are_in_the_trail_without_unknown_names(client
     sign_in("my-secret-password", "sun.ba")
 
     opened, refused, unknown = AuditEvent.objects.order_by("number")
+    person.refresh_from_db()
+    assert person.last_login.astimezone(moments.CHINA).date() == moments.today()
     assert (opened.action, opened.outcome, opened.actor_name) == ("accounts.session.open", Outcome.DONE, person.name)
     assert (refused.outcome, refused.about_id) == (Outcome.REFUSED, str(person.pk))
     assert (unknown.outcome, unknown.about_id, unknown.about_label) == (Outcome.REFUSED, "", "")

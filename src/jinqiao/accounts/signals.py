@@ -11,10 +11,17 @@ from jinqiao.accounts.actions.acting import person_actor
 from jinqiao.accounts.models import Person
 from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
+from jinqiao.kernel import moments
+
+
+# Django's own receiver writes the machine's time; ours keeps to the business date.
+user_logged_in.disconnect(dispatch_uid="update_last_login")
 
 
 @receiver(user_logged_in, dispatch_uid="accounts.signed_in")
 def signed_in(sender: Any, user: Person, **_: Any) -> None:
+    user.last_login = moments.now()
+    user.save(update_fields=["last_login"])
     trail.record("accounts.session.open", by=person_actor(user), about=trail.subject(user))
 
 

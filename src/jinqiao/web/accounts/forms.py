@@ -64,7 +64,9 @@ class RegionForm(forms.Form):
     )
     name = forms.CharField(label=_("名称"), max_length=100)
     level = forms.ChoiceField(label=_("层级"), choices=RegionLevel.choices)
-    parent = forms.ModelChoiceField(label=_("上级"), queryset=Region.objects.all(), required=False)
+    parent = forms.ModelChoiceField(
+        label=_("上级"), queryset=Region.objects.all(), required=False, empty_label=_("没有上级")
+    )
 
     def clean_code(self) -> str:
         code: str = self.cleaned_data["code"].strip()
@@ -79,7 +81,7 @@ class OrganisationFields(forms.Form):
     name = forms.CharField(label=_("全称"), max_length=200)
     short_name = forms.CharField(label=_("简称"), max_length=60, help_text=_("列表和待办中用，例如市教育局"))
     kind = forms.ChoiceField(label=_("类别"), choices=OrganisationKind.choices)
-    parent = OrganisationChoice(label=_("上级机构"), required=False)
+    parent = OrganisationChoice(label=_("上级机构"), required=False, empty_label=_("没有上级"))
     is_authority = forms.BooleanField(
         label=_("是政务数据共享主管部门"), required=False, help_text=_("一个区划只有一个")
     )
@@ -99,7 +101,7 @@ class OrganisationForm(OrganisationFields):
         help_text=_("18位，最后一位是校验码（GB 32100）"),
         widget=forms.TextInput(attrs={"class": "is-mid code", "autocapitalize": "characters"}),
     )
-    region = forms.ModelChoiceField(label=_("所在区划"), queryset=Region.objects.all())
+    region = forms.ModelChoiceField(label=_("所在区划"), queryset=Region.objects.all(), empty_label=_("选择区划"))
 
     field_order = ("credit_code", "name", "short_name", "kind", "region", "parent", "is_authority", "position")
 
@@ -150,9 +152,9 @@ class PersonForm(PersonFields):
 
 
 class AppointForm(forms.Form):
-    organisation = OrganisationChoice(label=_("机构"))
-    role = forms.ChoiceField(label=_("角色"), choices=[("", "---------"), *Role.choices])
-    section = SectionChoice(label=_("科室"), required=False)
+    organisation = OrganisationChoice(label=_("机构"), empty_label=_("选择机构"))
+    role = forms.ChoiceField(label=_("角色"), choices=[("", _("选择角色")), *Role.choices])
+    section = SectionChoice(label=_("科室"), required=False, empty_label=_("不分科室"))
     starts_on = forms.DateField(label=_("任职起"), widget=DateInput())
     ends_on = forms.DateField(
         label=_("任职止"), required=False, widget=DateInput(), help_text=_("从这一天起不再任职；长期任职的留空")
@@ -177,7 +179,10 @@ class ApplicationFilter(forms.Form):
 class ApplicationForm(forms.Form):
     name = forms.CharField(label=_("应用名称"), max_length=100, help_text=_("例如“不动产登记系统”"))
     contact = PersonChoice(
-        label=_("联系人"), queryset=Person.objects.none(), help_text=_("本机构在任人员；密钥由联系人领取")
+        label=_("联系人"),
+        queryset=Person.objects.none(),
+        empty_label=_("选择联系人"),
+        help_text=_("本机构在任人员；密钥由联系人领取"),
     )
 
     def __init__(self, organisation: Organisation, *arguments: Any, **keywords: Any) -> None:
@@ -187,7 +192,7 @@ class ApplicationForm(forms.Form):
 
 class KeyForm(forms.Form):
     gateway: "forms.ModelChoiceField[Any]" = forms.ModelChoiceField(
-        label=_("查询网关"), queryset=None, help_text=_("密钥只在这个网关上有效")
+        label=_("查询网关"), queryset=None, empty_label=_("选择网关"), help_text=_("密钥只在这个网关上有效")
     )
 
     def __init__(self, gateways: Any, *arguments: Any, **keywords: Any) -> None:
