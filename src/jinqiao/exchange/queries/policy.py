@@ -1,6 +1,7 @@
 """What a gateway enforces now, and why a service is not served."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import Prefetch, Q
@@ -18,6 +19,12 @@ from jinqiao.kernel.contracts.policy import ApplicationKey as KeyPolicy
 from jinqiao.kernel.contracts.policy import ApplicationPolicy, ServicePolicy
 from jinqiao.kernel.contracts.tables import TableSchema
 from jinqiao.kernel.errors import JinqiaoError
+from jinqiao.sharing.enums import GrantState
+from jinqiao.sharing.models import Grant
+
+
+EXPLAINED_FOR = timedelta(days=30)
+"""So long a service stays in the policy after its grant's last day, so that callers hear "expired", not "unknown"."""
 
 
 def services_of(gateway: Node) -> list[QueryService]:
@@ -108,9 +115,16 @@ def _service_policy(service: QueryService, gateway: Node, table: BoundTable | No
     )
 
 
+def _ended_lately(grant: Grant) -> bool:
+    """Over by its own date, and not long ago: the gateway refuses it by its own clock and can tell the caller why."""
+    today = moments.today()
+    over = grant.state in (GrantState.ACTIVE, GrantState.EXPIRED) and grant.valid_until < today
+    return over and grant.valid_until >= today - EXPLAINED_FOR
+
+
 def _hindrance(service: QueryService, gateway: Node, table: BoundTable) -> Promise | None:
     grant, binding = service.grant, table.binding
-    if not rules.is_live(grant):
+    if not rules.is_live(grant) and not _ended_lately(grant):
         return _("授权不在有效状态")
     if binding.source.organisation_id != grant.provider_id:
         return _("数据源不属于提供方")
@@ -127,7 +141,9 @@ def _hindrance(service: QueryService, gateway: Node, table: BoundTable) -> Promi
 
 
 def why_not_served(service: QueryService) -> Any:
-    """What keeps the service out of its gateway's policy, in words; None where nothing does."""
+    """Why nothing is answered by the service, in words; None where it is answered."""
+    if not rules.is_live(service.grant):
+        return _("授权不在有效状态")
     if service.gateway is None:
         return _("还没有可用的网关")
     table = _tables([service]).get(service.grant.entry_id)

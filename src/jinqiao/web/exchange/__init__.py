@@ -1,0 +1,1 @@
+"""Pages of movement: nodes, data sources, bindings, tasks, runs, query services, calls."""

@@ -1,0 +1,10 @@
+"""Who enters which page of movement; finer rules stand in exchange.rules and exchange.queries.visible."""
+
+from jinqiao.accounts.enums import Role
+
+WORKERS = (Role.OPERATOR, Role.DEPARTMENT_ADMINISTRATOR, Role.COUNTY_CLERK)
+SEERS = (*WORKERS, Role.HEAD, Role.BUREAU, Role.AUDITOR)
+NODE_KEEPERS = (Role.DEPARTMENT_ADMINISTRATOR, Role.BUREAU)
+RESTRAINERS = (*WORKERS, Role.BUREAU)
+SERVICE_SEERS = (*SEERS, Role.DEVELOPER)
+SERVICE_KEEPERS = (Role.DEPARTMENT_ADMINISTRATOR, Role.BUREAU)
