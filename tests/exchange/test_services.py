@@ -120,6 +120,23 @@ def test_a_grant_that_is_over_is_in_no_policy(served: Served, state: str) -> Non
     assert policy.services == ()
 
 
+def test_a_grant_past_its_last_day_is_explained_for_a_month_under_terms_that_refuse_it(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day_after = served.grant.valid_until + timedelta(days=1)
+    monkeypatch.setenv("JINQIAO_FIXED_DATE", day_after.isoformat())
+
+    policy = served.policy()
+    assert policy is not None
+    assert [service.grant.is_live(day_after) for service in policy.services] == [False]
+    assert why_not_served(QueryService.objects.get(pk=served.service.pk)) is not None
+
+    monkeypatch.setenv("JINQIAO_FIXED_DATE", (day_after + timedelta(days=30)).isoformat())
+    later = served.policy(after=policy.version)
+    assert later is not None
+    assert later.services == ()
+
+
 def test_a_grant_past_its_last_day_is_in_no_policy_before_it_is_marked(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

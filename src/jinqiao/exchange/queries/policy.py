@@ -22,7 +22,6 @@ from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.sharing.enums import GrantState
 from jinqiao.sharing.models import Grant
 
-
 EXPLAINED_FOR = timedelta(days=30)
 """So long a service stays in the policy after its grant's last day, so that callers hear "expired", not "unknown"."""
 
