@@ -13,7 +13,6 @@ from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
 from jinqiao.kernel import moments
 
-
 # Django's own receiver writes the machine's time; ours keeps to the business date.
 user_logged_in.disconnect(dispatch_uid="update_last_login")
 
