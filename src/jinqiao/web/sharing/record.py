@@ -13,6 +13,7 @@ from jinqiao.accounts.models import Post
 from jinqiao.audit.models import AuditEvent
 from jinqiao.catalogue.enums import ItemType, PersonalInformation
 from jinqiao.catalogue.models import DataItem
+from jinqiao.kernel.rulesets import ruleset
 from jinqiao.sharing import queries
 from jinqiao.sharing.enums import RequestState
 from jinqiao.sharing.models import Decision, Grant, SharingRequest
@@ -100,7 +101,7 @@ def course(request: SharingRequest, clock: Clock | None, grant: Grant | None) ->
         Step(
             _("供给数据"),
             "done" if provided else "now" if grant else "todo",
-            note=formats.day(provided) if provided else "" if is_over else _("答复后20个工作日内"),
+            note=formats.day(provided) if provided else "" if is_over else _provision_term(request),
         ),
         Step(
             _("使用留痕"),
@@ -113,6 +114,12 @@ def course(request: SharingRequest, clock: Clock | None, grant: Grant | None) ->
         at = next(index for index, step in enumerate(steps) if step.state != "done")
         steps[at:] = [Step(_("已撤回"), "bad")]
     return steps
+
+
+def _provision_term(request: SharingRequest) -> str:
+    """How long the provider has after agreeing, by the request's rule set."""
+    rule = ruleset(request.rule_set).clocks.get("grant.provision")
+    return _("答复后%(days)s个工作日内") % {"days": rule.working_days} if rule else ""
 
 
 def timeline(request: SharingRequest, post: Post, sign_offs: Sequence[SignOff]) -> list[Event]:
