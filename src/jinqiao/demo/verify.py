@@ -250,7 +250,7 @@ def query(walk: Walk) -> str:
     with closing(sqlite3.connect(walk.registry)) as connection:
         walk.person, died = connection.execute("SELECT sfzh, swrq FROM swdjxx ORDER BY djbh LIMIT 1").fetchone()
     for service in walk.services.values():
-        story.wait_until(f"service {service} at the gateway", lambda service=service: _status(walk, service) != 403, 20)  # type: ignore[misc]
+        story.wait_until(f"service {service} at the gateway", lambda service=service: _status(walk, service) == 200, 20)  # type: ignore[misc]
     with GatewayClient(walk.platform.url, key_id=walk.key[0], secret=walk.key[1]) as client:
         answer = client.query(
             walk.services["query"],
@@ -282,7 +282,7 @@ def _status(walk: Walk, service: str) -> int:
     try:
         return _ask(walk, service).status_code
     except httpx.HTTPError:
-        return 403
+        return 0
 
 
 def refusals(walk: Walk) -> str:
