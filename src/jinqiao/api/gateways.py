@@ -1,9 +1,11 @@
 """What gateways call: the policy that they enforce, the evidence of what they answered."""
 
 import time
+from typing import Annotated
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Query, Router
+from ninja import Router
+from ninja.params.functions import Query
 
 from jinqiao.api.nodes import answer_json, caller, read_body
 from jinqiao.api.schemas import json_answer, operation, schema_of
@@ -25,7 +27,9 @@ _LOOK_EVERY_S = 0.5
     ),
 )
 def policy(
-    request: HttpRequest, after: int = Query(0, ge=0), wait: float = Query(0, ge=0, le=LONGEST_WAIT_S)
+    request: HttpRequest,
+    after: Annotated[int, Query(ge=0)] = 0,
+    wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT_S)] = 0,
 ) -> HttpResponse:
     """The snapshot newer than version `after`; waits up to `wait` seconds for one."""
     ends = time.monotonic() + wait

@@ -42,7 +42,7 @@ class WorkerRuns(Exception):
     """Another worker works in this home."""
 
 
-@DBOS.step(name="work_message", retries_allowed=True, max_attempts=8, interval_seconds=1.0, backoff_rate=3.0)  # type: ignore[misc]
+@DBOS.step(name="work_message", retries_allowed=True, max_attempts=8, interval_seconds=1.0, backoff_rate=3.0)
 def work_message(message_id: int) -> str:
     """One outbox row, at least once."""
     try:
@@ -51,7 +51,7 @@ def work_message(message_id: int) -> str:
         connections.close_all()  # this thread belongs to the workflow engine, and goes back to it
 
 
-@DBOS.workflow(name="outbox_message")  # type: ignore[misc]
+@DBOS.workflow(name="outbox_message")
 def outbox_message(message_id: int) -> str:
     """See one outbox row through, also across a restart."""
     topic: str = work_message(message_id)

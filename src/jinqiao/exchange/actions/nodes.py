@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -148,14 +148,14 @@ def retire_node(node: Node, *, by: Post, reason: str) -> Node:
     return _change(node, NodeState.RETIRED, by=by, verb="retire", reason=reason)
 
 
-def _change(node: Node, state: NodeState, *, by: Post, verb: str, **details: str) -> Node:
+def _change(node: Node, state: NodeState, *, by: Post, verb: str, reason: str = "") -> Node:
     node = _locked(node)
     rules.check_may_manage_node(by, node)
     _move(node, state)
     node.save(update_fields=["state"])
     if state != NodeState.ACTIVE:
         workflow.finish_todos(trail.subject(node), by=by, kinds=[SILENCE])
-    trail.record(f"exchange.node.{verb}", by=by.actor, about=trail.subject(node), **details)
+    trail.record(f"exchange.node.{verb}", by=by.actor, about=trail.subject(node), reason=reason)
     return node
 
 
@@ -167,7 +167,7 @@ def alert_silent_nodes() -> int:
 
 
 @transaction.atomic
-def _alert(node_id: int, limit: object) -> bool:
+def _alert(node_id: int, limit: datetime) -> bool:
     node = _locked(Node(pk=node_id))
     if (
         node.state != NodeState.ACTIVE

@@ -1,5 +1,8 @@
 """What of movement a post may see: its own department's, as provider or as consumer; the bureau and the auditor see all."""
 
+from datetime import datetime
+from typing import Any
+
 from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
 
 from jinqiao.accounts.enums import Role
@@ -19,7 +22,7 @@ def nodes_visible_to(post: Post) -> QuerySet[Node]:
     return nodes if _sees_all(post) else nodes.filter(organisation_id=post.organisation_id)
 
 
-def sources_visible_to(post: Post) -> QuerySet[DataSource]:
+def sources_visible_to(post: Post) -> QuerySet[Any]:  # data sources with `table_count`
     sources = (
         DataSource.objects.select_related("organisation", "node", "sealed_for_gateway")
         .annotate(table_count=Count("tables"))
@@ -33,8 +36,8 @@ def _party(post: Post, prefix: str) -> Q:
     return Q(**{f"{prefix}provider_id": organisation}) | Q(**{f"{prefix}consumer_id": organisation})
 
 
-def tasks_visible_to(post: Post) -> QuerySet[ExchangeTask]:
-    """With the state and the end of the last run (`last_state`, `last_at`)."""
+def tasks_visible_to(post: Post) -> QuerySet[Any]:
+    """Tasks with state, start and key of the last run (`last_state`, `last_at`, `last_run`)."""
     last = Run.objects.filter(task=OuterRef("pk")).order_by("-id")
     tasks = (
         ExchangeTask.objects.select_related(
@@ -57,8 +60,8 @@ def runs_visible_to(post: Post) -> QuerySet[Run]:
     return runs if _sees_all(post) else runs.filter(_party(post, "task__grant__"))
 
 
-def services_visible_to(post: Post) -> QuerySet[QueryService]:
-    """A developer sees what his organisation may call, not what it provides."""
+def services_visible_to(post: Post) -> QuerySet[Any]:
+    """Services with `application_count`. A developer sees what his organisation may call, not what it provides."""
     services = (
         QueryService.objects.select_related(
             "grant__provider", "grant__consumer", "grant__entry", "grant__version", "gateway"
@@ -83,8 +86,8 @@ def calls_visible_to(post: Post) -> QuerySet[Call]:
     return calls.filter(Q(consumer=code) | Q(provider=code))
 
 
-def entries_to_bind(post: Post) -> QuerySet[CatalogueEntry]:
-    """Published entries of the post's organisation (all for who sees all), with their binding if they have one."""
+def entries_to_bind(post: Post) -> QuerySet[Any]:
+    """Published entries of the post's organisation (all for who sees all), with binding, `grants_made` and `item_count`."""
     entries = (
         CatalogueEntry.objects.filter(live_version__isnull=False, withdrawn_at=None)
         .select_related("live_version", "provider", "binding__source")
@@ -94,6 +97,7 @@ def entries_to_bind(post: Post) -> QuerySet[CatalogueEntry]:
     return entries if _sees_all(post) else entries.filter(provider_id=post.organisation_id)
 
 
-def last_call_at(service: QueryService) -> object:
+def last_call_at(service: QueryService) -> datetime | None:
     """When the service was called last; None where never."""
-    return Call.objects.filter(service=service.number).aggregate(at=Max("at"))["at"]
+    at: datetime | None = Call.objects.filter(service=service.number).aggregate(at=Max("at"))["at"]
+    return at

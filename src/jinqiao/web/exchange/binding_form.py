@@ -29,7 +29,7 @@ class TableForm(forms.Form):
     def __init__(self, sources: Any, tables: Sequence[str], *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.fields["source"].queryset = sources  # type: ignore[attr-defined]
-        self.fields["table"].widget.choices = [("", _("选择表")), *((name, name) for name in tables)]  # type: ignore[attr-defined]
+        self.fields["table"].widget.choices = [("", _("选择表")), *((name, name) for name in tables)]
 
 
 def column_label(column: Column) -> str:

@@ -126,7 +126,7 @@ def service(request: PostHttpRequest, pk: int) -> HttpResponse:
             Pair(_("业务编号"), _("每次调用必填") if grant.case_number_required else _("选填")),
             Pair(_("每次返回上限"), _("%(rows)s行") % {"rows": formats.number(found.row_cap)}),
             Pair(_("每分钟次数"), formats.number(found.calls_per_minute)),
-            Pair(_("最近调用"), formats.moment(last_call_at(found))),  # type: ignore[arg-type]
+            Pair(_("最近调用"), formats.moment(last_call_at(found))),
         ],
         "items": _masks(found),
         "hindrance": why_not_served(found),
