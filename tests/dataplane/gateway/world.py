@@ -229,11 +229,19 @@ class Caller:
 @asynccontextmanager
 async def running(world: World) -> AsyncIterator[tuple[Caller, Gateway]]:
     """The gateway of a world in this process, and its caller."""
-    gateway = create_app(world.home)
+    async with running_home(world.home) as (caller, gateway):
+        caller.algorithm = world.algorithm
+        yield caller, gateway
+
+
+@asynccontextmanager
+async def running_home(home: Path) -> AsyncIterator[tuple[Caller, Gateway]]:
+    """The gateway of a home in this process, and a caller."""
+    gateway = create_app(home)
     await gateway.start()
     try:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app=gateway), base_url=f"http://{HOST}") as client:  # type: ignore[arg-type]
-            yield Caller(client, algorithm=world.algorithm), gateway
+            yield Caller(client), gateway
     finally:
         await gateway.stop()
 

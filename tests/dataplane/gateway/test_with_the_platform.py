@@ -1,0 +1,107 @@
+"""Gateway and platform together, over HTTP: what the control plane decides is in force here, what happens here is known there."""
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.db import connections
+
+from jinqiao.dataplane.gateway import home as homes
+from jinqiao.dataplane.gateway.app import Gateway
+from jinqiao.exchange.actions.platform import platform_identity
+from jinqiao.exchange.models import Call, DataSource
+from jinqiao.kernel.keystore import KeyStore
+from jinqiao.sharing import actions as sharing_actions
+from tests.dataplane.gateway.world import Caller, running_home
+from tests.exchange.factories import Served, make_served
+
+PERSON = "620302199001010015"
+
+
+@pytest.fixture
+def served(transactional_db: None, live_server: Any, settings: Any, tmp_path: Path) -> Served:
+    """A query service of the control plane whose gateway lives in a home of this test, beside the provider's database."""
+    cache.clear()
+    settings.RELAY_ROOT = tmp_path / "relay"
+    made = make_served()
+    database = tmp_path / "civil-affairs.db"
+    with sqlite3.connect(database) as db:
+        db.execute(
+            "CREATE TABLE marriage (id INTEGER PRIMARY KEY, name TEXT, id_card TEXT, reg_date DATE, amount DECIMAL(12,2),"
+            " valid BOOLEAN, area TEXT, updated_at DATETIME, photo BLOB)"
+        )
+        db.execute("INSERT INTO marriage VALUES (1, '安小雅', ?, '2015-06-01', 1, 1, '620302', NULL, NULL)", (PERSON,))
+    db.close()
+    DataSource.objects.update(
+        engine="sqlite", host="", database=str(database), user="", sealed_password="", gateway_sealed_password=""
+    )
+    home = tmp_path / "gateway"
+    home.mkdir()
+    KeyStore(home).put("identity", json.dumps(made.gateway.identity.to_json()).encode())
+    public = homes.prepare(home, live_server.url, made.gateway.node.number, platform_identity().public)
+    assert public == made.gateway.identity.public
+    return made
+
+
+def in_own_connection(work: Callable[[], Any]) -> Any:
+    """For a thread of the test: its connection to the control database ends with it."""
+    try:
+        return work()
+    finally:
+        connections.close_all()
+
+
+async def until(asked: Callable[[], Any], wanted: Callable[[Any], bool], within_s: float) -> Any:
+    began = time.monotonic()
+    while True:
+        response = await asked()
+        if wanted(response):
+            return time.monotonic() - began
+        assert time.monotonic() - began < within_s, response.text
+        await asyncio.sleep(0.1)
+
+
+def test_a_grant_of_the_control_plane_answers_calls_and_its_end_ends_them(served: Served, tmp_path: Path) -> None:
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        caller.key_id, caller.secret = served.key.key_id, served.secret
+        question = {
+            "by": {"sfzh": PERSON},
+            "items": ["xm", "djrq"],
+            "purpose": "公租房资格审核",
+            "case_number": "GZF-1",
+        }
+
+        async def ask() -> Any:
+            return await caller.ask(question, service=served.service.number)
+
+        await until(ask, lambda response: response.status_code == 200, 10)
+        (row,) = (await ask()).json()["rows"]
+        assert set(row) == {"xm", "djrq"}
+        assert row["djrq"] == "2015-06-01"
+
+        await asyncio.to_thread(in_own_connection, suspend)
+        assert await until(ask, lambda response: response.status_code in (401, 403, 404), 10) <= 2.5
+        began = time.monotonic()
+        while not await asyncio.to_thread(in_own_connection, Call.objects.filter(outcome="ok").exists):
+            assert time.monotonic() - began < 10
+            await asyncio.sleep(0.1)
+
+    def suspend() -> None:
+        sharing_actions.suspend_grant(served.grant, by=served.world.parties.provider_head, reason="核查中")
+
+    asyncio.run(talk_at(tmp_path / "gateway", conversation))
+    call = Call.objects.filter(outcome="ok").first()
+    assert call is not None
+    assert (call.service, call.case_number, call.rows) == (served.service.number, "GZF-1", 1)
+    assert PERSON not in json.dumps(call.record)
+
+
+async def talk_at(home: Path, conversation: Callable[[Caller, Gateway], Any]) -> None:
+    async with running_home(home) as (caller, gateway):
+        await conversation(caller, gateway)
