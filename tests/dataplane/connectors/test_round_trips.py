@@ -67,11 +67,6 @@ def table_of(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(numbered, arrow_schema(COLUMNS))
 
 
-@pytest.fixture(params=ENGINES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Connection, str]:
-    return place_of(request.param, request, tmp_path)
-
-
 def place_of(engine: str, request: pytest.FixtureRequest, folder: Path) -> tuple[Connection, str]:
     if engine == "sqlite":
         return sqlite_at(folder / "city.db"), ""

@@ -86,7 +86,7 @@ def translated(problem: pymysql.Error, *, table: str, place: "Place | None" = No
         "database": place.database if place else "",
         "seconds": CONNECT_TIMEOUT_S,
     }
-    if code in (2002, 2003, 2005):
+    if code in (2002, 2003, 2005) or (code == 2013 and place is not None):
         return (ConnectionTimedOut if "timed out" in text else HostUnreachable)(**where)
     if code in (1030, 1296) and re.search(r"\b28\b", text):
         return TargetDiskFull(table=table)
@@ -118,16 +118,17 @@ class Place:
         secure: dict[str, Any] = {}
         if self._options.get("tls"):
             secure = {"ssl": {"ca": self._options["ca"]} if self._options.get("ca") else {"check_hostname": False}}
+        timeout_s = int(self._options.get("connect_timeout_s", CONNECT_TIMEOUT_S))
         with telling(place=self):
-            return pymysql.connect(
+            connection = pymysql.connect(
                 host=self.host,
                 port=self.port,
                 user=self.user,
                 password=self._password.encode(),  # the driver would take a text for Latin-1
                 database=self.database,
                 charset="utf8mb4",
-                connect_timeout=int(self._options.get("connect_timeout_s", CONNECT_TIMEOUT_S)),
-                read_timeout=read_timeout_s,
+                connect_timeout=timeout_s,
+                read_timeout=timeout_s,  # of the handshake, which the connect time-out does not cover
                 write_timeout=READ_TIMEOUT_S,
                 autocommit=True,
                 local_infile=local_infile,
@@ -135,6 +136,8 @@ class Place:
                 init_command="SET time_zone = '+08:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO'",
                 **secure,
             )
+        connection._read_timeout = read_timeout_s
+        return connection
 
 
 def server_version(connection: "pymysql.Connection[Any]") -> str:
