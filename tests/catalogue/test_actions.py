@@ -59,7 +59,7 @@ def test_an_entry_goes_from_draft_to_publication_by_four_hands(cast: Cast) -> No
     assert entry.live_version == version
     assert entry.code == "3070110403/1"
     assert _open(version) == []
-    assert [kind for kind in SignOff.objects.values_list("kind", flat=True)] == [
+    assert list(SignOff.objects.values_list("kind", flat=True)) == [
         "catalogue_department", "catalogue_head", "catalogue_authority",
     ]  # fmt: skip
     done = (

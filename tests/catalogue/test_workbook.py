@@ -1,7 +1,6 @@
 import io
 import os
 import time
-from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -30,10 +29,9 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _media(tmp_path: Path, settings: LazySettings) -> Iterator[None]:
+def _media(tmp_path: Path, settings: LazySettings) -> None:
     settings.MEDIA_ROOT = tmp_path
     make_node()
-    yield
 
 
 def take(cast: Cast, file: io.BytesIO, name: str = "目录填报_0315.xlsx", **more: Any) -> ImportBatch:
@@ -236,7 +234,8 @@ def test_a_marked_workbook_is_refused_whole(cast: Cast, cells: dict[str, Any], m
     assert CatalogueEntry.objects.count() == ImportBatch.objects.count() == Attachment.objects.count() == 0
     event = AuditEvent.objects.get(outcome="refused")
     assert event.action == "catalogue.secrecy.refuse"
-    assert "名单" not in str(event.details) and name not in str(event.details)
+    assert "名单" not in str(event.details)
+    assert name not in str(event.details)
 
 
 def test_a_yes_below_a_column_for_the_secrecy_level_is_refused(cast: Cast) -> None:

@@ -109,8 +109,7 @@ def _clean(
     for name, value in given.items():
         if name not in known:
             raise errors.UnknownField(field=name)
-        field = model._meta.get_field(name)
-        assert isinstance(field, models.Field)
+        field: Any = model._meta.get_field(name)
         try:
             values[name] = _value(field, value)
         except InvalidInput as finding:

@@ -98,8 +98,7 @@ def annotated(batch: ImportBatch) -> bytes:
 
     Raises workflow's AttachmentLost where the file is gone.
     """
-    attachment = desk_queries.attachments(subject(batch)).first()
-    assert attachment is not None
+    attachment = desk_queries.attachments(subject(batch)).get()
     with desk.open_attachment(attachment) as file:
         form = locate(read_sheets(file.read()))
     comments: dict[tuple[int, str], list[str]] = {}

@@ -49,9 +49,7 @@ TYPE_WORDS: dict[ItemType, str] = {
     ItemType.TEXT: "长文本text",
 }
 
-CATEGORY_WORDS = {
-    choice: word for choice, word in zip(SharingCategory, ("无条件共享", "有条件共享", "不予共享"), strict=True)
-}
+CATEGORY_WORDS = dict(zip(SharingCategory, ("无条件共享", "有条件共享", "不予共享"), strict=True))
 FORMAT_WORDS = dict(
     zip(FormatClass, ("电子文件", "电子表格", "数据库", "图形图像", "流媒体", "自描述格式", "服务接口"), strict=True)
 )

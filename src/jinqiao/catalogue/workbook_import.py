@@ -129,7 +129,8 @@ class _Intake:
                     entry.findings.append((entry.first_row, finding))
 
     def _take(self, entry: Described) -> InvalidInput | None:
-        assert entry.node is not None
+        if entry.node is None:
+            return errors.ClassMissing(field="class_name")
         held, provider = self.by_name.get((entry.node.pk, entry.plain_name), (None, None))
         if entry.code:
             held_by_code = self.by_code.get(entry.code)
@@ -158,7 +159,8 @@ class _Intake:
         if held.code and entry.node is not None and entry.node.pk != held.node_id:
             return errors.NodeTaken(field="class_name")
         before = work or held.live_version
-        assert before is not None
+        if before is None:
+            return errors.EntryCodeUnknown(field="code")
         items = _merged(entry.items, described_content.item_values(before.items.order_by("position")))
         same_fields = all(getattr(before, name) == value for name, value in entry.fields.items())
         if same_fields and items == described_content.item_values(before.items.order_by("position")):
@@ -178,13 +180,11 @@ def _merged(items: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]]) -
         {**held[item["name"]], **{name: item[name] for name in ("name", "data_type", "length", "scale")}}
         if item["name"] in held
         else {
-            **{
-                "is_key": False,
-                "is_required": False,
-                "personal_information": "none",
-                "code_table": "",
-                "description": "",
-            },
+            "is_key": False,
+            "is_required": False,
+            "personal_information": "none",
+            "code_table": "",
+            "description": "",
             **item,
             "code": "" if item["code"] in {one["code"] for one in before} else item["code"],
         }

@@ -1,0 +1,1 @@
+"""Pages of the catalogue: search, entries, drafting, review, workbooks, classification."""
