@@ -13,7 +13,7 @@ from jinqiao.kernel.contracts.base import ContractBroken
 from jinqiao.kernel.contracts.exchange import SignedMessage
 from jinqiao.kernel.crypto.errors import SignatureInvalid
 from jinqiao.kernel.crypto.identity import Identity, sign_message
-from tests.dataplane.gateway.world import World, make_world
+from tests.dataplane.gateway.world import SECRET, STRANGER_SECRET, World, make_world
 
 
 @pytest.fixture(params=["international", "guomi"])
@@ -71,3 +71,18 @@ def test_nothing_on_disk_or_nothing_readable_there_is_no_policy(world: World) ->
     for content in (b"", b"{", b"[]", b"{}", b"\xff"):
         home.policy_file.write_bytes(content)
         assert last_kept(home) is None
+
+
+def test_what_was_opened_is_not_opened_again_and_what_is_gone_is_forgotten(world: World) -> None:
+    home = homes.load(world.home)
+    first = open_snapshot(world.signed(), home)
+    assert set(first.unsealed.values()) == {SECRET.encode(), STRANGER_SECRET.encode()}
+    assert SECRET not in repr(first)
+    message = world.snapshot(applications=world.snapshot().applications[:1], version=2)
+
+    sealed = message.applications[0].keys[0].sealed_secret
+    known = replace(first, unsealed={sealed: b"as it was opened before"})
+    second = open_snapshot(sign_message(message, world.platform), home, newer_than=1, before=known)
+
+    assert second.unsealed == {sealed: b"as it was opened before"}
+    assert set(second.keys) == {"key-housing"}

@@ -68,7 +68,7 @@ class Gateway:
             loop.call_soon_threadsafe(self._install, view)
 
         self._link = PlatformLink(home, install)
-        self._link.start(desk.view.version if desk.view else 0)
+        self._link.start(desk.view)
 
     async def stop(self) -> None:
         """Let go of everything; records that wait are written first."""

@@ -35,12 +35,13 @@ class PlatformLink:
         self._threads: list[threading.Thread] = []
         self._shipping = PlatformClient(home.platform_url, home.identity, timeout_s=ANSWER_WITHIN_S)
         self.shipper = Shipper(home.evidence_file, home.shipped_file, self._send)
-        self.version = 0
+        self.view: PolicyView | None = None
         self.reached_at: float | None = None  # monotonic
         self.last_problem = ""
 
-    def start(self, version: int) -> None:
-        self.version = version
+    def start(self, view: PolicyView | None) -> None:
+        """`view` is what is in force at the start."""
+        self.view = view
         for name, work in (("policy-puller", self._pull_forever), ("evidence-shipper", self._ship_forever)):
             thread = threading.Thread(target=work, name=name, daemon=True)
             thread.start()
@@ -54,17 +55,18 @@ class PlatformLink:
     def pull(self, platform: PlatformClient) -> bool:
         """Ask once; whether a newer policy came and is in force. Raises PlatformAway, PlatformRefused, PlatformAnswerBroken,
         ContractBroken, SignatureInvalid, PolicyRefused."""
-        answer = platform.get(f"{POLICY_PATH}?after={self.version}")
+        version = self.view.version if self.view is not None else 0
+        answer = platform.get(f"{POLICY_PATH}?after={version}")
         self.reached_at = time.monotonic()
         if answer is None:
             return False
         message = SignedMessage.from_json(answer)
-        view = open_snapshot(message, self._home, newer_than=self.version)
+        view = open_snapshot(message, self._home, newer_than=version, before=self.view)
         try:
             keep(message, self._home)
         except OSError as problem:  # a full disk must not keep a revoked grant alive
             logger.error("the policy cannot be kept on disk: %s", type(problem).__name__)
-        self.version = view.version
+        self.view = view
         self._install(view)
         logger.info("policy %d is in force, until %s", view.version, view.expires_at.isoformat())
         return True

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from jinqiao.dataplane.gateway.errors import PolicyRefused
@@ -38,7 +38,10 @@ class PolicyView:
     expires_at: datetime
     keys: Mapping[str, OpenedKey]
     services: Mapping[str, ServicePolicy]
-    passwords: Mapping[str, str]
+    passwords: Mapping[str, str] = field(repr=False)
+    unsealed: Mapping[str, bytes] = field(
+        default_factory=dict, repr=False
+    )  # sealed text → secret, for the next snapshot
 
     def verifier_for(self, key_id: str, algorithm: str) -> Verifier | None:
         """The key to verify a call with: None where it is unknown, of another algorithm or past its time."""
@@ -50,10 +53,13 @@ class PolicyView:
         return key.verifier
 
 
-def open_snapshot(message: SignedMessage, home: GatewayHome, *, newer_than: int = 0) -> PolicyView:
+def open_snapshot(
+    message: SignedMessage, home: GatewayHome, *, newer_than: int = 0, before: PolicyView | None = None
+) -> PolicyView:
     """Verify a snapshot and open its secrets.
 
-    A secret that cannot be opened costs the gateway this key or this service, never the whole policy.
+    A secret that cannot be opened costs the gateway this key or this service, never the whole policy. What `before` has opened
+    already is not opened again: a revocation among thousands of keys must not wait for thousands of decryptions.
     Raises SignatureInvalid, ContractBroken, PolicyRefused.
     """
     snapshot = open_message(message, home.platform, PolicySnapshot)
@@ -65,13 +71,19 @@ def open_snapshot(message: SignedMessage, home: GatewayHome, *, newer_than: int 
         raise PolicyRefused(reason="time")
     if len({service.service for service in snapshot.services}) != len(snapshot.services):
         raise PolicyRefused(reason="services")
+    known, unsealed = before.unsealed if before is not None else {}, dict[str, bytes]()
+
+    def unseal(sealed: str) -> bytes:
+        unsealed[sealed] = known[sealed] if sealed in known else home.identity.unseal(sealed)
+        return unsealed[sealed]
+
     keys: dict[str, OpenedKey] = {}
     for application in snapshot.applications:
         for key in application.keys:
             if key.key_id in keys:
                 raise PolicyRefused(reason="keys")
             try:
-                verifier = PreparedVerifier(key.algorithm, home.identity.unseal(key.sealed_secret))
+                verifier = PreparedVerifier(key.algorithm, unseal(key.sealed_secret))
             except (JinqiaoError, ValueError):
                 logger.error("policy %d: the key %s cannot be opened", snapshot.version, key.key_id)
                 continue
@@ -80,7 +92,7 @@ def open_snapshot(message: SignedMessage, home: GatewayHome, *, newer_than: int 
     for service in snapshot.services:
         try:
             sealed = service.connection.sealed_password
-            passwords[service.service] = home.identity.unseal(sealed).decode("utf-8") if sealed else ""
+            passwords[service.service] = unseal(sealed).decode("utf-8") if sealed else ""
         except (JinqiaoError, ValueError):
             logger.error(
                 "policy %d: the password of the service %s cannot be opened", snapshot.version, service.service
@@ -92,6 +104,7 @@ def open_snapshot(message: SignedMessage, home: GatewayHome, *, newer_than: int 
         keys,
         {service.service: service for service in snapshot.services},
         passwords,
+        unsealed,
     )
 
 
