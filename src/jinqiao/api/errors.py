@@ -11,13 +11,13 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import get_language
 
 from jinqiao.audit import trail
+from jinqiao.audit.address import client_address
 from jinqiao.audit.models import Outcome
 from jinqiao.audit.trail import Actor
 from jinqiao.exchange.actions.platform import node_actor
 from jinqiao.exchange.models import Node
 from jinqiao.kernel.contracts.base import canonical_json
 from jinqiao.kernel.errors import InvalidInput, JinqiaoError, NotAllowed, NotFound, Unavailable
-from jinqiao.web.access import client_address
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from jinqiao.api import gateways, health, nodes
 from jinqiao.api.authentication import signed_by_node
 from jinqiao.api.errors import BodyTooLarge, RouteMissing, answer_error, problem_response
 from jinqiao.kernel.errors import InvalidInput, JinqiaoError
-from jinqiao.web.access import public
 
 PUBLIC = frozenset({"register_node", "live", "ready", "openapi-json", "api-root", "missing"})
 """Operations that anybody may call: a node that has no identity here yet, watchers, readers of the interface."""
@@ -67,7 +66,6 @@ def _declared(patterns: list[URLPattern | URLResolver]) -> list[URLPattern | URL
 
 
 @csrf_exempt
-@public
 def missing(request: HttpRequest) -> HttpResponse:
     """Any other address: a problem, never a page."""
     return problem_response(RouteMissing())
@@ -76,5 +74,5 @@ def missing(request: HttpRequest) -> HttpResponse:
 app_name = "api"
 urlpatterns: list[URLPattern | URLResolver] = [
     *_declared(api.urls[0]),
-    re_path(r"^.+$", missing, name="missing"),
+    *_declared([re_path(r"^.+$", missing, name="missing")]),
 ]

@@ -138,7 +138,7 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_CALLABLE = "jinqiao.web.session.views.locked_out"
 AXES_VERBOSE = False
-AXES_CLIENT_IP_CALLABLE = "jinqiao.web.access.client_address"
+AXES_CLIENT_IP_CALLABLE = "jinqiao.audit.address.client_address"
 
 LANGUAGE_CODE = "zh-hans"
 LANGUAGES = [("zh-hans", _("中文")), ("en", "English")]

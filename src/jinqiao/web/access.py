@@ -5,11 +5,9 @@ entry) stand in the packages' `rules.py` and are asked by queries and actions, n
 """
 
 import functools
-import ipaddress
 from collections.abc import Callable
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -17,6 +15,7 @@ from django.urls import reverse
 from jinqiao.accounts import queries
 from jinqiao.accounts.enums import Role
 from jinqiao.accounts.models import Person, Post
+from jinqiao.audit.address import client_address
 from jinqiao.audit.trail import client_address as address_in_trail
 from jinqiao.kernel.errors import NotAllowed
 from jinqiao.web.errors import NoLivePost
@@ -36,21 +35,6 @@ class PostHttpRequest(HttpRequest):
 
     post: Post
     user: Person
-
-
-def client_address(request: HttpRequest) -> str:
-    """The caller's address; a forwarded one is believed only from a trusted proxy."""
-    direct = str(request.META.get("REMOTE_ADDR", ""))
-    if direct in settings.TRUSTED_PROXIES or not direct:
-        forwarded = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
-        for candidate in reversed(forwarded):
-            try:
-                address = str(ipaddress.ip_address(candidate))
-            except ValueError:
-                break
-            if address not in settings.TRUSTED_PROXIES:
-                return address
-    return direct or "127.0.0.1"
 
 
 class PostMiddleware:
