@@ -26,6 +26,7 @@ Forms
     {% field form.name %} {% field form.name hint=_("…") %}                     one field with label, hint, error, described by
     {% form_fields form %} {% form_fields form "name,abstract" %}               all visible fields, or these
     {% held _("提供方") entry.provider %}                                       what the platform holds: shown, not asked
+    A form whose fields may all stay empty in a draft sets `marks_optional = False`: then none is marked 选填.
     Field attributes come from the widget: set `class` "is-short", "is-mid", "is-tall", "code" in attrs to narrow or widen.
 
 Records
@@ -240,7 +241,7 @@ def _dressed(bound: BoundField, hint: Text = "", small: bool = False) -> dict[st
         "id": identity,
         "hint": hint,
         "options": list(bound) if kind == "choices" else [],
-        "is_optional": not bound.field.required and kind != "checkbox",
+        "is_optional": not bound.field.required and kind != "checkbox" and getattr(bound.form, "marks_optional", True),
         "small": small,
     }
 
