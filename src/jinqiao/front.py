@@ -17,6 +17,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+TIMEOUT_S = {"connect": 5.0, "read": 120.0, "write": 120.0, "pool": 30.0}
 GATEWAY_PREFIX = "/gateway/"
 _HOP_BY_HOP = frozenset(
     {
@@ -43,7 +44,8 @@ class Front:
     def __init__(self, web_url: str, gateway: Application | None) -> None:
         self.web_url = web_url
         self.gateway = gateway
-        self.client: httpx.AsyncClient | None = None
+        # the bare transport, never a client: a client keeps cookies, and would hand one caller's session to the next
+        self.pages: httpx.AsyncHTTPTransport | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -56,12 +58,7 @@ class Front:
             await self._proxy(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.client = httpx.AsyncClient(
-            base_url=self.web_url,
-            timeout=httpx.Timeout(120, connect=5),
-            limits=httpx.Limits(max_connections=64),
-            trust_env=False,
-        )
+        self.pages = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=64), trust_env=False)
         try:
             if self.gateway is not None:
                 await self.gateway(scope, receive, send)
@@ -72,20 +69,20 @@ class Front:
                 if message["type"] == "lifespan.shutdown":
                     return
         finally:
-            await self.client.aclose()
+            await self.pages.aclose()
 
     async def _proxy(self, scope: Scope, receive: Receive, send: Send) -> None:
-        assert self.client is not None, "the server runs the lifespan before it hands in requests"  # noqa: S101
-        request = self.client.build_request(
+        assert self.pages is not None, "the server runs the lifespan before it hands in requests"  # noqa: S101
+        request = httpx.Request(
             scope["method"],
-            httpx.URL(path=scope.get("path", "/"), query=scope.get("query_string", b"")),
+            # the target as the caller wrote it: signatures cover it byte by byte
+            httpx.URL(self.web_url).copy_with(raw_path=_raw_target(scope)),
             headers=_forwarded_headers(scope),
             content=_body(receive) if _has_body(scope) else None,
+            extensions={"timeout": TIMEOUT_S},
         )
-        # the path as the caller wrote it: signatures cover it byte by byte
-        request.url = request.url.copy_with(raw_path=_raw_target(scope))
         try:
-            response = await self.client.send(request, stream=True)
+            response = await self.pages.handle_async_request(request)
         except httpx.TransportError:
             await send(
                 {
@@ -99,7 +96,7 @@ class Front:
         try:
             headers = [(name.lower(), value) for name, value in response.headers.raw if name.lower() not in _HOP_BY_HOP]
             await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-            async for part in response.aiter_raw():
+            async for part in response.stream:  # type: ignore[union-attr]  # of an asynchronous transport
                 await send({"type": "http.response.body", "body": part, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         finally:

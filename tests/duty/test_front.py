@@ -17,6 +17,7 @@ class _Echo(BaseHTTPRequestHandler):
         self.send_response(207)
         self.send_header("X-Target", self.path)
         self.send_header("X-Host", self.headers["Host"])
+        self.send_header("X-Cookie", self.headers.get("Cookie", "none"))
         self.send_header("X-From", self.headers["X-Forwarded-For"])
         self.send_header("Set-Cookie", "a=1")
         self.send_header("Set-Cookie", "b=2")
@@ -50,7 +51,15 @@ async def _gateway(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _ask(front: Front, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> httpx.Response:
-    async def asked() -> httpx.Response:
+    return _ask_often(front, 1, path, body, headers)[-1]
+
+
+def _ask_often(
+    front: Front, times: int, path: str, body: bytes = b"", headers: dict[str, str] | None = None
+) -> list[httpx.Response]:
+    """Different callers, one after the other, through the same front."""
+
+    async def asked() -> list[httpx.Response]:
         inbox: asyncio.Queue[Message] = asyncio.Queue()
         started = asyncio.Event()
 
@@ -61,11 +70,15 @@ def _ask(front: Front, path: str, body: bytes = b"", headers: dict[str, str] | N
         await inbox.put({"type": "lifespan.startup"})
         lifespan = asyncio.create_task(front({"type": "lifespan"}, inbox.get, send))
         await started.wait()
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(front), base_url="http://city.example") as client:
-            response = await client.post(path, content=body, headers=headers)
+        responses = []
+        for _ in range(times):
+            async with httpx.AsyncClient(
+                transport=httpx.ASGITransport(front), base_url="http://city.example"
+            ) as client:
+                responses.append(await client.post(path, content=body, headers=headers))
         await inbox.put({"type": "lifespan.shutdown"})
         await lifespan
-        return response
+        return responses
 
     return asyncio.run(asked())
 
@@ -93,3 +106,10 @@ def test_the_gateway_answers_while_the_pages_are_away() -> None:
     away = _ask(front, "/desk/")
     assert away.status_code == 503
     assert "正在启动" in away.text
+
+
+def test_one_callers_cookie_never_reaches_the_pages_with_anothers_request(pages: str) -> None:
+    first, second = _ask_often(Front(pages, None), 2, "/login")
+
+    assert first.headers.get_list("set-cookie") == ["a=1", "b=2"]
+    assert second.headers["X-Cookie"] == "none"
