@@ -175,8 +175,9 @@ class SqliteSource(Source):
         if row is not None:
             stat = connection.execute("SELECT stat FROM sqlite_stat1 WHERE tbl = ? LIMIT 1", (table,)).fetchone()
             estimate = int(_text(stat[0]).split()[0]) if stat and _text(stat[0]) else None
-        if estimate is None:
-            # the largest rowid bounds the number of rows and costs one step in the tree; views have none
+        kind = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ? AND type = 'table'", (table,)).fetchone()
+        if estimate is None and kind is not None:
+            # the largest rowid bounds the number of rows and costs one step in the tree (a view would be run as a whole)
             try:
                 last = connection.execute(f"SELECT max(rowid) FROM {quote(table)}").fetchone()  # noqa: S608 -- quoted name
                 estimate = int(last[0]) if last and isinstance(last[0], int) else 0
