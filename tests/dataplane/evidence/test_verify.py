@@ -4,6 +4,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -180,8 +181,6 @@ def test_shipped_batches_verify_alike_and_a_change_shows(path: Path) -> None:
     verdict = verify_batches(again, suite_name=name)
     assert (verdict.ok, verdict.batches, verdict.records) == (True, 5, 15)
     assert verdict.heads == verify(path).heads
-
-    from dataclasses import replace
 
     changed = replace(batches[2].records[0], rows=99)
     damaged = [

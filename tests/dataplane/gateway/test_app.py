@@ -1,8 +1,11 @@
 """A call that is in order gets exactly what the grant gives; whatever else happens is said in Problem Details and recorded."""
 
+import asyncio
 import hashlib
 import hmac
 import json
+import os
+import sqlite3
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +14,8 @@ import pytest
 
 from jinqiao.dataplane.evidence.errors import EvidenceUnavailable
 from jinqiao.dataplane.evidence.verify import verify
-from jinqiao.dataplane.gateway.app import Gateway
+from jinqiao.dataplane.gateway import home as homes
+from jinqiao.dataplane.gateway.app import Gateway, create_app
 from jinqiao.dataplane.gateway.errors import HomeInUse, HomeNotPrepared
 from tests.dataplane.gateway.world import (
     ANN,
@@ -73,8 +77,6 @@ def test_the_row_cap_holds_and_says_so(tmp_path: Path) -> None:
     grant = replace(world.services[0].grant, row_filter=())
     world.services = (replace(world.services[0], key_items=("hyzk",), row_cap=1, grant=grant),)
     world.publish()
-    import sqlite3
-
     with sqlite3.connect(tmp_path / "civil-affairs.db") as db:
         db.execute("UPDATE person SET status = 'married'")
     db.close()
@@ -223,8 +225,6 @@ def test_if_the_record_cannot_be_written_nothing_is_answered(world: World, monke
         assert log is not None
 
         # another process holds the write lock for longer than the log waits
-        import sqlite3
-
         blocker = sqlite3.connect(log.path, isolation_level=None)
         blocker.execute("BEGIN IMMEDIATE")
         assert log._db is not None
@@ -248,8 +248,6 @@ def test_a_commit_that_hangs_does_not_hang_its_callers(world: World, monkeypatch
     monkeypatch.setattr("jinqiao.dataplane.evidence.log.COMMIT_WITHIN_S", 0.3)
 
     async def conversation(caller: Caller, gateway: Gateway) -> None:
-        import sqlite3
-
         log = gateway._log
         assert log is not None
         assert log._db is not None
@@ -264,7 +262,9 @@ def test_a_commit_that_hangs_does_not_hang_its_callers(world: World, monkeypatch
     talk(world, conversation)
 
 
-def test_only_one_process_works_in_a_home(world: World) -> None:
+def test_only_one_process_works_in_a_home(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jinqiao.dataplane.gateway.app.LOCK_WITHIN_S", 0.3)
+
     async def conversation(caller: Caller, gateway: Gateway) -> None:
         with pytest.raises(HomeInUse):
             async with running(world):
@@ -272,6 +272,17 @@ def test_only_one_process_works_in_a_home(world: World) -> None:
         assert (await caller.ask()).status_code == 200
 
     talk(world, conversation)
+
+
+def test_a_successor_waits_for_the_one_before_it_to_end(world: World) -> None:
+    held = homes.load(world.home).lock()
+
+    async def conversation() -> None:
+        asyncio.get_running_loop().call_later(0.3, os.close, held)
+        async with running(world) as (caller, _):
+            assert (await caller.ask()).status_code == 200
+
+    asyncio.run(conversation())
 
 
 def test_a_folder_that_is_no_home_is_named(tmp_path: Path) -> None:
@@ -316,10 +327,6 @@ def test_the_guomi_suite_serves_the_same(tmp_path: Path) -> None:
 
 
 def test_asgi_lifespan_starts_and_stops_the_gateway(world: World) -> None:
-    import asyncio
-
-    from jinqiao.dataplane.gateway.app import create_app
-
     async def life() -> list[str]:
         said: list[str] = []
         heard = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -80,8 +81,6 @@ def test_no_text_in_any_field_is_ever_run(world: World) -> None:
 )
 def test_a_service_is_found_by_its_exact_name_only(world: World, name: str) -> None:
     async def conversation(caller: Caller, gateway: Gateway) -> None:
-        from urllib.parse import quote
-
         response = await caller.ask(path=f"/gateway/v1/services/{quote(name, safe='%/.')}/query")
         assert response.status_code == 404
         assert response.json()["code"] == "gateway.service.unknown"

@@ -1,6 +1,7 @@
 """A home is prepared once, keeps its identity, and shows no secret."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,6 @@ def test_a_gateway_id_with_quotes_survives_its_file(tmp_path: Path) -> None:
 
 
 def test_a_home_is_locked_for_one(tmp_path: Path) -> None:
-    import os
-
     homes.prepare(tmp_path, "https://platform.example", "gw-1", PLATFORM.public)
     home = homes.load(tmp_path)
     held = home.lock()

@@ -10,11 +10,13 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway.app import Gateway
+from jinqiao.dataplane.gateway.snapshot import open_snapshot
 from jinqiao.dataplane.masks import mask_text
 from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import LogicalType, Mask, Operator, RowCondition
-from tests.dataplane.gateway.world import Caller, World, make_world, question, records, running, service
+from tests.dataplane.gateway.world import Caller, World, day, make_world, question, records, running, service
 
 COLUMNS = [f"c{n}" for n in range(6)]
 ROWS = 8
@@ -86,10 +88,6 @@ def cases(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 async def put_in_force(world: World, gateway: Gateway, grant: dict[str, Any]) -> None:
-    from jinqiao.dataplane.gateway import home as homes
-    from jinqiao.dataplane.gateway.snapshot import open_snapshot
-    from tests.dataplane.gateway.world import day
-
     codes = ["key", *grant["columns"]]
     items = tuple(
         GrantedItem(item=code, code=code, column=code, type=LogicalType.TEXT, mask=mask)

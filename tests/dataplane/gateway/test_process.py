@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -177,8 +178,6 @@ def test_the_command_verifies_the_evidence_of_a_home(tmp_path: Path, capsys: pyt
         httpx.post(f"http://127.0.0.1:{port}/gateway/v1/services/x/query", trust_env=False)
     assert main(["verify", str(world.home)]) == 0
     assert capsys.readouterr().out == "ok: 1 batches, 1 records\n"
-    import sqlite3
-
     with sqlite3.connect(world.home / "evidence.db") as db:
         db.execute("UPDATE batch SET bodies = replace(bodies, ?, ?)", ('"rows":0', '"rows":1'))
     db.close()

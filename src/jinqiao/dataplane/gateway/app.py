@@ -18,7 +18,7 @@ from jinqiao.dataplane.evidence.errors import EvidenceUnavailable
 from jinqiao.dataplane.evidence.log import EvidenceLog
 from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway.calls import CallDesk
-from jinqiao.dataplane.gateway.errors import MethodNotOffered, PathUnknown
+from jinqiao.dataplane.gateway.errors import HomeInUse, MethodNotOffered, PathUnknown
 from jinqiao.dataplane.gateway.http import JSON_TYPE, Receive, Scope, Send, answer
 from jinqiao.dataplane.gateway.link import PlatformLink
 from jinqiao.dataplane.gateway.problem import PROBLEM_TYPE, extra_headers, language_of, problem_body
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 LANE = "1"  # one process a home, so one lane; a second process has a home of its own
 PREFIX = "/gateway/"
 SALT_HEADER = b"jinqiao-answer-salt"
+LOCK_WITHIN_S = 5.0
 
 
 class Gateway:
@@ -50,7 +51,7 @@ class Gateway:
         Raises HomeNotPrepared, HomeInUse, EvidenceUnavailable, and what `kernel.keystore` raises.
         """
         home = homes.load(self._path)
-        self._lock = home.lock()
+        self._lock = await _locked(home)
         try:
             log = EvidenceLog(home.evidence_file, lane=LANE, suite_name=home.suite)
             log.start()
@@ -190,6 +191,18 @@ class Gateway:
                 await self.stop()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+async def _locked(home: homes.GatewayHome) -> int:
+    """The lock of the home; a predecessor that is just ending gets a moment. Raises HomeInUse."""
+    until = time.monotonic() + LOCK_WITHIN_S
+    while True:
+        try:
+            return home.lock()
+        except HomeInUse:
+            if time.monotonic() >= until:
+                raise
+        await asyncio.sleep(0.1)
 
 
 def create_app(home: Path) -> Gateway:
