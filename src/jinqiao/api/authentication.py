@@ -56,11 +56,16 @@ def signed_by_node(request: HttpRequest) -> Node:
     )
     node = found[signed.key_id]
     request.node = node  # type: ignore[attr-defined]
-    try:
-        with transaction.atomic():
-            SeenNonce.objects.create(key_id=signed.key_id, nonce=signed.nonce, expires_at=signed.created + 2 * WINDOW_S)
-    except IntegrityError as problem:
-        raise NonceReplayed from problem
+    remember_nonce(signed.key_id, signed.nonce, signed.created)
     if node.state != NodeState.ACTIVE:
         raise NodeNotActive(node=node.number)
     return node
+
+
+def remember_nonce(key_id: str, nonce: str, created: int) -> None:
+    """Keep a nonce until the call's time window has surely passed. Raises NonceReplayed where it is known already."""
+    try:
+        with transaction.atomic():
+            SeenNonce.objects.create(key_id=key_id, nonce=nonce, expires_at=created + 2 * WINDOW_S)
+    except IntegrityError as problem:
+        raise NonceReplayed from problem
