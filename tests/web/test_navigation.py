@@ -3,7 +3,7 @@
 import pytest
 from django.urls import resolve, reverse
 
-from jinqiao.accounts.enums import Role
+from jinqiao.accounts.enums import THREE_ADMINISTRATORS, Role
 from jinqiao.web import navigation
 from tests.factories import make_post
 
@@ -68,3 +68,10 @@ def test_a_person_with_one_post_sees_no_other_organisation(enter):
 
     assert mine.organisation.short_name in page
     assert other.organisation.short_name not in page
+
+
+@pytest.mark.parametrize("role", sorted(THREE_ADMINISTRATORS))
+def test_the_three_administrators_see_only_their_desk_and_administration(role):
+    labels = [str(group.label) for group in navigation.groups_for(make_post(role), None)]
+
+    assert set(labels) <= {"工作台", "管理"}

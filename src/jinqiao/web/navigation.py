@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from jinqiao.accounts.enums import Role
 from jinqiao.accounts.models import Post
+from jinqiao.web.access import READERS
 from jinqiao.web.components import Text
 
 
@@ -37,7 +38,7 @@ GROUPS: tuple[Group, ...] = (
     Group(
         _("目录"),
         (
-            Item(_("目录检索"), "catalogue:search", ("catalogue:entry*", "catalogue:export")),
+            Item(_("目录检索"), "catalogue:search", ("catalogue:entry*", "catalogue:export"), READERS),
             Item(
                 _("本部门目录"),
                 "catalogue:mine",
