@@ -90,11 +90,13 @@ def manage(arguments: list[str]) -> int:
 
 
 def audit(arguments: list[str]) -> int:
-    """`audit verify`: is the trail whole? names the first broken event"""
-    if arguments[:1] != ["verify"]:
-        print("usage: jinqiao audit verify [--database FILE]", file=sys.stderr)
-        return 2
-    return _managed("audit_verify")(arguments[1:])
+    """`audit verify`: is the trail whole? names the first broken event. `audit seal --anew`: after an explained loss"""
+    if arguments[:1] == ["verify"]:
+        return _managed("audit_verify")(arguments[1:])
+    if arguments == ["seal", "--anew"]:
+        return _managed("audit_seal")([])
+    print("usage: jinqiao audit verify | jinqiao audit seal --anew", file=sys.stderr)
+    return 2
 
 
 def keys(arguments: list[str]) -> int:

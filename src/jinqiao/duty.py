@@ -160,6 +160,9 @@ def back_up(home: Path, target: Path, passphrase: bytes) -> int:
                 gzip.GzipFile(fileobj=sealer, mode="wb", compresslevel=5) as packed,
                 tarfile.open(fileobj=packed, mode="w|") as archive,
             ):
+                # keys first: the sealed head of the trail must be older than the trail that is taken after it
+                for file in _files(home / "keys"):
+                    taken += _take(archive, file, str(file.relative_to(home)), Path(scratch))
                 if _is_postgres():
                     dump = Path(scratch) / DUMP
                     _tool(
@@ -173,11 +176,13 @@ def back_up(home: Path, target: Path, passphrase: bytes) -> int:
                     )
                     archive.add(dump, DUMP)
                     taken += 1
-                for file in sorted(home.rglob("*")):
+                for file in _files(home):
                     name = file.relative_to(home)
-                    if name.parts[0] in LEFT_OUT or Path(scratch) in file.parents or not file.is_file():
-                        continue
-                    if file in (target, partial) or file.name.endswith(("-wal", "-shm", ".lock")):
+                    if (
+                        name.parts[0] in LEFT_OUT | {"keys"}
+                        or Path(scratch) in file.parents
+                        or file in (target, partial)
+                    ):
                         continue
                     taken += _take(archive, file, str(name), Path(scratch))
             out.flush()
@@ -187,6 +192,15 @@ def back_up(home: Path, target: Path, passphrase: bytes) -> int:
         partial.unlink(missing_ok=True)
         raise
     return taken
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files below, without what only a running process needs."""
+    return [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and not file.name.endswith(("-wal", "-shm", ".lock"))
+    ]
 
 
 def _take(archive: tarfile.TarFile, file: Path, name: str, scratch: Path) -> int:

@@ -18,7 +18,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils.translation import gettext as _
 
-from jinqiao.audit import trail
+from jinqiao.audit import anchor
 from jinqiao.kernel import moments
 from jinqiao.kernel.crypto.identity import Identity
 from jinqiao.kernel.crypto.suites import suite
@@ -112,12 +112,19 @@ def _database() -> Iterator[Finding]:
             "" if known else _("未录入"),
             "" if known else _("国务院办公厅发布后在“规则与日历”中录入；录入前跨入该年的期限显示“期限未定”。"),
         )
-    verdict = trail.verify()
+    try:
+        verdict = anchor.verify()
+        whole, note = (
+            verdict.ok,
+            _("%(count)d 条，链完整") % {"count": verdict.events} if verdict.ok else str(verdict.reason),
+        )
+    except JinqiaoError as problem:
+        whole, note = False, problem.text().message
     yield Finding(
         _("审计记录"),
-        State.GOOD if verdict.ok else State.BAD,
-        _("%(count)d 条，链完整") % {"count": verdict.events} if verdict.ok else str(verdict.reason),
-        "" if verdict.ok else _("保留现场，报告审计管理员；用 jinqiao audit verify 查看第一条不符的记录。"),
+        State.GOOD if whole else State.BAD,
+        note,
+        "" if whole else _("保留现场，报告审计管理员；用 jinqiao audit verify 查看第一条不符的记录。"),
     )
 
 

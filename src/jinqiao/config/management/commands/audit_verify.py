@@ -1,11 +1,12 @@
-"""`jinqiao audit verify`: is the trail whole? Names the first broken event. Exits 0 when whole, 1 when broken."""
+"""`jinqiao audit verify`: is the trail whole? Names the first broken event; a cut tail shows against the sealed head. Exits 0 when whole, 1 when broken."""
 
 import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from jinqiao.audit import trail
+from jinqiao.audit import anchor
+from jinqiao.kernel.errors import JinqiaoError
 
 
 class Command(BaseCommand):
@@ -14,7 +15,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         del args, options
-        verdict = trail.verify()
+        try:
+            verdict = anchor.verify()
+        except JinqiaoError as problem:
+            self.stdout.write(f"不完整 broken: {problem.text('zh').message} {problem.text('en').message}")
+            sys.exit(1)
         if verdict.ok:
             self.stdout.write(f"完整 whole: {verdict.events} 条 events")
             return
