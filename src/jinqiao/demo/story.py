@@ -210,7 +210,7 @@ def ask(
         fields={
             "basis": basis,
             "scenario": scenario,
-            "scope": "限本部门养老待遇核查业务使用，不向其他单位提供。",
+            "scope": "限本部门上述业务使用，不向其他单位提供。",
             "mode": mode.value,
             "items": list(items),
             "row_filter": [],
