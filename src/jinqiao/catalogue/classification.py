@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from jinqiao.catalogue import errors, secrecy
 from jinqiao.catalogue.guide_classes import GUIDE_CLASSES
@@ -77,7 +78,8 @@ def table_findings(rows: Sequence[NodeRow], known: Mapping[str, str]) -> list[In
         if not row.name:
             found.append(_finding(errors.NodeNameMissing, row, "name"))
         for column in ("code", "name"):
-            limit = ClassificationNode._meta.get_field(column).max_length or 0
+            field: Any = ClassificationNode._meta.get_field(column)
+            limit = field.max_length
             if len(getattr(row, column)) > limit:
                 found.append(_finding(errors.NodeTextTooLong, row, column, limit=limit))
     for row in rows:
@@ -90,7 +92,7 @@ def table_findings(rows: Sequence[NodeRow], known: Mapping[str, str]) -> list[In
     return sorted(found, key=lambda finding: (finding.details["row"], finding.details["column"]))
 
 
-def _finding(kind: type[InvalidInput], row: NodeRow, column: str, **details: object) -> InvalidInput:
+def _finding(kind: type[InvalidInput], row: NodeRow, column: str, **details: Any) -> InvalidInput:
     return kind(row=row.row, column=_LABELS[column], label=_LABELS[column], field=column, **details)
 
 

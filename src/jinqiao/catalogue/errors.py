@@ -93,7 +93,7 @@ class NoAuthority(WrongState):
     code = "catalogue.publication.no_authority"
 
 
-class NodeTaken(WrongState):
+class NodeTaken(InvalidInput):
     """A published entry keeps its class: the code is made of it."""
 
     code = "catalogue.entry.class_is_fixed"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
-from django.db.models import Case, IntegerField, Prefetch, Q, QuerySet, Value, When
+from django.db.models import Case, Count, IntegerField, Prefetch, Q, QuerySet, Value, When
 from django.db.models.functions import Length
 
 from jinqiao.accounts.enums import Role
@@ -197,13 +197,42 @@ class Option:
     selected: bool
 
 
+class Found(Sequence[CatalogueEntry]):
+    """Entries in order of relevance whose number is known: pages are cut without counting, and only their rows loaded."""
+
+    def __init__(self, entries: QuerySet[CatalogueEntry], total: int) -> None:
+        self.entries = entries
+        self.total = total
+
+    def __len__(self) -> int:
+        return self.total
+
+    @overload
+    def __getitem__(self, at: int) -> CatalogueEntry: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[CatalogueEntry]: ...
+
+    def __getitem__(self, at: int | slice) -> CatalogueEntry | list[CatalogueEntry]:
+        if isinstance(at, int):
+            return self.entries[at]
+        # the sort carries keys only; whole rows are read for the page
+        keys = list(self.entries.values_list("pk", flat=True)[at])
+        loaded = published().in_bulk(keys)
+        return [loaded[key] for key in keys if key in loaded]
+
+
 @dataclass(frozen=True, slots=True)
 class Results:
-    """`entries` in order of relevance, not yet cut into pages; `total` is their number."""
+    """`entries` in order of relevance, not yet cut into pages; `page_rows` are the same, to be cut."""
 
     entries: QuerySet[CatalogueEntry]
     total: int
     facets: dict[str, list[Option]] = field(default_factory=dict)
+
+    @property
+    def page_rows(self) -> Found:
+        return Found(self.entries, self.total)
 
 
 _ROW = (
@@ -226,7 +255,7 @@ def search(text: str = "", *, among: QuerySet[CatalogueEntry] | None = None, fil
     text = text.strip()[:200]
     if text:
         entries = entries.filter(_matching(text))
-    rows = list(entries.order_by().values_list(*_ROW))
+    rows = list(entries.order_by().values_list(*_ROW).annotate(number=Count("pk")))
     facets, total = _facets(rows, filters)
     return Results(_ordered(_narrowed(entries, filters), text), total, facets)
 
@@ -279,11 +308,11 @@ def _facets(rows: Sequence[tuple[Any, ...]], filters: Filters) -> tuple[dict[str
         fits.append(not filters.node or row[4].startswith(filters.node))
         misses = fits.count(False)
         if misses == 0:
-            total += 1
+            total += row[5]
         for at in range(5):
             # a facet counts what its other values would add: its own filter does not narrow it
             if misses == 0 or (misses == 1 and not fits[at]):
-                counters[at][row[at] if at < 4 else row[at][:1]] += 1
+                counters[at][row[at] if at < 4 else row[at][:1]] += row[5]
     names = dict(Organisation.objects.filter(pk__in=counters[0]).values_list("pk", "short_name"))
     classes = dict(ClassificationNode.objects.filter(code__in=[*counters[4], filters.node]).values_list("code", "name"))
     if filters.node and filters.node not in counters[4]:

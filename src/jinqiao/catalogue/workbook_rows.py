@@ -302,8 +302,8 @@ def _item(entry: Described, line: Line, position: int) -> dict[str, Any]:
     if text:
         found = _LENGTH.fullmatch(text)
         if found is None:
-            finding = errors.ItemLengthMalformed(field="length", item=position, label=BY_FIELD["item.length"].label)
-            entry.findings.append((line.row, finding))
+            malformed = errors.ItemLengthMalformed(field="length", item=position, label=BY_FIELD["item.length"].label)
+            entry.findings.append((line.row, malformed))
         else:
             length, scale = found.group(1), found.group(2)
             # a length of nought is how forms say that the type has none

@@ -61,9 +61,7 @@ def check_node(node: ClassificationNode) -> None:
     try:
         CodeProfile.load().compose(node.code, 1)
     except ResourceCodeWrong:
-        raise errors.ClassTooHigh(
-            node=str(node), field="node", label=CatalogueEntry._meta.get_field("node").verbose_name
-        ) from None  # type: ignore[union-attr]
+        raise errors.ClassTooHigh(node=str(node), field="node", label=label("node", of=CatalogueEntry)) from None
 
 
 def cleaned(fields: Fields, items: Items) -> tuple[dict[str, Any], list[dict[str, Any]]]:

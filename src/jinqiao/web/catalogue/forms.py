@@ -38,7 +38,7 @@ def _of_model(model: type[EntryVersion] | type[DataItem], name: str, **options: 
     return made
 
 
-class ClassField(forms.ModelChoiceField):
+class ClassField(forms.ModelChoiceField):  # type: ignore[type-arg] -- generic for the checker only
     def __init__(self, **options: Any) -> None:
         found = ClassificationNode.objects.filter(level__gte=DETAIL_LEVEL).select_related("parent")
         super().__init__(found, label=_("信息资源分类"), **options)
@@ -97,7 +97,7 @@ _OPTIONS: Mapping[str, dict[str, Any]] = {
     },
 }
 
-SECTIONS: tuple[tuple[Text, str, tuple[str, ...]], ...] = (
+SECTIONS: tuple[tuple[Text, Text, tuple[str, ...]], ...] = (
     (
         _("是什么数据"),
         "",

@@ -74,7 +74,7 @@ def _posted(request: PostHttpRequest, version: EntryVersion | None) -> HttpRespo
 def _saved(
     request: PostHttpRequest, version: EntryVersion | None, form: EntryForm, items: list[dict[str, Any]]
 ) -> EntryVersion:
-    node = form.cleaned_data.get("node")
+    node: Any = form.cleaned_data.get("node")
     if version is None:
         return actions.create_entry(by=request.post, node=node, fields=form.values(), items=items)
     return actions.save_draft(version, by=request.post, fields=form.values(), items=items, node=node)

@@ -1,6 +1,5 @@
 """Searching the catalogue: for everybody what is open to society, for who is signed in all that is published."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -24,7 +23,7 @@ def search(request: HttpRequest) -> HttpResponse:
     post: Post | None = getattr(request, "post", None)
     text, filters = _asked(request.GET)
     results = _results(post, text, filters)
-    page = page_of(request, results.entries)
+    page = page_of(request, results.page_rows)
     words = query_words(text)
     values = {
         "title": _("目录检索") if post else _("开放目录"),
@@ -118,7 +117,7 @@ def marked(text: str, words: list[str]) -> list[tuple[str, bool]]:
     return pieces
 
 
-def _chips(query: QueryDict, results: Results) -> list[Mapping[str, str]]:
+def _chips(query: QueryDict, results: Results) -> list[dict[str, str]]:
     """A link for each filter in force that drops it."""
     chips = []
     for name, _heading, _choices in FACETS:
