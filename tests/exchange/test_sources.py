@@ -98,6 +98,21 @@ def test_a_new_password_is_tested_at_once(world: World) -> None:
     assert world.provider_node.identity.unseal(command.connection.sealed_password) == b"another-one"
 
 
+def test_a_source_that_moved_is_changed_and_tested_anew(world: World) -> None:
+    source = actions.change_data_source(
+        world.source, by=world.parties.clerk, name="新库", host="10.9.9.9", port=6000, database="biz2", user="reader2"
+    )
+
+    command = world.provider_node.take(CommandKind.TEST_CONNECTION)
+    assert command.connection is not None
+    assert (command.connection.host, command.connection.port, command.connection.database) == ("10.9.9.9", 6000, "biz2")
+    assert (source.state, source.is_writable) == (SourceState.UNTESTED, False)
+    with pytest.raises(ConnectionIncomplete):
+        actions.change_data_source(source, by=world.parties.clerk, name="新库", database="biz2")
+    with pytest.raises(NotYourSource):
+        actions.change_data_source(source, by=world.parties.asker, name="新库", database="biz2")
+
+
 def test_a_source_stands_behind_its_own_departments_front_end_node(world: World) -> None:
     with pytest.raises(NodeOfAnotherOrganisation):
         add(world, node=world.consumer_node.node)

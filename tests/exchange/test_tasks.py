@@ -26,8 +26,9 @@ from jinqiao.exchange.schedules import Schedule
 from jinqiao.kernel import moments
 from jinqiao.sharing import actions as sharing_actions
 from jinqiao.sharing.models import Grant
+from jinqiao.workflow.models import ToDo
 from tests.exchange.factories import World, make_source
-from tests.factories import make_post
+from tests.factories import make_application, make_post
 
 pytestmark = pytest.mark.django_db
 
@@ -161,6 +162,28 @@ def test_an_expired_grant_ends_its_task(world: World, monkeypatch: pytest.Monkey
     assert task.state == TaskState.ENDED
     with pytest.raises(TaskStateWrong):
         actions.configure_task(task, by=world.parties.asker, target=world.target, target_table="t")
+
+
+def test_the_consumer_is_asked_for_what_only_it_can_do(world: World) -> None:
+    batch, interface = world.grant(), world.grant(mode="interface")
+    todos = ToDo.objects.filter(organisation=world.parties.consumer, done_at=None)
+    assert set(todos.filter(kind__startswith="exchange.").values_list("kind", flat=True)) == {
+        "exchange.task.configure",
+        "exchange.service.attach",
+    }
+
+    world.task(batch)
+    application = make_application(world.parties.consumer)
+    actions.attach_application(QueryService.objects.get(grant=interface), application, by=world.parties.asker)
+
+    assert not todos.filter(kind__startswith="exchange.").exists()
+
+
+def test_nothing_is_asked_any_more_when_the_grant_is_over(world: World) -> None:
+    for mode in ("batch", "interface"):
+        sharing_actions.revoke_grant(world.grant(mode=mode), by=world.parties.provider_head, reason="用途不符")
+
+    assert not ToDo.objects.filter(kind__startswith="exchange.", done_at=None).exists()
 
 
 def test_a_new_grant_takes_the_task_over_with_its_target_and_plan(world: World) -> None:

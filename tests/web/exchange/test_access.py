@@ -26,6 +26,7 @@ MAY_ENTER = {
     "sources": SEERS,
     "source": SEERS,
     "source_new": WORKERS,
+    "source_change": WORKERS,
     "source_test": WORKERS,
     "source_tables": WORKERS,
     "source_password": WORKERS,

@@ -148,6 +148,17 @@ def test_a_password_is_changed_on_its_page(enter: Any, world: World) -> None:
     assert world.source.sealed_password != before
 
 
+def test_a_source_is_changed_on_its_page(enter: Any, world: World) -> None:
+    client = enter(world.parties.clerk)
+    page = reverse("exchange:source_change", args=[world.source.pk])
+    fields = {"name": "新库", "host": "10.9.9.9", "port": "", "database": "biz", "user": "reader"}
+    assert "host" in client.post(page, {**fields, "host": ""}).context["form"].errors
+    client.post(page, fields)
+
+    world.source.refresh_from_db()
+    assert (world.source.name, world.source.host, world.source.port) == ("新库", "10.9.9.9", 5432)
+
+
 def test_an_entry_is_bound_column_by_column(enter: Any, world: World) -> None:
     Binding.objects.all().delete()
     client = enter(world.parties.clerk)

@@ -23,7 +23,13 @@ from jinqiao.exchange.actions.services import (
     resume_service,
     suspend_service,
 )
-from jinqiao.exchange.actions.sources import add_data_source, change_password, list_tables, test_connection
+from jinqiao.exchange.actions.sources import (
+    add_data_source,
+    change_data_source,
+    change_password,
+    list_tables,
+    test_connection,
+)
 from jinqiao.exchange.actions.tasks import configure_task, limit_task, pause_task, resume_task
 from jinqiao.exchange.actions.timetable import retry_due_runs, start_due_runs
 
@@ -34,6 +40,7 @@ __all__ = [
     "alert_silent_nodes",
     "attach_application",
     "bind_entry",
+    "change_data_source",
     "change_password",
     "configure_task",
     "detach_application",

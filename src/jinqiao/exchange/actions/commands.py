@@ -70,7 +70,7 @@ def _keep_progress(node: Node, progress: Iterable[Progress]) -> None:
     for step in progress:
         by_run.setdefault(step.run_id, []).append(step)
     runs = Run.objects.select_for_update(of=("self",)).filter(
-        number__in=list(by_run), state__in=LIVE, commands__node=node
+        number__in=list(by_run), state__in=LIVE, pk__in=NodeCommand.objects.filter(node=node).values("run_id")
     )
     for run in runs.order_by("id"):
         new = dict(run.progress)

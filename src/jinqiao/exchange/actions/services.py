@@ -8,9 +8,12 @@ from jinqiao.audit import trail
 from jinqiao.exchange import rules
 from jinqiao.exchange.errors import ApplicationOfAnother, LimitBroken, ServiceStateWrong
 from jinqiao.exchange.models import QueryService
+from jinqiao.workflow import actions as workflow
 
 ROW_CAPS = (1, 1000)
 CALLS_PER_MINUTE = (1, 60_000)
+ATTACH = "exchange.service.attach"
+"""The to-do of a consumer whose new service no application may call yet."""
 
 
 def _locked(service: QueryService) -> QueryService:
@@ -29,6 +32,7 @@ def attach_application(service: QueryService, application: Application, *, by: P
     if application.organisation_id != service.grant.consumer_id or application.state != ApplicationState.ACTIVE:
         raise ApplicationOfAnother(application=application.number)
     service.applications.add(application)
+    workflow.finish_todos(trail.subject(service), by=by, kinds=[ATTACH])
     trail.record("exchange.service.attach", by=by.actor, about=trail.subject(service), application=application.number)
     return service
 

@@ -49,11 +49,7 @@ def add_data_source(
     if node.kind != NodeKind.FRONT_END:
         raise NodeKindWrong(node=node.number)
     kind = Engine(engine)
-    missing = [label for label, value in (("host", host), ("user", user)) if kind in SERVERS and not value]
-    if not database:
-        missing.append("database")
-    if missing:
-        raise ConnectionIncomplete(missing=", ".join(missing))
+    _check_complete(kind, host=host, user=user, database=database)
     if number and DataSource.objects.filter(number=number).exists():
         raise NumberTaken(number=number)
     source = DataSource(
@@ -75,6 +71,14 @@ def add_data_source(
     trail.record("exchange.source.add", by=by.actor, about=trail.subject(source), engine=kind.value, node=node.number)
     _command(source, CommandKind.TEST_CONNECTION)
     return source
+
+
+def _check_complete(kind: Engine, *, host: str, user: str, database: str) -> None:
+    missing = [label for label, value in (("host", host), ("user", user)) if kind in SERVERS and not value]
+    if not database:
+        missing.append("database")
+    if missing:
+        raise ConnectionIncomplete(missing=", ".join(missing))
 
 
 def _seal(source: DataSource, password: str) -> None:
@@ -102,6 +106,36 @@ def change_password(source: DataSource, *, by: Post, password: str) -> DataSourc
     source.state = SourceState.UNTESTED
     source.save(update_fields=["sealed_password", "gateway_sealed_password", "sealed_for_gateway", "state"])
     trail.record("exchange.source.change_password", by=by.actor, about=trail.subject(source))
+    _command(source, CommandKind.TEST_CONNECTION)
+    return source
+
+
+@transaction.atomic
+def change_data_source(
+    source: DataSource,
+    *,
+    by: Post,
+    name: str,
+    database: str,
+    host: str = "",
+    port: int | None = None,
+    user: str = "",
+    is_writable: bool = False,
+) -> DataSource:
+    """The database moved, or its account changed. Engine and node stay: another engine is another source.
+
+    Raises NotYourSource, ConnectionIncomplete.
+    """
+    source = _locked(source)
+    rules.check_may_manage_source(by, source)
+    kind = Engine(source.engine)
+    _check_complete(kind, host=host, user=user, database=database)
+    source.name, source.database, source.is_writable = name, database, is_writable
+    if kind in SERVERS:
+        source.host, source.port, source.user = host, port or DEFAULT_PORTS[kind], user
+    source.state = SourceState.UNTESTED
+    source.save(update_fields=["name", "database", "is_writable", "host", "port", "user", "state"])
+    trail.record("exchange.source.change", by=by.actor, about=trail.subject(source))
     _command(source, CommandKind.TEST_CONNECTION)
     return source
 

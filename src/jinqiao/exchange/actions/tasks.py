@@ -23,10 +23,13 @@ from jinqiao.exchange.queries.terms import BoundTable, binding_of
 from jinqiao.exchange.schedules import Schedule
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import CopyMode
+from jinqiao.workflow import actions as workflow
 
 _TABLE_NAME = re.compile(
     r"[A-Za-z_\u4e00-\u9fff][A-Za-z0-9_\u4e00-\u9fff]{0,59}(\.[A-Za-z_\u4e00-\u9fff][A-Za-z0-9_\u4e00-\u9fff]{0,59})?"
 )
+CONFIGURE = "exchange.task.configure"
+"""The to-do of a consumer whose new task has no target yet."""
 SLOWEST_ROWS_PER_S, FASTEST_ROWS_PER_S = 10, 10_000_000
 
 
@@ -85,6 +88,7 @@ def configure_task(
         move_task(task, TaskState.ACTIVE)
     plan_next(task)
     task.save()
+    workflow.finish_todos(trail.subject(task), by=by, kinds=[CONFIGURE])
     trail.record(
         "exchange.task.configure",
         by=by.actor,
@@ -173,5 +177,6 @@ def end_task(task: ExchangeTask, *, by: trail.Actor, reason: str) -> None:
         task.resumes_with_grant = False
         plan_next(task)
         task.save(update_fields=["state", "resumes_with_grant", "next_run_at"])
+        workflow.finish_todos(trail.subject(task), by=None, kinds=[CONFIGURE])
         trail.record("exchange.task.end", by=by, about=trail.subject(task), reason=reason)
     stop_live_run(task, by=by, reason=reason)

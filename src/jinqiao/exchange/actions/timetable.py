@@ -76,6 +76,7 @@ def _retry(run_id: int) -> bool:
     run.attempt += 1
     run.started_at = run.finished_at = None
     run.queued_at, run.problem = moments.now(), {}
+    run.progress, run.manifest, run.counts, run.rows, run.rows_quarantined = {}, {}, {}, None, 0
     try:
         with transaction.atomic():
             send_order(run, task)

@@ -164,6 +164,25 @@ class SourceForm(PasswordForm):
         return values
 
 
+class SourceChangeForm(SourceForm):
+    """What of a source may change; engine, node and password have their own ways."""
+
+    def __init__(self, source: DataSource, post: Post, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(post, *arguments, **keywords)
+        self.engine = source.engine
+        for name in ("node", "engine", "password"):
+            del self.fields[name]
+        if source.engine not in (Engine.POSTGRESQL.value, Engine.MYSQL.value):
+            for name in ("host", "port", "user"):
+                del self.fields[name]
+
+    def clean(self) -> dict[str, Any]:
+        self.cleaned_data["engine"] = self.engine
+        values = super().clean()
+        values.pop("engine")
+        return values
+
+
 _WEEKDAYS = [(str(day), _("周") + "一二三四五六日"[day - 1]) for day in range(1, 8)]
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 

@@ -13,6 +13,7 @@ urlpatterns = [
     path("sources", sources.sources, name="sources"),
     path("sources/new", sources.source_new, name="source_new"),
     path("sources/<int:pk>", sources.source, name="source"),
+    path("sources/<int:pk>/edit", sources.source_change, name="source_change"),
     path("sources/<int:pk>/test", sources.source_test, name="source_test"),
     path("sources/<int:pk>/tables", sources.source_tables, name="source_tables"),
     path("sources/<int:pk>/password", sources.source_password, name="source_password"),

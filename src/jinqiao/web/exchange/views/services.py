@@ -130,7 +130,11 @@ def service(request: PostHttpRequest, pk: int) -> HttpResponse:
         ],
         "items": _masks(found),
         "hindrance": why_not_served(found),
-        "applications": found.applications.order_by("number"),
+        "applications": [
+            (application, address if may_enter(address, request.post) else "")
+            for application in found.applications.order_by("number")
+            for address in (url_of("accounts:application", application.pk),)
+        ],
         "calls": calls_visible_to(request.post).filter(service=found.number)[:RECENT],
         "calls_url": f"{reverse('exchange:calls')}?service={found.number}",
         "may_attach": may_attach,

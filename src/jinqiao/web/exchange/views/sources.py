@@ -19,7 +19,7 @@ from jinqiao.web import formats
 from jinqiao.web.access import PostHttpRequest, post_required
 from jinqiao.web.accounts.refusals import explain
 from jinqiao.web.components import Pair
-from jinqiao.web.exchange.forms import PasswordForm, SourceFilter, SourceForm
+from jinqiao.web.exchange.forms import PasswordForm, SourceChangeForm, SourceFilter, SourceForm
 from jinqiao.web.exchange.roles import SEERS, WORKERS
 from jinqiao.web.exchange.run_view import problem_text
 from jinqiao.web.exports import xlsx_response
@@ -137,6 +137,34 @@ def source_new(request: PostHttpRequest) -> HttpResponse:
         "held_value": request.post.organisation.name,
         "action": _("登记并测试"),
         "back": reverse("exchange:sources"),
+    }
+    return render(request, "exchange/form.html", values)
+
+
+@post_required(*WORKERS)
+@require_http_methods(["GET", "POST"])
+def source_change(request: PostHttpRequest, pk: int) -> HttpResponse:
+    found = get_object_or_404(sources_visible_to(request.post), pk=pk)
+    rules.check_may_manage_source(request.post, found)
+    names = ("name", "host", "port", "database", "user", "is_writable")
+    initial = {name: getattr(found, name) for name in names}
+    form = SourceChangeForm(found, request.post, request.POST or None, initial=initial)
+    back = reverse("exchange:source", args=[pk])
+    if request.method == "POST" and form.is_valid():
+        try:
+            actions.change_data_source(found, by=request.post, **form.cleaned_data)
+        except JinqiaoError as error:
+            explain(request, form, error, {ConnectionIncomplete: "database"})
+        else:
+            messages.success(request, _("已修改，节点正在测试连接。"))
+            return HttpResponseRedirect(back)
+    values = {
+        "title": _("修改数据源"),
+        "form": form,
+        "held_label": _("类型"),
+        "held_value": found.get_engine_display(),
+        "action": _("保存并测试"),
+        "back": back,
     }
     return render(request, "exchange/form.html", values)
 
