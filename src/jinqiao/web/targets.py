@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from django.utils.translation import gettext_lazy as _
 
+from jinqiao.accounts.models import Post
 from jinqiao.web.components import Text
-from jinqiao.web.navigation import url_of
+from jinqiao.web.navigation import may_enter, url_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,15 @@ def target_url(about_type: str, about_id: str, kind: str = "") -> str:
     if target is None:
         return ""
     return url_of(target.name_for(kind), about_id) or url_of(target.name, about_id)
+
+
+def page_for(post: Post | None, about_type: str, about_id: str, kind: str = "") -> str:
+    """The page where this post may act on a thing, else where it may see it, else ""."""
+    for wanted in dict.fromkeys((kind, "")):
+        url = target_url(about_type, about_id, wanted)
+        if may_enter(url, post):
+            return url
+    return ""
 
 
 def heading_of(about_type: str) -> Text:

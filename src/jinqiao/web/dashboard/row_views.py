@@ -19,9 +19,8 @@ from jinqiao.web.components import Text
 from jinqiao.web.dashboard.rows import LISTINGS, Column, Filters, Listing, plain, rows_of
 from jinqiao.web.dashboard.viewers import VIEWERS, scope_of
 from jinqiao.web.exports import xlsx_response
-from jinqiao.web.navigation import may_enter
 from jinqiao.web.pagination import page_of
-from jinqiao.web.targets import target_url
+from jinqiao.web.targets import page_for
 
 STATE_WORDS: dict[str, Text] = {
     **dict(RequestState.choices),
@@ -75,8 +74,7 @@ def dashboard_rows(request: PostHttpRequest, figure: str) -> HttpResponse:
 def _url_of(listing: Listing, row: Any, post: Post) -> str:
     if listing.about is None:
         return ""
-    url = target_url(*listing.about(row))
-    return url if may_enter(url, post) else ""
+    return page_for(post, *listing.about(row))
 
 
 def _cell(column: Column, row: Any) -> dict[str, Any]:

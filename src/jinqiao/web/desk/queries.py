@@ -12,7 +12,7 @@ from jinqiao.audit.models import AuditEvent, Outcome
 from jinqiao.kernel.clocks import CalendarNotPublished, WorkCalendar
 from jinqiao.web.clocks import urgency
 from jinqiao.web.components import Text
-from jinqiao.web.targets import TARGETS, heading_of, target_url
+from jinqiao.web.targets import TARGETS, heading_of, page_for
 from jinqiao.workflow import queries as workflow
 from jinqiao.workflow.enums import ClockState
 from jinqiao.workflow.models import ToDo
@@ -47,14 +47,14 @@ class RulerDay:
     is_off: bool = False
 
 
-def grouped(todos: Iterable[ToDo], today: date) -> list[DeskGroup]:
+def grouped(todos: Iterable[ToDo], post: Post, today: date) -> list[DeskGroup]:
     """By what they are about; the group with the most urgent to-do first, inside it the order given."""
     groups: dict[str, list[DeskRow]] = {}
     known = list(TARGETS)
     for todo in todos:
         clock = todo.clock
         is_due = bool(clock and clock.state == ClockState.RUNNING and clock.due_on and clock.due_on <= today)
-        row = DeskRow(todo, target_url(todo.about_type, todo.about_id, todo.kind), is_due)
+        row = DeskRow(todo, page_for(post, todo.about_type, todo.about_id, todo.kind), is_due)
         groups.setdefault(todo.about_type if todo.about_type in known else "", []).append(row)
     return [DeskGroup(heading_of(kind), rows) for kind, rows in groups.items()]
 
@@ -111,4 +111,4 @@ def waiting_for_others(post: Post, limit: int = 10) -> list[DeskRow]:
         .select_related("clock", "organisation")
     )
     rows = sorted(found, key=lambda todo: (*urgency(todo.clock), todo.pk))[:limit]
-    return [DeskRow(todo, target_url(todo.about_type, todo.about_id, todo.kind), False) for todo in rows]
+    return [DeskRow(todo, page_for(post, todo.about_type, todo.about_id), False) for todo in rows]

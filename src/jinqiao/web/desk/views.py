@@ -51,7 +51,7 @@ def desk(request: PostHttpRequest) -> HttpResponse:
     ]
     values = {
         "title": _("待办"),
-        "groups": queries.grouped(todos, today),
+        "groups": queries.grouped(todos, post, today),
         "total": len(todos),
         "late": sum(1 for clock in dated if clock.due_on and clock.due_on < today),
         "due_today": sum(1 for clock in dated if clock.due_on == today),

@@ -40,7 +40,7 @@ Records
     {% tree nodes _("分类") %}                                                  list of components.TreeNode
     {% error_table errors %}                                                    of a workbook: [{row, column, cell, message, clause, mend}]
     {% icon "mark" %} {% icon "empty" %}                                        the mark; the empty bridge
-    {% todo_url todo as url %} {% about_url type id as url %}                   the page of a thing, "" where none
+    {% todo_url todo as url %} {% about_url type id as url %}                   the page of a thing, "" where none or not for this post
 
 Asking before a dangerous act: render "components/confirm.html" with title, what_stays (lines), form (or none), action, danger, back.
 """
@@ -67,6 +67,7 @@ from django.template import Context
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext_lazy as _
 
+from jinqiao.accounts.models import Post
 from jinqiao.web import clocks, formats, targets
 from jinqiao.web.components import Crumb, Event, Figure, Pair, Step, Tab, Text, Tone, TreeNode, label_of, tone_of
 from jinqiao.workflow import queries as workflow
@@ -340,14 +341,21 @@ def crumbs(context: Context) -> dict[str, Any]:
     return {"above": above, "here": context.get("crumb") or context.get("title") or ""}
 
 
-@register.simple_tag
-def todo_url(todo: ToDo) -> str:
-    return targets.target_url(todo.about_type, todo.about_id, todo.kind)
+@register.simple_tag(takes_context=True)
+def todo_url(context: Context, todo: ToDo) -> str:
+    """Where an open to-do is acted on; what is done, or waits elsewhere, leads to the thing itself."""
+    kind = "" if todo.done_at else todo.kind
+    return targets.page_for(_post(context), todo.about_type, todo.about_id, kind)
 
 
-@register.simple_tag
-def about_url(about_type: str, about_id: str) -> str:
-    return targets.target_url(about_type, about_id)
+@register.simple_tag(takes_context=True)
+def about_url(context: Context, about_type: str, about_id: str) -> str:
+    return targets.page_for(_post(context), about_type, about_id)
+
+
+def _post(context: Context) -> Post | None:
+    post: Post | None = getattr(context["request"], "post", None)
+    return post
 
 
 ICONS: Mapping[str, str] = {
