@@ -144,7 +144,7 @@ class LedgerTarget(Target):
         loaded: dict[int, str] = {}
         merged = None
         for chunk, digest, received, *counts in rows:
-            if chunk:
+            if int(chunk):
                 loaded[int(chunk)] = str(digest)
             else:
                 inserted, updated, deleted, unchanged, target_rows = (int(count) for count in counts)
