@@ -86,7 +86,7 @@ def test_the_page_of_a_run_follows_its_stages(enter: Any, world: World) -> None:
     text = response.content.decode()
     assert states(response) == ["done"] * 7
     assert "摘要一致" in text
-    assert text.count("ed25519有效") == 2
+    assert text.count("Ed25519有效") == 2
     assert "hx-trigger" not in text
 
 

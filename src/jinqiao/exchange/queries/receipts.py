@@ -10,6 +10,9 @@ from jinqiao.kernel.crypto.identity import PublicIdentity
 from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.errors import JinqiaoError
 
+ALGORITHMS = {"international": "Ed25519", "guomi": "SM2"}
+"""Names of signatures as people know them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
@@ -34,7 +37,7 @@ def signatures(receipt: ExchangeReceipt) -> tuple[Signature, Signature]:
 def _verified(node: Node, key_id: str, signature: str, body: bytes) -> Signature:
     try:
         public = PublicIdentity.from_json(node.identity)
-        algorithm = suite(public.suite).signature_name
+        algorithm = ALGORITHMS[suite(public.suite).name]
         if not signature or public.key_id != key_id:
             return Signature(node, key_id, algorithm, bool(signature), False)
         public.verify(body, base64.b64decode(signature, validate=True))

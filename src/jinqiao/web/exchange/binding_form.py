@@ -17,7 +17,7 @@ _WATERMARKS = frozenset({LogicalType.INTEGER, LogicalType.DATE, LogicalType.DATE
 class TableForm(forms.Form):
     """Which table of which source; a GET form, so that it works without script."""
 
-    source = forms.ModelChoiceField(label=_("数据源"), queryset=DataSource.objects.none())
+    source = forms.ModelChoiceField(label=_("数据源"), queryset=DataSource.objects.none(), empty_label=_("选择数据源"))
     table = forms.CharField(
         label=_("表"),
         max_length=200,

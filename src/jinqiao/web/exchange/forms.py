@@ -89,7 +89,9 @@ class NodeForm(forms.Form):
     )
     name = forms.CharField(label=_("名称"), max_length=100)
     kind = forms.ChoiceField(label=_("类别"), choices=NodeKind.choices, widget=forms.RadioSelect)
-    organisation = forms.ModelChoiceField(label=_("所属机构"), queryset=Organisation.objects.filter(is_active=True))
+    organisation = forms.ModelChoiceField(
+        label=_("所属机构"), queryset=Organisation.objects.filter(is_active=True), empty_label=_("选择机构")
+    )
     zone = forms.ChoiceField(label=_("所在网络"), choices=NetworkZone.choices)
 
     def __init__(self, *arguments: Any, own: Organisation | None = None, **keywords: Any) -> None:
@@ -122,7 +124,7 @@ class PasswordForm(forms.Form):
 class SourceForm(PasswordForm):
     """A database as the node reaches it. Files need neither host nor account."""
 
-    node = forms.ModelChoiceField(label=_("经由节点"), queryset=Node.objects.none())
+    node = forms.ModelChoiceField(label=_("经由节点"), queryset=Node.objects.none(), empty_label=_("选择节点"))
     name = forms.CharField(label=_("名称"), max_length=100, help_text=_("业务上的叫法，例如社保业务库"))
     engine = forms.ChoiceField(label=_("类型"), choices=ENGINES)
     host = forms.CharField(
@@ -169,7 +171,7 @@ class SourceChangeForm(SourceForm):
 
     def __init__(self, source: DataSource, post: Post, *arguments: Any, **keywords: Any) -> None:
         super().__init__(post, *arguments, **keywords)
-        self.engine = source.engine
+        self.kind = source.engine
         for name in ("node", "engine", "password"):
             del self.fields[name]
         if source.engine not in (Engine.POSTGRESQL.value, Engine.MYSQL.value):
@@ -177,7 +179,7 @@ class SourceChangeForm(SourceForm):
                 del self.fields[name]
 
     def clean(self) -> dict[str, Any]:
-        self.cleaned_data["engine"] = self.engine
+        self.cleaned_data["engine"] = self.kind
         values = super().clean()
         values.pop("engine")
         return values
@@ -193,6 +195,7 @@ class TaskForm(forms.Form):
     target = forms.ModelChoiceField(
         label=_("交付到"),
         queryset=DataSource.objects.none(),
+        empty_label=_("选择数据源"),
         help_text=_("本部门登记为可交付的数据源；没有时先到数据源页登记"),
     )
     target_table = forms.CharField(
@@ -307,7 +310,9 @@ class LimitForm(forms.Form):
 
 
 class AttachForm(forms.Form):
-    application = forms.ModelChoiceField(label=_("应用"), queryset=Application.objects.none())
+    application = forms.ModelChoiceField(
+        label=_("应用"), queryset=Application.objects.none(), empty_label=_("选择应用")
+    )
 
     def __init__(self, applications: Any, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)

@@ -106,7 +106,7 @@ def _words(
     if stage is Stage.EXTRACT:
         rows = manifest.rows_read if manifest else told.rows_done
         return (_("%(rows)s行") % {"rows": formats.short_number(rows)} if rows or manifest else ""), (
-            manifest.snapshot if manifest else ""
+            _snapshot_words(manifest.snapshot) if manifest else ""
         )
     if stage is Stage.STAGE:
         if manifest:
@@ -130,6 +130,11 @@ def _words(
     if stage is Stage.RECEIPT and receipt is not None and receipt.completed_at:
         return _("双方已签"), ""
     return "", ""
+
+
+def _snapshot_words(snapshot: str) -> str:
+    """How the rows belong together; the node names its means in its database's terms."""
+    return _("同一份文件") if snapshot == "file" else _("同一快照")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +161,7 @@ def figures(run: Run, manifest: BatchManifest | None) -> list[Figure]:
     told = Told.of(run, present_stage(run))
     ended = run.finished_at or (told.at if told.at else moments.now())
     took = (ended - run.started_at).total_seconds() if run.started_at else None
-    rows = run.rows if run.rows is not None else told.rows_done
+    rows = run.rows if run.rows is not None and run.state not in LIVE else told.rows_done
     speed = round(rows / took) if took and took > 0 and rows else None
     found = [
         Figure(formats.number(rows), _("行数")),

@@ -19,16 +19,22 @@ from jinqiao.web.exports import xlsx_response
 from jinqiao.web.pagination import page_of
 
 
+class _Unnamed(dict[str, str]):
+    """Details of a refusal are not part of the record: … stands for them."""
+
+    def __missing__(self, key: str) -> str:
+        return "…"
+
+
 def outcome_words(code: str) -> str:
-    """An outcome as people read it: answered, or the message of the refusal's code up to its first full stop."""
+    """An outcome as people read it: answered, or the first sentence of the refusal's code."""
     if code == "ok":
         return _("已答复")
     text = error_texts().get(code)
     if text is None:
         return code
-    return (
-        text["message" if language() == "zh" else "message_en"].split("。")[0].split("{")[0].rstrip("：: （(") or code
-    )
+    message = text["message" if language() == "zh" else "message_en"].format_map(_Unnamed())
+    return message.split("。")[0].removesuffix(".")
 
 
 @post_required(*SERVICE_SEERS)
