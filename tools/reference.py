@@ -14,7 +14,11 @@ TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference" / "errors
 def all_errors() -> dict[str, type[JinqiaoError]]:
     """Every error class by its code, after importing every module of the package that can raise one."""
     for module in pkgutil.walk_packages(jinqiao.__path__, "jinqiao."):
-        if "migrations" not in module.name and "management" not in module.name and not module.name.startswith("jinqiao.config.w"):
+        if (
+            "migrations" not in module.name
+            and "management" not in module.name
+            and not module.name.startswith("jinqiao.config.w")
+        ):
             importlib.import_module(module.name)
     found: dict[str, type[JinqiaoError]] = {}
 
