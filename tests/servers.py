@@ -102,7 +102,12 @@ def _unprivileged(folder: Path) -> dict[str, Any]:
         return {}
     account = pwd.getpwnam("nobody")
     shutil.chown(folder, account.pw_uid, account.pw_gid)
-    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [], "env": {**os.environ, "HOME": str(folder)}}
+    return {
+        "user": account.pw_uid,
+        "group": account.pw_gid,
+        "extra_groups": [],
+        "env": {**os.environ, "HOME": str(folder)},
+    }
 
 
 def _run(command: list[str], **options: Any) -> None:
@@ -142,9 +147,13 @@ def postgresql() -> Iterator[Server]:
             ],
             **options,
         )  # fmt: skip
-        settings = " ".join(f"-c {setting}" for setting in (*_FAST, f"port={port}", f"unix_socket_directories={folder}"))
+        settings = " ".join(
+            f"-c {setting}" for setting in (*_FAST, f"port={port}", f"unix_socket_directories={folder}")
+        )
         control = [str(tools / "pg_ctl"), "-D", str(data), "-w", "-t", str(START_TIMEOUT_S)]
-        _run_detached([*control, "-o", f"{settings} -c listen_addresses=127.0.0.1", "-l", str(folder / "log"), "start"], options)
+        _run_detached(
+            [*control, "-o", f"{settings} -c listen_addresses=127.0.0.1", "-l", str(folder / "log"), "start"], options
+        )
         try:
             process = int((data / "postmaster.pid").read_text().splitlines()[0])
             server = Server(Engine.POSTGRESQL, "127.0.0.1", port, "postgres", password, "city", folder, process)
@@ -159,7 +168,13 @@ def postgresql() -> Iterator[Server]:
 def _run_detached(command: list[str], options: dict[str, Any]) -> None:
     """As `_run`, for a command that leaves a server behind: a pipe would stay open with it."""
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", check=False, **options
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        check=False,
+        **options,
     )
     if done.returncode:
         raise RuntimeError(f"{command[0]} failed with {done.returncode}")
@@ -183,7 +198,7 @@ def mariadb() -> Iterator[Server]:
         )  # fmt: skip
         process = subprocess.Popen(
             [daemon, "--no-defaults", f"--datadir={data}", f"--port={port}", "--bind-address=127.0.0.1",
-             f"--socket={folder / 's'}", f"--pid-file={folder / 'pid'}", "--skip-name-resolve", "--skip-log-bin",
+             f"--socket={folder / 's'}", f"--pid-file={folder / 'pid'}", f"--tmpdir={folder}", "--skip-name-resolve", "--skip-log-bin",
              "--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=128M", "--innodb-log-file-size=128M",
              "--local-infile=1", "--max-allowed-packet=64M"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, cwd="/", **options,

@@ -117,7 +117,9 @@ def rows_of(path: Path, table: str, order_by: str = "1") -> list[tuple[Any, ...]
         connection.close()
 
 
-def write_table(target: Target, table: str, columns: Sequence[Column], keys: Sequence[str], rows: pa.Table) -> DeliveryCounts:
+def write_table(
+    target: Target, table: str, columns: Sequence[Column], keys: Sequence[str], rows: pa.Table
+) -> DeliveryCounts:
     """Rows into a table through the target itself, as one batch."""
     plan = DeliveryPlan(
         batch_id=f"{table}.1", run_id=table, table=table, columns=tuple(columns), keys=tuple(keys), mode=CopyMode.FULL,

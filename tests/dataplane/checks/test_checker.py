@@ -82,7 +82,9 @@ def test_quarantine_opens_for_the_provider_only() -> None:
 
     sealed = quarantine.sealed(PROVIDER.public, "RUN-1")
 
-    assert open_quarantine(sealed, PROVIDER).to_pylist() == [{"_row": 8, "_broken": "type:编号", "编号": "two", "姓名": "李四"}]
+    assert open_quarantine(sealed, PROVIDER).to_pylist() == [
+        {"_row": 8, "_broken": "type:编号", "编号": "two", "姓名": "李四"}
+    ]
     assert "李四".encode() not in sealed
     for stranger in (CONSUMER, Identity.generate("guomi")):
         with pytest.raises(SealBroken):

@@ -74,7 +74,13 @@ def test_postgresql_types(postgresql_server: Server) -> None:
     assert (kinds.comment, kinds.row_estimate) == ("各种类型", 1)
     assert (row["n"].comment, row["s"].native_type) == ("名称", "integer[]")
     assert ([name for name, column in row.items() if column.primary_key], row["v"].nullable) == (["c"], False)
-    assert (values["e"], values["o"], values["s"], values["u"], values["v"]) == ("1.10", "o", "{1,2}", "10.0.0.1/32", "620300")
+    assert (values["e"], values["o"], values["s"], values["u"], values["v"]) == (
+        "1.10",
+        "o",
+        "{1,2}",
+        "10.0.0.1/32",
+        "620300",
+    )
     assert values["l"].isoformat() == "2020-01-31T18:00:00"  # wall-clock time in China
     assert values["g"] == pytest.approx(0.1, abs=1e-8)
 
@@ -114,7 +120,13 @@ def test_mariadb_types(mariadb_server: Server) -> None:
     assert (found["d"], found["e"]) == ((LogicalType.DECIMAL, None, 10, 2), (LogicalType.DECIMAL, None, 20, 0))
     assert (found["n"][1], found["q"][1]) == (9, None)
     assert (kinds.comment, kinds.columns[2].comment, kinds.columns[2].primary_key) == ("各种类型", "编号", True)
-    assert (values["e"], values["n"], values["p"], values["q"], values["s"]) == (18446744073709551615, "金桥", "", None, "乙")
+    assert (values["e"], values["n"], values["p"], values["q"], values["s"]) == (
+        18446744073709551615,
+        "金桥",
+        "",
+        None,
+        "乙",
+    )
     assert (values["i"], values["v"], values["w"], values["x"]) == (True, True, 255, "POINT(1 2)")
     assert values["l"].isoformat() == "2020-01-31T18:00:00"
     assert values["g"] == pytest.approx(0.1, abs=1e-8)

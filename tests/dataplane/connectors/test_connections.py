@@ -56,7 +56,10 @@ def cause(connection: Connection, password: str) -> JinqiaoError:
 
 
 def test_a_good_connection_tells_the_version(server: Server) -> None:
-    with open_source(server.connection(), server.password) as source, open_target(server.connection(), server.password) as target:
+    with (
+        open_source(server.connection(), server.password) as source,
+        open_target(server.connection(), server.password) as target,
+    ):
         version = source.test()
 
         assert version.split()[0] in ("PostgreSQL", "MariaDB", "MySQL")
@@ -98,7 +101,10 @@ def test_tls_that_the_server_does_not_offer_is_said(server: Server) -> None:
 
 
 def test_files_that_are_not_there_are_missing(tmp_path: Path) -> None:
-    for connection in (sqlite_at(tmp_path / "x" / "no.db"), Connection(engine=Engine.CSV, database=str(tmp_path / "no"))):
+    for connection in (
+        sqlite_at(tmp_path / "x" / "no.db"),
+        Connection(engine=Engine.CSV, database=str(tmp_path / "no")),
+    ):
         with pytest.raises(DatabaseMissing), open_source(connection) as source:
             source.test()
         with pytest.raises(DatabaseMissing), open_target(connection) as target:

@@ -249,7 +249,8 @@ def test_a_csv_file_of_the_old_national_encoding_is_read(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("content", "state"), [(b"", "header"), (b"a,a\n1,2\n", "header"), (b"a,b\n1\n", "row"), (b"a\n\xff\xff\x81\n", "encoding")]
+    ("content", "state"),
+    [(b"", "header"), (b"a,a\n1,2\n", "header"), (b"a,b\n1\n", "row"), (b"a\n\xff\xff\x81\n", "encoding")],
 )
 def test_a_file_that_is_no_table_is_not_readable(tmp_path: Path, content: bytes, state: str) -> None:
     from jinqiao.dataplane.errors import FileNotReadable
@@ -276,7 +277,9 @@ def test_a_file_that_is_written_to_while_it_is_read_is_refused(tmp_path: Path) -
 
 def test_text_that_is_no_utf8_in_sqlite_is_handed_on_as_bytes(tmp_path: Path) -> None:
     place = sqlite_at(tmp_path / "a.db")
-    change_sqlite(place, "CREATE TABLE t (a TEXT)", "INSERT INTO t VALUES (CAST(x'ff41' AS TEXT)), ('好'), (x'e5a5bd'), (7)")
+    change_sqlite(
+        place, "CREATE TABLE t (a TEXT)", "INSERT INTO t VALUES (CAST(x'ff41' AS TEXT)), ('好'), (x'e5a5bd'), (7)"
+    )
 
     with open_source(place) as source:
         (batch,) = source.read(ReadPlan(table="t", columns=("a",)))

@@ -38,7 +38,23 @@ COLUMNS = (
 _LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 TEXTS = st.one_of(
     st.text(_LETTERS, max_size=40),
-    st.sampled_from(["", " ", "  末尾空格 ", "\\N", "\\", "NULL", "a\tb\nc\r\nd", '"引号",逗号', "𠮷𡈽", "Ａ", "a\x1fb\x1ec", "%s", "'"]),
+    st.sampled_from(
+        [
+            "",
+            " ",
+            "  末尾空格 ",
+            "\\N",
+            "\\",
+            "NULL",
+            "a\tb\nc\r\nd",
+            '"引号",逗号',
+            "𠮷𡈽",
+            "Ａ",
+            "a\x1fb\x1ec",
+            "%s",
+            "'",
+        ]
+    ),
 )
 
 
@@ -83,7 +99,9 @@ def both(place: tuple[Connection, str]) -> Iterator[tuple[Target, Source]]:
 
 
 @pytest.mark.servers
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(rows=ROWS)
 def test_every_value_comes_back_as_it_was(place: tuple[Connection, str], rows: list[dict[str, Any]]) -> None:
     table, written = f"t_{uuid.uuid4().hex[:12]}", table_of(rows)
@@ -151,6 +169,9 @@ def test_a_table_made_by_a_delivery_has_portable_types_and_its_comments(place: t
     if place[0].engine.value != "csv":
         assert [column.type for column in made.columns] == [column.type for column in COLUMNS]
         assert [column.name for column in made.columns if column.primary_key] == ["编号"]
-        assert [(column.precision, column.scale) for column in made.columns if column.type is LogicalType.DECIMAL] == [(38, 10), (12, 2)]
+        assert [(column.precision, column.scale) for column in made.columns if column.type is LogicalType.DECIMAL] == [
+            (38, 10),
+            (12, 2),
+        ]
     if place[0].engine.value in ("postgresql", "mysql"):
         assert {column.name: column.comment for column in made.columns}["varchar"] == "有长度的 'text'"

@@ -41,7 +41,9 @@ NUMBER = pa.decimal128(6, 2)
         ([1e16, 0.1], pa.string(), ["1e+16", "0.1"], []),
     ],
 )  # fmt: skip
-def test_a_value_fits_exactly_or_is_marked(given: list[Any], wanted: pa.DataType, fitted: list[Any], bad: list[int]) -> None:
+def test_a_value_fits_exactly_or_is_marked(
+    given: list[Any], wanted: pa.DataType, fitted: list[Any], bad: list[int]
+) -> None:
     result = fit(pa.array(given), wanted)
 
     assert result.values.type == wanted

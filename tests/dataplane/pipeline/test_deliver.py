@@ -86,9 +86,16 @@ def city(tmp_path: Path, place: Place) -> City:
     return City(tmp_path, place)
 
 
-def counts(received: int, inserted: int, updated: int, deleted: int, unchanged: int, target_rows: int) -> DeliveryCounts:
+def counts(
+    received: int, inserted: int, updated: int, deleted: int, unchanged: int, target_rows: int
+) -> DeliveryCounts:
     return DeliveryCounts(
-        received=received, inserted=inserted, updated=updated, deleted=deleted, unchanged=unchanged, target_rows=target_rows
+        received=received,
+        inserted=inserted,
+        updated=updated,
+        deleted=deleted,
+        unchanged=unchanged,
+        target_rows=target_rows,
     )
 
 
@@ -252,11 +259,17 @@ def test_a_target_table_is_made_only_where_that_is_allowed(city: City) -> None:
 
 
 @pytest.mark.parametrize("kind", ["VARCHAR(2)", "INTEGER", "DATE"])
-def test_a_column_that_is_too_narrow_is_named(place: Place, tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
+def test_a_column_that_is_too_narrow_is_named(
+    place: Place, tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
     if place[0].engine is Engine.CSV:
         return  # every column there holds every text
     city = City(tmp_path, place)
-    run_sql(place, request, f"CREATE TABLE {city.table} (id BIGINT PRIMARY KEY, name {kind}, born DATE, updated {time_type(place)})")
+    run_sql(
+        place,
+        request,
+        f"CREATE TABLE {city.table} (id BIGINT PRIMARY KEY, name {kind}, born DATE, updated {time_type(place)})",
+    )
 
     with pytest.raises(TargetSchemaMismatch) as caught:
         city.run()
@@ -277,7 +290,9 @@ def run_sql(place: Place, request: pytest.FixtureRequest, *statements: str) -> N
         server.execute(*statements)
 
 
-def test_a_table_of_the_consumers_own_keeps_its_other_columns(place: Place, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_table_of_the_consumers_own_keeps_its_other_columns(
+    place: Place, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     if place[0].engine is Engine.CSV:
         return  # a file is replaced as a whole
     city = City(tmp_path, place)
@@ -292,7 +307,9 @@ def test_a_table_of_the_consumers_own_keeps_its_other_columns(place: Place, tmp_
     assert city.delivered() == city.sent()
 
 
-def test_a_constraint_of_the_target_rolls_everything_back(place: Place, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_constraint_of_the_target_rolls_everything_back(
+    place: Place, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     if place[0].engine is Engine.CSV:
         return  # files have no constraints
     city = City(tmp_path, place)

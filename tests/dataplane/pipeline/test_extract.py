@@ -12,7 +12,15 @@ from jinqiao.dataplane.checks.quarantine import open_quarantine
 from jinqiao.dataplane.connectors import open_source
 from jinqiao.dataplane.errors import ColumnMissing, QuarantineExceeded, RunStopped, TableMissing
 from jinqiao.dataplane.pipeline import Spool
-from jinqiao.kernel.contracts.exchange import BatchManifest, CheckRule, CopyMode, ExchangeOrder, Finding, Progress, Stage
+from jinqiao.kernel.contracts.exchange import (
+    BatchManifest,
+    CheckRule,
+    CopyMode,
+    ExchangeOrder,
+    Finding,
+    Progress,
+    Stage,
+)
 from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import LogicalType, Mask, Operator, RowCondition
 from tests.dataplane.exchanges import PEOPLE, PROVIDER, change, exchange, order, people, rows_of, some_people, sqlite_at
@@ -72,7 +80,12 @@ def test_only_granted_rows_and_items_leave_and_masked(tmp_path: Path) -> None:
     items = (PEOPLE[0], replace(PEOPLE[1], mask=Mask.NAME, code="xm"))
     granted = RowCondition(column="id", operator=Operator.AT_MOST, values=("9",))
 
-    exchange(order(items=items, row_filter=(granted,)), sqlite_at(tmp_path / "a.db"), sqlite_at(tmp_path / "b.db"), Spool(tmp_path))
+    exchange(
+        order(items=items, row_filter=(granted,)),
+        sqlite_at(tmp_path / "a.db"),
+        sqlite_at(tmp_path / "b.db"),
+        Spool(tmp_path),
+    )
 
     assert rows_of(tmp_path / "b.db", "residents") == [(1, "张**"), (2, "李*")]
 
@@ -82,7 +95,9 @@ def test_bad_rows_stay_with_their_provider(tmp_path: Path) -> None:
     people(tmp_path / "a.db", rows)
     asked = order(checks=(CheckRule(check="required", item="姓名"),))
 
-    manifest, counts = exchange(asked, sqlite_at(tmp_path / "a.db"), sqlite_at(tmp_path / "b.db"), Spool(tmp_path / "spool"))
+    manifest, counts = exchange(
+        asked, sqlite_at(tmp_path / "a.db"), sqlite_at(tmp_path / "b.db"), Spool(tmp_path / "spool")
+    )
 
     assert (manifest.rows, manifest.rows_read, manifest.rows_quarantined, counts.target_rows) == (300, 302, 2, 300)
     assert manifest.findings == (

@@ -61,7 +61,9 @@ def test_the_first_watermark_run_reads_everything() -> None:
     assert watermark_floor("", Column(name="w", type=LogicalType.DATE), 300) is None
 
 
-@pytest.mark.parametrize(("name", "type_"), [("", LogicalType.DATE), ("w", LogicalType.TEXT), ("w", LogicalType.DOUBLE)])
+@pytest.mark.parametrize(
+    ("name", "type_"), [("", LogicalType.DATE), ("w", LogicalType.TEXT), ("w", LogicalType.DOUBLE)]
+)
 def test_a_watermark_must_order_rows(name: str, type_: LogicalType) -> None:
     schema = TableSchema(name="people", columns=(Column(name="w", type=type_),))
 

@@ -61,7 +61,9 @@ def test_a_chunk_of_another_place_is_refused(changes: dict[str, Any], reason: st
     assert caught.value.details["reason"] == reason
 
 
-@pytest.mark.parametrize(("field", "value", "reason"), [("rows", 2, "rows"), ("content_digest", "00", "content"), ("number", 2, "key")])
+@pytest.mark.parametrize(
+    ("field", "value", "reason"), [("rows", 2, "rows"), ("content_digest", "00", "content"), ("number", 2, "key")]
+)
 def test_a_manifest_that_says_otherwise_is_refused(field: str, value: Any, reason: str) -> None:
     sealed = seal_chunk(ROWS, batch_id="R.1", number=1, key=KEY["international"], suite_name="international")
 

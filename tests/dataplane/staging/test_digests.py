@@ -37,7 +37,9 @@ def test_the_digest_is_that_of_the_kernel_however_the_rows_are_sliced(suite: str
     assert content_digest(table, suite) == content_digest(sliced, suite) == digest.hexdigest()
 
 
-@pytest.mark.parametrize("number", [1e15, 123456789.0, 1e-4, 9.9e-5, -0.0, 5e-324, 0.1, 1 / 3, 1e22, 100.0, 999999999999999.9])
+@pytest.mark.parametrize(
+    "number", [1e15, 123456789.0, 1e-4, 9.9e-5, -0.0, 5e-324, 0.1, 1 / 3, 1e22, 100.0, 999999999999999.9]
+)
 def test_doubles_are_written_as_python_writes_them(number: float) -> None:
     table = pa.Table.from_pylist([{"编号": 1, "double": number}], arrow_schema(COLUMNS))
 

@@ -79,9 +79,9 @@ class Checker:
         """
         size = len(columns[0])
         broken: list[tuple[str, str, Rows]] = []
-        for item, misfit in zip(self._items, misfits, strict=True):
+        for granted, misfit in zip(self._items, misfits, strict=True):
             if misfit is not None and misfit.any():
-                broken.append(("type", item.item, misfit))
+                broken.append(("type", granted.item, misfit))
         for rule in self._rules:
             bad = rule.check(columns[rule.position], rule.parameters)
             misfit = misfits[rule.position]

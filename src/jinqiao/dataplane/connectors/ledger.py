@@ -256,6 +256,8 @@ class LedgerTarget(Target):
         keys = [self.quoted_column(key) for key in plan.keys]
         if self.fetch(f"SELECT 1 FROM {staged} GROUP BY {', '.join(keys)} HAVING count(*) > 1 LIMIT 1"):  # noqa: S608
             raise TargetKeyNotUnique(table=plan.table, keys=", ".join(plan.keys))
+        if not self.fetch(f"SELECT 1 FROM {table} LIMIT 1"):  # noqa: S608 -- nothing there to compare with
+            return self._insert_new(plan, run), 0, 0
         matched = " AND ".join(f"t.{key} = r.{key}" for key in keys)
         deleted = 0
         if plan.mode is CopyMode.FULL:
@@ -264,7 +266,9 @@ class LedgerTarget(Target):
         updated = 0
         if rest:
             named = [(self.quoted_column(column.name), column) for column in rest]
-            changed = "NOT (" + " AND ".join(self.same(f"t.{name}", f"r.{name}", column) for name, column in named) + ")"
+            changed = (
+                "NOT (" + " AND ".join(self.same(f"t.{name}", f"r.{name}", column) for name, column in named) + ")"
+            )
             updated = self.execute(self.update_statement(table, staged, matched, changed, [name for name, _ in named]))
         names = ", ".join(self.quoted_column(column.name) for column in plan.columns)
         given = ", ".join(f"r.{self.quoted_column(column.name)}" for column in plan.columns)

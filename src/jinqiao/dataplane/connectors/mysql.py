@@ -49,7 +49,9 @@ _CODES: Mapping[int, type[JinqiaoError]] = {
     **dict.fromkeys((1969, 3024, 1317), StatementTimedOut),
     **dict.fromkeys((3, 1021, 1026, 1114), TargetDiskFull),
     **dict.fromkeys((1062, 1586), TargetKeyNotUnique),
-    **dict.fromkeys((1048, 1216, 1217, 1264, 1265, 1292, 1364, 1366, 1406, 1451, 1452, 1264, 3819, 4025), TargetRefused),
+    **dict.fromkeys(
+        (1048, 1216, 1217, 1264, 1265, 1292, 1364, 1366, 1406, 1451, 1452, 1264, 3819, 4025), TargetRefused
+    ),
     1049: DatabaseMissing,
     1146: TableMissing,
     1054: ColumnMissing,
@@ -65,7 +67,16 @@ ORDER BY t.table_name, c.ordinal_position
 """
 _INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint", "year")
 _BINARY = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
-_SHAPES = ("geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon", "geometrycollection")
+_SHAPES = (
+    "geometry",
+    "point",
+    "linestring",
+    "polygon",
+    "multipoint",
+    "multilinestring",
+    "multipolygon",
+    "geometrycollection",
+)
 # the most characters that surely fit, where the limit is in bytes; None: more than a chunk could ever carry
 _TEXT_LENGTHS = {"tinytext": 63, "text": 16_383, "mediumtext": None, "longtext": None, "json": None}
 
@@ -79,7 +90,7 @@ def translated(problem: pymysql.Error, *, table: str, place: "Place | None" = No
     """Our error for one of the server's or the driver's; the message is only looked at."""
     code = problem.args[0] if problem.args and isinstance(problem.args[0], int) else 0
     text = str(problem.args[1]) if len(problem.args) > 1 else ""
-    where = {
+    where: dict[str, Any] = {
         "host": place.host if place else "",
         "port": place.port if place else "",
         "user": place.user if place else "",
@@ -201,7 +212,7 @@ def read_catalogue(connection: "pymysql.Connection[Any]", table: str | None = No
         rows = [tuple(_text(value) for value in row) for row in cursor.fetchall()]
     tables: dict[str, list[tuple[Any, ...]]] = {}
     for row in rows:
-        tables.setdefault(row[0], []).append(row)
+        tables.setdefault(str(row[0]), []).append(row)
     return tuple(
         TableSchema(
             name=name,
@@ -268,21 +279,37 @@ class MysqlSource(Source):
                         finished = True
                         return
                     arrays = [
-                        _array(list(given), column) for given, column in zip(zip(*rows, strict=True), columns, strict=True)
+                        _array(list(given), column)
+                        for given, column in zip(zip(*rows, strict=True), columns, strict=True)
                     ]
                     yield pa.RecordBatch.from_arrays(arrays, names=names)
                     throttle.passed(len(rows))
             finally:
-                if not finished:
-                    self._abandon(connection)
-                with contextlib.suppress(pymysql.Error, OSError):
-                    cursor.close()
+                if connection.open:
+                    if not finished:
+                        self._abandon(connection)
+                    with contextlib.suppress(pymysql.Error, OSError):
+                        cursor.close()
+                else:
+                    _forget(cursor)
 
     def _abandon(self, connection: "pymysql.Connection[Any]") -> None:
         """Stop the statement at the server: otherwise closing the cursor would read all that is left of it."""
-        with contextlib.suppress(JinqiaoError, pymysql.Error), closing(self._place.connect(read_timeout_s=10)) as other:
-            with other.cursor() as cursor:
-                cursor.execute("KILL QUERY %s", (connection.thread_id(),))
+        with (
+            contextlib.suppress(JinqiaoError, pymysql.Error),
+            closing(self._place.connect(read_timeout_s=10)) as other,
+            other.cursor() as cursor,
+        ):
+            cursor.execute("KILL QUERY %s", (connection.thread_id(),))
+
+
+def _forget(cursor: SSCursor) -> None:
+    """Let go of a cursor whose connection is gone: closing it would try to read the rest of its rows."""
+    result = cursor._result
+    if result is not None:
+        result.unbuffered_active = False
+        result.connection = None
+    cursor._result = None
 
 
 def _array(values: list[Any], column: Column) -> pa.Array:

@@ -189,7 +189,7 @@ class MysqlTarget(LedgerTarget):
             try:
                 with self._connection.cursor() as cursor:
                     taken = cursor.execute(
-                        f"LOAD DATA LOCAL INFILE %s INTO TABLE {quote(table)} CHARACTER SET utf8mb4"  # noqa: S608
+                        f"LOAD DATA LOCAL INFILE %s INTO TABLE {quote(table)} CHARACTER SET utf8mb4"
                         " FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n'"
                         f" ({', '.join(names)})" + (f" SET {', '.join(settings)}" if settings else ""),
                         (str(pipe),),

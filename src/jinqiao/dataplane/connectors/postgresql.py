@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Any, ClassVar, LiteralString, cast
+from typing import Any, ClassVar, LiteralString
 
 import psycopg
 import pyarrow as pa
@@ -226,7 +226,9 @@ def read_catalogue(
         estimate, comment = members[0][2], members[0][3]
         columns = tuple(column_of(member[4:11]) for member in members)
         reading = {member[4]: _expression(member[4], member[5], bool(member[11])) for member in members}
-        schema_ = TableSchema(name=full, columns=columns, comment=comment, row_estimate=estimate if estimate >= 0 else None)
+        schema_ = TableSchema(
+            name=full, columns=columns, comment=comment, row_estimate=estimate if estimate >= 0 else None
+        )
         found.append((schema_, reading))
     return tuple(found)
 
@@ -293,7 +295,7 @@ class PostgresqlSource(Source):
                 cursor.execute(f"SET LOCAL statement_timeout = {timeout_s * 1000}")
                 if settings:
                     given = ", ".join(f"set_config('jinqiao.p{at}', ${at}, true)" for at in range(1, len(settings) + 1))
-                    cursor.execute(f"SELECT {given}", tuple(settings))  # noqa: S608 -- positions only
+                    cursor.execute(f"SELECT {given}", tuple(settings))
                     cursor.fetchall()
                 cursor.execute(statement)
                 reader = cursor.fetch_record_batch()
@@ -359,4 +361,4 @@ def where_clause(conditions: tuple[RowCondition, ...], schema: TableSchema) -> t
 
 def statement(text: str) -> LiteralString:
     """A statement built from quoted names and bound values, as psycopg's types want it."""
-    return cast(LiteralString, text)
+    return text

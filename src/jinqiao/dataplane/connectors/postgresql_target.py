@@ -74,7 +74,9 @@ class PostgresqlTarget(LedgerTarget):
     def create(self, table: str, plan: DeliveryPlan, *, as_run_table: bool) -> None:
         # An unlogged table is emptied when its server crashes; `prepare` notices. One that becomes the target is logged.
         unlogged = "UNLOGGED " if as_run_table and self.existing(plan.table) is not None else ""
-        parts = [f"{quote(column.name)} {_type(column)}{'' if column.nullable else ' NOT NULL'}" for column in plan.columns]
+        parts = [
+            f"{quote(column.name)} {_type(column)}{'' if column.nullable else ' NOT NULL'}" for column in plan.columns
+        ]
         if plan.keys and not as_run_table:
             parts.append(f"PRIMARY KEY ({', '.join(quote(key) for key in plan.keys)})")
         name = self.quoted(table)
@@ -94,7 +96,9 @@ class PostgresqlTarget(LedgerTarget):
             self.execute(f"ALTER TABLE {self.quoted(run)} SET SCHEMA {quote(schema)}")
         self.execute(f"ALTER TABLE {quote(schema)}.{quote(run)} RENAME TO {quote(name)}")
         if plan.keys:
-            self.execute(f"ALTER TABLE {self.quoted(plan.table)} ADD PRIMARY KEY ({', '.join(quote(key) for key in plan.keys)})")
+            self.execute(
+                f"ALTER TABLE {self.quoted(plan.table)} ADD PRIMARY KEY ({', '.join(quote(key) for key in plan.keys)})"
+            )
         return True
 
     def before_merge(self, plan: DeliveryPlan, run: str) -> None:
