@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
+
 from jinqiao.accounts.enums import Role
 from jinqiao.accounts.models import Application, Organisation, Post
 from jinqiao.dataplane.evidence import merkle
@@ -83,7 +85,9 @@ class NodeHands:
         manifest = self.manifest(command, rows=staged)
         if staged:
             data = self.chunk(command)
-            actions.store_chunk(command.run_id, 1, data, suite("international").digest(data).hex(), node=self.node)
+            actions.store_chunk(
+                command.run_id, 1, data, suite(settings.CRYPTO_SUITE).digest(data).hex(), node=self.node
+            )
         manifest = replace(manifest, **changes)
         receipt = receipt_of(command.order, manifest)
         return CommandResult(
@@ -102,7 +106,7 @@ class NodeHands:
 
     def manifest(self, command: Command, *, rows: int) -> BatchManifest:
         assert command.order is not None
-        by = suite("international")
+        by = suite(settings.CRYPTO_SUITE)
         data = self.chunk(command)
         chunks = ()
         if rows:
@@ -118,14 +122,14 @@ class NodeHands:
         return BatchManifest(
             run_id=command.run_id,
             batch_id=f"{command.run_id}-1",
-            suite="international",
+            suite=settings.CRYPTO_SUITE,
             columns=tuple(Column(name=item.code, type=item.type) for item in command.order.grant.items),
             chunks=chunks,
             rows=rows,
             rows_read=rows,
             rows_quarantined=0,
             findings=(),
-            batch_digest=batch_digest([chunk.content_digest for chunk in chunks]),
+            batch_digest=batch_digest([chunk.content_digest for chunk in chunks], settings.CRYPTO_SUITE),
             snapshot="single transaction",
             new_cursor="2026-03-18T10:00:00.000000" if command.order.watermark_column else "",
             wrapped_key="sealed",
@@ -164,7 +168,6 @@ def make_node(
     kind: NodeKind = NodeKind.FRONT_END,
     *,
     by: Post | None = None,
-    suite_name: str = "international",
 ) -> NodeHands:
     """A registered node with an identity of its own."""
     by = by or make_post(Role.DEPARTMENT_ADMINISTRATOR, organisation)
@@ -177,7 +180,7 @@ def make_node(
         organisation=organisation,
         zone=NetworkZone.EXTRANET,
     )
-    identity = Identity.generate(suite_name)
+    identity = Identity.generate(settings.CRYPTO_SUITE)
     actions.register_node(
         NodeRegistration(code=code, identity=identity.public.to_json(), name=node.name, version="0.1.0")
     )
@@ -342,7 +345,7 @@ def call_record(served: Served, number: int, **changes: Any) -> CallRecord:
 
 def evidence_batches(*lists: list[CallRecord]) -> list[EvidenceBatch]:
     """Batches of one lane as a gateway's log binds them together."""
-    by = suite("international")
+    by = suite(settings.CRYPTO_SUITE)
     previous, batches = merkle.GENESIS, []
     for number, records in enumerate(lists, start=1):
         root = merkle.root(by.digest, [merkle.leaf(by.digest, record.canonical()) for record in records])

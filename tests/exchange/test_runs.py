@@ -4,10 +4,10 @@ import base64
 import dataclasses
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from jinqiao.audit.models import AuditEvent
 from jinqiao.exchange import actions, tasks
 from jinqiao.exchange.enums import CommandState, RunState, TaskState
 from jinqiao.exchange.errors import (
@@ -20,14 +20,14 @@ from jinqiao.exchange.errors import (
     TaskStateWrong,
 )
 from jinqiao.exchange.models import ExchangeReceipt, ExchangeTask, NodeCommand, OutboxMessage, RelayChunk, Run
+from jinqiao.exchange.queries.receipts import signatures
 from jinqiao.exchange.queries.runs import order_of
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import CommandKind, Progress, Receipt, Stage
 from jinqiao.kernel.crypto.identity import PublicIdentity
 from jinqiao.sharing import actions as sharing_actions
 from jinqiao.sharing.models import Grant
-from jinqiao.workflow.models import ToDo
-from tests.exchange.factories import World, make_node, relay_files
+from tests.exchange.factories import World, make_node, make_served, relay_files
 from tests.factories import make_post
 
 
@@ -248,67 +248,6 @@ def test_a_taken_command_is_handed_out_again_until_its_answer_comes(world: World
     assert [command.id for command in world.provider_node.poll()] == [first.id]
 
 
-def test_retryable_trouble_is_retried_with_growing_waits_and_then_becomes_a_to_do(world: World) -> None:
-    run = world.run()
-    provider = world.provider_node
-    for attempt, wait in ((1, 30), (2, 120), (3, 480), (4, 1800)):
-        provider.answer(provider.failed(provider.take(CommandKind.EXTRACT)))
-        run.refresh_from_db()
-        assert (run.state, run.attempt) == (RunState.FAILED, attempt)
-        assert run.finished_at is not None
-        assert run.retry_at == run.finished_at + timedelta(seconds=wait)
-        assert actions.retry_due_runs() == 0
-        Run.objects.update(retry_at=moments.now())
-        assert actions.retry_due_runs() == 1
-    assert not ToDo.objects.filter(kind="exchange.run.failed").exists()
-
-    provider.answer(provider.failed(provider.take(CommandKind.EXTRACT)))
-
-    run.refresh_from_db()
-    todo = ToDo.objects.get(kind="exchange.run.failed")
-    assert (run.attempt, run.retry_at) == (5, None)
-    assert (todo.organisation, todo.role, todo.done_at) == (
-        world.parties.provider,
-        "department_administrator",
-        None,
-    )
-    assert AuditEvent.objects.filter(action="exchange.run.failed", outcome="failed").count() == 5
-
-
-def test_trouble_that_no_retry_mends_goes_to_the_department_at_once(world: World) -> None:
-    run = world.run()
-    command = world.handed_over(run)
-    world.consumer_node.answer(world.consumer_node.failed(command, "source.connection.authentication", retryable=False))
-
-    run.refresh_from_db()
-    todo = ToDo.objects.get(kind="exchange.run.failed")
-    assert run.retry_at is None
-    assert todo.organisation == world.parties.consumer  # it failed on delivery
-    assert [command.kind for command in world.consumer_node.poll()] == [CommandKind.PURGE]
-
-
-def test_the_to_do_of_a_failure_is_done_when_the_task_works_again(world: World) -> None:
-    run = world.run()
-    provider = world.provider_node
-    provider.answer(provider.failed(provider.take(CommandKind.EXTRACT), retryable=False))
-
-    world.finished(actions.start_run(run.task, by=None))
-
-    assert ToDo.objects.get(kind="exchange.run.failed").done_at is not None
-
-
-def test_a_new_run_takes_the_place_of_a_planned_retry(world: World) -> None:
-    run = world.run()
-    provider = world.provider_node
-    provider.answer(provider.failed(provider.take(CommandKind.EXTRACT)))
-    actions.start_run(run.task, by=world.parties.asker)
-    Run.objects.filter(pk=run.pk).exclude(retry_at=None).update(retry_at=moments.now())
-
-    assert actions.retry_due_runs() == 0
-    run.refresh_from_db()
-    assert run.state == RunState.FAILED
-
-
 def test_a_task_has_one_live_run(world: World) -> None:
     run = world.run()
 
@@ -455,3 +394,16 @@ def test_a_chunk_is_not_there_after_reconciliation(world: World) -> None:
 
     with pytest.raises((ChunkMissing, RunStateWrong)):
         actions.open_chunk(run.number, 1, node=world.consumer_node.node)
+
+
+def test_a_run_and_a_policy_hold_under_the_sm_suite_too(db: None, settings: Any, tmp_path: Path) -> None:
+    settings.CRYPTO_SUITE, settings.HOME = "guomi", tmp_path
+    served = make_served()
+    run = served.world.finished()
+
+    assert run.state == RunState.RECONCILED, run.problem
+    assert run.order["suite"] == "guomi"
+    assert all(signature.holds and signature.algorithm == "SM2" for signature in signatures(run.receipt))
+    policy = served.policy()
+    assert policy is not None
+    assert policy.applications[0].keys[0].algorithm == "hmac-sm3"
