@@ -7,7 +7,7 @@ them, never takes the gateway along.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -15,7 +15,17 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Application(Protocol):
+    """An ASGI application that is started and stopped by who embeds it."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
 
 TIMEOUT_S = {"connect": 5.0, "read": 120.0, "write": 120.0, "pool": 30.0}
 GATEWAY_PREFIX = "/gateway/"
@@ -39,7 +49,7 @@ _AWAY = (
 
 
 class Front:
-    """ASGI: `/gateway/…` to the gateway's application (if this home has a gateway), the rest to `web_url`."""
+    """ASGI without lifespan: `/gateway/…` to the gateway's application (if this home has a gateway), the rest to `web_url`."""
 
     def __init__(self, web_url: str, gateway: Application | None) -> None:
         self.web_url = web_url
@@ -47,32 +57,25 @@ class Front:
         # the bare transport, never a client: a client keeps cookies, and would hand one caller's session to the next
         self.pages: httpx.AsyncHTTPTransport | None = None
 
+    async def start(self) -> None:
+        self.pages = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=64), trust_env=False)
+        if self.gateway is not None:
+            await self.gateway.start()
+
+    async def stop(self) -> None:
+        if self.gateway is not None:
+            await self.gateway.stop()
+        if self.pages is not None:
+            await self.pages.aclose()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._lifespan(scope, receive, send)
-        elif scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 1000})
-        elif self.gateway is not None and scope["path"].startswith(GATEWAY_PREFIX):
+        if self.gateway is not None and scope["path"].startswith(GATEWAY_PREFIX):
             await self.gateway(scope, receive, send)
         else:
             await self._proxy(scope, receive, send)
 
-    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.pages = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=64), trust_env=False)
-        try:
-            if self.gateway is not None:
-                await self.gateway(scope, receive, send)
-                return
-            while True:
-                message = await receive()
-                await send({"type": f"{message['type']}.complete"})
-                if message["type"] == "lifespan.shutdown":
-                    return
-        finally:
-            await self.pages.aclose()
-
     async def _proxy(self, scope: Scope, receive: Receive, send: Send) -> None:
-        assert self.pages is not None, "the server runs the lifespan before it hands in requests"  # noqa: S101
+        assert self.pages is not None, "the server starts the front before it hands in requests"  # noqa: S101
         request = httpx.Request(
             scope["method"],
             # the target as the caller wrote it: signatures cover it byte by byte

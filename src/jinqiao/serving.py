@@ -1,48 +1,68 @@
-"""How the two HTTP processes are served: granian, one worker each, on the addresses that the environment names."""
+"""How the two HTTP processes are served, by granian: the front in this very process, the pages in one worker below it."""
 
+import asyncio
 import os
+import signal
 from pathlib import Path
-from typing import Any
 
 from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
 from granian.server import Server
+from granian.server.embed import Server as EmbeddedServer
 
+from jinqiao.front import Front, create
 
-def _serve(**options: Any) -> int:
-    Server(
-        workers=1, http=HTTPModes.http1, log_access=False, websockets=False, respawn_failed_workers=False, **options
-    ).serve()
-    return 0
+HEADERS_WITHIN_MS = 10_000
+THREADS = 4
 
 
 def web(arguments: list[str]) -> int:
     """`jinqiao web [PORT]`: Django over WSGI, on the loopback address; the front or another proxy stands before it."""
     port = int(arguments[0]) if arguments else 8001
-    return _serve(
+    os.environ["JINQIAO_ENDS_WITH_PARENT"] = "1"  # the worker below: see config.wsgi
+    Server(
         target="jinqiao.config.wsgi:application",
         address="127.0.0.1",
         port=port,
         interface=Interfaces.WSGI,
-        blocking_threads=8,
-    )
+        workers=1,
+        blocking_threads=THREADS,
+        http=HTTPModes.http1,
+        websockets=False,
+        log_access=False,
+        log_level=LogLevels.error,
+    ).serve()
+    return 0
 
 
 def front(arguments: list[str]) -> int:
     """`jinqiao front [PORT]`: the public port. JINQIAO_HOME, JINQIAO_WEB_URL and JINQIAO_HOST say what and where."""
+    home = Path(os.environ.get("JINQIAO_HOME", "var")).resolve()
+    application = create(home, os.environ.get("JINQIAO_WEB_URL", "http://127.0.0.1:8001"))
     port = int(arguments[0]) if arguments else 8000
-    return _serve(
-        target="jinqiao.serving:create_front",
-        factory=True,
-        address=os.environ.get("JINQIAO_HOST", "127.0.0.1"),
+    asyncio.run(_serve(application, os.environ.get("JINQIAO_HOST", "127.0.0.1"), port))
+    return 0
+
+
+async def _serve(application: Front, host: str, port: int) -> None:
+    """In one process, so that killed is killed: a gateway's home has one master."""
+    await application.start()
+    server = EmbeddedServer(
+        application,
+        address=host,
         port=port,
-        interface=Interfaces.ASGI,
+        interface=Interfaces.ASGINL,
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=1024,
+        log_level=LogLevels.warning,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_WITHIN_MS),
     )
-
-
-def create_front() -> Any:
-    from jinqiao.front import create
-
-    return create(
-        Path(os.environ.get("JINQIAO_HOME", "var")).resolve(),
-        os.environ.get("JINQIAO_WEB_URL", "http://127.0.0.1:8001"),
-    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.stop)
+    try:
+        await server.serve()
+    finally:
+        await application.stop()

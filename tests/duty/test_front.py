@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from jinqiao.front import Front, Message, Receive, Scope, Send
+from jinqiao.front import Front, Receive, Scope, Send
 
 
 class _Echo(BaseHTTPRequestHandler):
@@ -40,14 +40,20 @@ def pages() -> Iterator[str]:
     thread.join()
 
 
-async def _gateway(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "lifespan":
-        while (await receive())["type"] != "lifespan.shutdown":
-            await send({"type": "lifespan.startup.complete"})
-        await send({"type": "lifespan.shutdown.complete"})
-        return
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"gateway"})
+class _Gateway:
+    """A gateway that knows one word; which one it is told is not this module's question."""
+
+    started = stopped = False
+
+    async def start(self) -> None:
+        self.started = True
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"gateway"})
 
 
 def _ask(front: Front, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> httpx.Response:
@@ -60,24 +66,14 @@ def _ask_often(
     """Different callers, one after the other, through the same front."""
 
     async def asked() -> list[httpx.Response]:
-        inbox: asyncio.Queue[Message] = asyncio.Queue()
-        started = asyncio.Event()
-
-        async def send(message: Message) -> None:
-            if message["type"] == "lifespan.startup.complete":
-                started.set()
-
-        await inbox.put({"type": "lifespan.startup"})
-        lifespan = asyncio.create_task(front({"type": "lifespan"}, inbox.get, send))
-        await started.wait()
+        await front.start()
         responses = []
         for _ in range(times):
             async with httpx.AsyncClient(
                 transport=httpx.ASGITransport(front), base_url="http://city.example"
             ) as client:
                 responses.append(await client.post(path, content=body, headers=headers))
-        await inbox.put({"type": "lifespan.shutdown"})
-        await lifespan
+        await front.stop()
         return responses
 
     return asyncio.run(asked())
@@ -100,12 +96,15 @@ def test_the_caller_cannot_hide_where_the_call_came_from(pages: str) -> None:
 
 
 def test_the_gateway_answers_while_the_pages_are_away() -> None:
-    front = Front("http://127.0.0.1:9", _gateway)
+    gateway = _Gateway()
+    front = Front("http://127.0.0.1:9", gateway)
 
     assert _ask(front, "/gateway/v1/services/x/query").content == b"gateway"
     away = _ask(front, "/desk/")
     assert away.status_code == 503
     assert "正在启动" in away.text
+    assert gateway.started
+    assert gateway.stopped
 
 
 def test_one_callers_cookie_never_reaches_the_pages_with_anothers_request(pages: str) -> None:
