@@ -6,7 +6,7 @@ from datetime import date
 
 from django.db import transaction
 from django.db.models import Max
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop as _
 
 from jinqiao.accounts.enums import Role
 from jinqiao.accounts.models import Post
@@ -153,7 +153,7 @@ def submit(version: EntryVersion, *, by: Post) -> EntryVersion:
     trail.record("catalogue.version.submit", by=by.actor, about=subject(version), number=version.number)
     desk.finish_todos(subject(version), by=by)
     open_todo(
-        version, "catalogue.department_review", _("审核目录：%s"), version.entry.provider, Role.DEPARTMENT_ADMINISTRATOR
+        version, "catalogue.department_review", _("审核目录：%(name)s"), version.entry.provider, Role.DEPARTMENT_ADMINISTRATOR
     )
     return version
 

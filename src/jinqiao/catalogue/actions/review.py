@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Max
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop as _
 
 from jinqiao.accounts.enums import Role
 from jinqiao.accounts.models import Post
@@ -73,7 +73,7 @@ def review_as_department(version: EntryVersion, *, by: Post, approved: bool, opi
     move(version, VersionState.HEAD_SIGNATURE)
     trail.record("catalogue.version.pass_department", by=by.actor, about=subject(version), number=version.number)
     desk.finish_todos(subject(version), by=by)
-    open_todo(version, "catalogue.head_signature", _("签发目录：%s"), version.entry.provider, Role.HEAD)
+    open_todo(version, "catalogue.head_signature", _("签发目录：%(name)s"), version.entry.provider, Role.HEAD)
     return version
 
 
@@ -124,7 +124,7 @@ def _sign_as_head(
             started_on=moments.today(),
             by=by,
         )
-    open_todo(version, "catalogue.authority_review", _("审核发布目录：%s"), authority, Role.BUREAU, clock)
+    open_todo(version, "catalogue.authority_review", _("审核发布目录：%(name)s"), authority, Role.BUREAU, clock)
     return version
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from jinqiao.accounts.enums import Role
 from jinqiao.accounts.models import Organisation, Post
@@ -128,7 +129,7 @@ def return_to_compiler(version: EntryVersion, by: Post, reason: str, action: str
     clock = desk_queries.running_clock(subject(version), UPDATE_CLOCK)
     desk.open_todo(
         kind="catalogue.returned",
-        title=_("修改退回的目录：%s") % version.name,
+        title=gettext_noop("修改退回的目录：%(name)s") % {"name": version.name},
         organisation=version.entry.provider,
         role=compiler.role,
         about=subject(version),
@@ -179,7 +180,7 @@ def open_todo(
 ) -> None:
     desk.open_todo(
         kind=kind,
-        title=title % version.name,
+        title=title % {"name": version.name},
         organisation=organisation,
         role=role,
         about=subject(version),

@@ -1,7 +1,7 @@
 """Forms of the catalogue. What is right is decided by the actions; forms only convert."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -38,7 +38,13 @@ def _of_model(model: type[EntryVersion] | type[DataItem], name: str, **options: 
     return made
 
 
-class ClassField(forms.ModelChoiceField):  # type: ignore[type-arg] -- generic for the checker only
+if TYPE_CHECKING:  # generic for the type checker only
+    _ClassChoice = forms.ModelChoiceField[ClassificationNode]
+else:
+    _ClassChoice = forms.ModelChoiceField
+
+
+class ClassField(_ClassChoice):
     def __init__(self, **options: Any) -> None:
         found = ClassificationNode.objects.filter(level__gte=DETAIL_LEVEL).select_related("parent")
         super().__init__(found, label=_("信息资源分类"), **options)

@@ -71,7 +71,7 @@ def assessment_pairs(version: EntryVersion) -> list[Pair]:
             version.secrecy_risk_conclusion if version.secrecy_risk_assessed else _("尚未评估"),
             wide=True,
         ),
-        Pair(_("个人信息"), version.get_personal_information_display()),
+        Pair(_("个人信息"), version.get_personal_information_display(), wide=True),
         Pair(
             _("个人信息保护影响评估"),
             version.personal_information_conclusion if version.personal_information_assessed else _("尚未评估"),
