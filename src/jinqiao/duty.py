@@ -114,7 +114,7 @@ class _Unsealer(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, target: bytearray) -> int:  # type: ignore[override]
+    def readinto(self, target: memoryview) -> int:  # type: ignore[override]
         while not self._buffer:
             frame = next(self._frames, None)
             if frame is None:
