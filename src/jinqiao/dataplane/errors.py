@@ -96,9 +96,21 @@ class SourceFailed(JinqiaoError):
 
 
 class OrderNotPossible(InvalidInput):
-    """The order contradicts itself, e.g. a watermark run without a usable key."""
+    """The order contradicts itself: two items with one code, or none."""
 
-    code = "pipeline.order.not_possible"
+    code = "pipeline.order.items"
+
+
+class KeyNotGranted(OrderNotPossible):
+    """A watermark run needs a key that is granted whole and unmasked."""
+
+    code = "pipeline.order.key"
+
+
+class WatermarkNotUsable(OrderNotPossible):
+    """A watermark is a column of whole numbers, dates or times."""
+
+    code = "pipeline.order.watermark"
 
 
 class QuarantineExceeded(WrongState):

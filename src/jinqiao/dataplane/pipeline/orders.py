@@ -4,7 +4,7 @@ import math
 from datetime import date, datetime, timedelta
 
 from jinqiao.dataplane.connectors.base import select_columns
-from jinqiao.dataplane.errors import OrderNotPossible
+from jinqiao.dataplane.errors import KeyNotGranted, OrderNotPossible, WatermarkNotUsable
 from jinqiao.kernel.contracts.exchange import CopyMode, ExchangeOrder
 from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import Column, LogicalType, Mask, Operator, RowCondition, TableSchema
@@ -39,14 +39,14 @@ def keys_of(order: ExchangeOrder) -> tuple[str, ...]:
     """Codes of the items that match rows at the target, in the order of the key.
 
     Empty when the key is not granted whole, or masked: then nothing in the target tells rows apart, and a full run replaces
-    them all. Raises OrderNotPossible for a watermark run without a key.
+    them all. Raises KeyNotGranted for a watermark run without a key.
     """
     by_column = {item.column: item.code for item in reversed(order.grant.items) if item.mask is Mask.NONE}
     keys = tuple(by_column[column] for column in order.key_columns if column in by_column)
     if len(keys) != len(order.key_columns):
         keys = ()
     if order.mode is CopyMode.WATERMARK and not keys:
-        raise OrderNotPossible(run=order.run_id, reason="key")
+        raise KeyNotGranted(run=order.run_id, keys=", ".join(order.key_columns))
     return keys
 
 
@@ -54,20 +54,20 @@ def target_columns(order: ExchangeOrder) -> tuple[Column, ...]:
     """Columns of the target table. Raises OrderNotPossible where two items have the same code, or there is none."""
     codes = [item.code for item in order.grant.items]
     if not codes or len(set(codes)) != len(codes):
-        raise OrderNotPossible(run=order.run_id, reason="items")
+        raise OrderNotPossible(run=order.run_id)
     keys = keys_of(order)
     return tuple(item_column(item, key=item.code in keys) for item in order.grant.items)
 
 
 def watermark_of(order: ExchangeOrder, schema: TableSchema) -> Column | None:
-    """The source's watermark column, None in a full run. Raises OrderNotPossible where it cannot order rows."""
+    """The source's watermark column, None in a full run. Raises WatermarkNotUsable where it cannot order rows."""
     if order.mode is not CopyMode.WATERMARK:
         return None
     if not order.watermark_column:
-        raise OrderNotPossible(run=order.run_id, reason="watermark")
+        raise WatermarkNotUsable(run=order.run_id, column="")
     (column,) = select_columns(schema, (order.watermark_column,))
     if column.type not in WATERMARKS:
-        raise OrderNotPossible(run=order.run_id, reason="watermark_type")
+        raise WatermarkNotUsable(run=order.run_id, column=column.name)
     return column
 
 

@@ -12,7 +12,7 @@ from jinqiao.dataplane.connectors.values import plain_decimals
 from jinqiao.kernel.contracts.tables import LogicalType
 from jinqiao.kernel.digests import ESCAPES, FIELD_END, NULL, ROW_END, ContentDigest, canonical_text
 
-_ESCAPED = np.array([ord(plain) for plain, _ in ESCAPES], np.uint8)
+_ESCAPED = tuple(plain.encode() for plain, _ in ESCAPES)
 # Between these the shortest text of a double has no exponent, in Arrow as in Python.
 _PLAIN_FROM, _PLAIN_TO = 1e-4, 1e10
 
@@ -85,8 +85,8 @@ def _field(values: pa.Array) -> pa.Array:
 
 
 def _has_escapes(text: pa.Array) -> bool:
-    octets = np.frombuffer(_data(text), np.uint8)
-    return any(bool((octets == octet).any()) for octet in _ESCAPED)
+    octets = bytes(_data(text))
+    return any(octet in octets for octet in _ESCAPED)
 
 
 def canonical_rows(batch: pa.RecordBatch) -> memoryview:
