@@ -19,7 +19,6 @@ ON_CONTROL_DATABASE = [
     "tests/exchange",
     "tests/api",
     "tests/web",
-    "tests/demo",
     "tests/config",
 ]
 
