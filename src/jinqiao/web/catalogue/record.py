@@ -52,7 +52,7 @@ def core_pairs(version: EntryVersion) -> list[Pair]:
         shown.append(Pair(_("共享条件"), version.sharing_condition, wide=True))
     if version.related_codes:
         shown.append(Pair(_("关联资源代码"), version.related_codes, code=True, wide=True))
-    shown.append(Pair(_("摘要"), version.abstract, wide=True))
+    shown.append(Pair(_("信息资源摘要"), version.abstract, wide=True))
     return shown
 
 
