@@ -10,6 +10,9 @@
         At the consumer's node, after the chunks named in `manifest.chunks` were put by
         `spool.incoming(order.run_id).write_chunk(number, data)`. Idempotent and resumable by the target's own ledger.
 
+    compare(order, source, target_as_source, *, stop=never) -> Comparison(source, target, .same)
+        Content comparison that reads both sides again, for when it is asked for; a delivery does not need it.
+
     spool     staging.spool.Spool(root): outgoing(run_id), incoming(run_id), purge(run_id), runs(), free_bytes();
               each side a RunSpool: chunk_path(n), write_chunk, has_chunk, read_chunk, manifest(), quarantine(), purge()
     source    connectors.open_source(connection, password)      target   connectors.open_target(connection, password)
@@ -21,8 +24,9 @@ Errors are those of `dataplane.errors`; `retryable` says whether the same call m
 calls: the platform's signature on the order, that the grant is live, that it is the node named.
 """
 
+from jinqiao.dataplane.pipeline.compare import Comparison, compare
 from jinqiao.dataplane.pipeline.deliver import deliver, verify_manifest
 from jinqiao.dataplane.pipeline.extract import extract
 from jinqiao.dataplane.staging.spool import RunSpool, Spool
 
-__all__ = ["RunSpool", "Spool", "deliver", "extract", "verify_manifest"]
+__all__ = ["Comparison", "RunSpool", "Spool", "compare", "deliver", "extract", "verify_manifest"]

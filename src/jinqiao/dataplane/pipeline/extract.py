@@ -63,12 +63,12 @@ def extract(
                 stager.add(rows)
             stager.finish()
         reading.settle(out)
+        if stop():
+            raise RunStopped(run=order.run_id)
     except BaseException:
         for path in out.folder.glob("chunk-*"):
             path.unlink(missing_ok=True)
         raise
-    if stop():
-        raise RunStopped(run=order.run_id)
     checker = reading.checker
     manifest = BatchManifest(
         run_id=order.run_id,
