@@ -17,9 +17,20 @@ from pathlib import Path
 from typing import Any
 
 LIMIT_MS = 100.0
-QUERIES = ("", "登记", "企业 信息", "婚姻登记信息", "hydj", "qiye", "食品经营许可第77", "3070110403/12", "没有这种数据", "信息")
-TOPICS = "企业注册 婚姻登记 食品经营 不动产登记 社会保险 住房公积金 机动车 学籍 医疗机构 环境监测 低保救助 道路运输 残疾人 纳税信用 行政处罚 建设工程".split()
-KINDS = "信息 许可 名录 统计 档案 证照 处罚 变更 注销 年报".split()
+QUERIES = (
+    "",
+    "登记",
+    "企业 信息",
+    "婚姻登记信息",
+    "hydj",
+    "qiye",
+    "食品经营许可第77",
+    "3070110403/12",
+    "没有这种数据",
+    "信息",
+)
+TOPICS = ["企业注册", "婚姻登记", "食品经营", "不动产登记", "社会保险", "住房公积金", "机动车", "学籍", "医疗机构", "环境监测", "低保救助", "道路运输", "残疾人", "纳税信用", "行政处罚", "建设工程"]
+KINDS = ["信息", "许可", "名录", "统计", "档案", "证照", "处罚", "变更", "注销", "年报"]
 
 
 def main() -> int:
@@ -62,7 +73,11 @@ def fill(count: int) -> Any:
         now = moments.now()
         entries = CatalogueEntry.objects.bulk_create(
             CatalogueEntry(
-                provider=bodies[n % 12], node=nodes[n % 3], sequence=n // 3 + 1, code=f"{codes[n % 3]}/{n // 3 + 1}", created_at=now
+                provider=bodies[n % 12],
+                node=nodes[n % 3],
+                sequence=n // 3 + 1,
+                code=f"{codes[n % 3]}/{n // 3 + 1}",
+                created_at=now,
             )
             for n in range(count)
         )

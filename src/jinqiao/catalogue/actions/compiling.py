@@ -153,7 +153,11 @@ def submit(version: EntryVersion, *, by: Post) -> EntryVersion:
     trail.record("catalogue.version.submit", by=by.actor, about=subject(version), number=version.number)
     desk.finish_todos(subject(version), by=by)
     open_todo(
-        version, "catalogue.department_review", _("审核目录：%(name)s"), version.entry.provider, Role.DEPARTMENT_ADMINISTRATOR
+        version,
+        "catalogue.department_review",
+        _("审核目录：%(name)s"),
+        version.entry.provider,
+        Role.DEPARTMENT_ADMINISTRATOR,
     )
     return version
 
