@@ -1,6 +1,7 @@
 """How errors reach a reader: as a page, as a fragment for HTMX, or as Problem Details (RFC 9457), each with a number to ask by.
 
-Refusals of people who are signed in are recorded in the audit trail here, because the transaction of what they tried is gone.
+Refusals of people who are signed in are recorded in the audit trail here, because the transaction of what they tried is gone;
+so is asking for a thing of others, which is told as missing.
 """
 
 import logging
@@ -113,12 +114,12 @@ class ErrorPagesMiddleware:
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if isinstance(exception, Http404):
-            return error_response(request, NotFound())
+            exception = NotFound()
         if isinstance(exception, PermissionDenied):
             exception = NotAllowed()
         if isinstance(exception, JinqiaoError) and exception.code != JinqiaoError.code:
             number = new_number()
-            if isinstance(exception, NotAllowed):
+            if isinstance(exception, NotAllowed) or _asked_for_a_thing(request, exception):
                 record_refusal(request, exception, number)
             return error_response(request, exception, number=number)
         number = new_number()
@@ -127,13 +128,20 @@ class ErrorPagesMiddleware:
         return error_response(request, JinqiaoError(), number=number)
 
 
+def _asked_for_a_thing(request: HttpRequest, error: JinqiaoError) -> bool:
+    """Whether a thing was asked for by its number and there was none to be shown. What belongs to others is told as missing, and
+    trying numbers is the way to it: so it is written down like any refusal."""
+    match = request.resolver_match
+    return isinstance(error, NotFound) and match is not None and bool(match.kwargs)
+
+
 def log_unexpected(exception: BaseException, number: str) -> None:
     """Where it broke, without the words of the exception: they may carry values of rows."""
     stack = "".join(traceback.format_tb(exception.__traceback__ or sys.exc_info()[2]))
     log.error("request %s failed: %s\n%s", number, type(exception).__qualname__, stack)
 
 
-def record_refusal(request: HttpRequest, error: NotAllowed, number: str) -> None:
+def record_refusal(request: HttpRequest, error: NotAllowed | NotFound, number: str) -> None:
     """Write down that somebody tried what they may not. Who is not signed in leaves no trace here."""
     actor = actor_of(request)
     if actor is None:
