@@ -47,7 +47,7 @@ else:
 class ClassField(_ClassChoice):
     def __init__(self, **options: Any) -> None:
         found = ClassificationNode.objects.filter(level__gte=DETAIL_LEVEL).select_related("parent")
-        super().__init__(found, label=_("信息资源分类"), **options)
+        super().__init__(found, label=_("信息资源分类"), empty_label=_("未选"), **options)
 
     def label_from_instance(self, node: Any) -> str:
         return f"{node.code} {node.parent.name}／{node.name}" if node.parent else str(node)
