@@ -2,6 +2,7 @@
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 
 class VersionState(models.TextChoices):
@@ -12,7 +13,7 @@ class VersionState(models.TextChoices):
     PUBLISHED = "published", _("已发布")
     RETURNED = "returned", _("退回修改")
     SUPERSEDED = "superseded", _("已被新版替代")
-    WITHDRAWN = "withdrawn", _("已撤销")
+    WITHDRAWN = "withdrawn", pgettext_lazy("catalogue", "已撤销")
 
 
 VERSION_MOVES: dict[VersionState, frozenset[VersionState]] = {

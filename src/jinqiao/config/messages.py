@@ -7,6 +7,7 @@ written into the home, since an installed package may not be writable.
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polib
@@ -16,12 +17,29 @@ PACKAGE = Path(__file__).resolve().parent.parent
 CATALOGUE = PACKAGE / "locale" / "en" / "LC_MESSAGES" / "django.po"
 _SINGLE = {"_", "gettext", "gettext_lazy", "gettext_noop"}
 _PLURAL = {"ngettext", "ngettext_lazy"}
+_IN_CONTEXT = {"pgettext", "pgettext_lazy"}
 _CALL = re.compile(
-    r"""\b(?P<name>n?gettext|_)\((?P<arguments>u?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(?:,\s*u?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"))?)"""
+    r"""\b(?P<name>[np]?gettext|_)\((?P<arguments>u?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(?:,\s*u?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"))?)"""
 )
 
 
-def _from_python(file: Path) -> Iterator[str]:
+@dataclass(frozen=True, slots=True, order=True)
+class Message:
+    """A text, and what tells it from the same words with another meaning. Chinese has no plural, so it is its own."""
+
+    text: str
+    context: str = ""
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a text stands; `is_counted` where its English depends on a number."""
+
+    files: set[str] = field(default_factory=set)
+    is_counted: bool = False
+
+
+def _from_python(file: Path) -> Iterator[tuple[Message, bool]]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.Call) or not node.args:
             continue
@@ -32,20 +50,25 @@ def _from_python(file: Path) -> Iterator[str]:
             if isinstance(node.func, ast.Attribute)
             else ""
         )
-        first = node.args[0]
-        if name in _SINGLE | _PLURAL and isinstance(first, ast.Constant) and isinstance(first.value, str):
-            yield first.value
+        words = [one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+        if name in _SINGLE | _PLURAL and words:
+            yield Message(words[0]), name in _PLURAL
+        elif name in _IN_CONTEXT and len(words) == 2:
+            yield Message(words[1], words[0]), False
 
 
-def _from_template(file: Path) -> Iterator[str]:
+def _from_template(file: Path) -> Iterator[tuple[Message, bool]]:
     for found in _CALL.finditer(templatize(file.read_text(encoding="utf-8"))):
-        arguments = ast.literal_eval(f"({found['arguments']},)")
-        yield arguments[0]
+        words = ast.literal_eval(f"({found['arguments']},)")
+        if found["name"] == "pgettext":
+            yield Message(words[1], words[0]), False
+        else:
+            yield Message(words[0]), found["name"] == "ngettext"
 
 
-def collect() -> dict[str, list[str]]:
+def collect() -> dict[Message, Place]:
     """Every text in the source with the files it stands in."""
-    texts: dict[str, set[str]] = {}
+    texts: dict[Message, Place] = {}
     for file in sorted(PACKAGE.rglob("*")):
         if file.suffix == ".py" and "migrations" not in file.parts:
             found = _from_python(file)
@@ -53,15 +76,31 @@ def collect() -> dict[str, list[str]]:
             found = _from_template(file)
         else:
             continue
-        for text in found:
-            if text:
-                texts.setdefault(text, set()).add(str(file.relative_to(PACKAGE)))
-    return {text: sorted(files) for text, files in sorted(texts.items())}
+        for message, is_counted in found:
+            if message.text:
+                place = texts.setdefault(message, Place())
+                place.files.add(str(file.relative_to(PACKAGE)))
+                place.is_counted |= is_counted
+    return dict(sorted(texts.items()))
+
+
+def english() -> dict[Message, tuple[str, ...]]:
+    """The catalogue file: one English text, or two (one, many) for a counted text; empty where there is none yet."""
+    if not CATALOGUE.exists():
+        return {}
+    return {
+        Message(entry.msgid, entry.msgctxt or ""): tuple(
+            entry.msgstr_plural[form] for form in sorted(entry.msgstr_plural)
+        )
+        if entry.msgid_plural
+        else (entry.msgstr,)
+        for entry in polib.pofile(str(CATALOGUE))
+    }
 
 
 def update() -> tuple[int, int]:
     """Brings the catalogue file up to date with the source. Returns (texts, texts without English)."""
-    before = {entry.msgid: entry.msgstr for entry in polib.pofile(str(CATALOGUE))} if CATALOGUE.exists() else {}
+    before = english()
     catalogue = polib.POFile(wrapwidth=120)
     catalogue.metadata = {
         "Language": "en",
@@ -70,17 +109,28 @@ def update() -> tuple[int, int]:
         "Content-Transfer-Encoding": "8bit",
         "Plural-Forms": "nplurals=2; plural=(n != 1);",
     }
+    missing = 0
     texts = collect()
-    for text, files in texts.items():
-        flags = ["python-format"] if re.search(r"%\(\w+\)[sd]", text) else []
-        catalogue.append(
-            polib.POEntry(
-                msgid=text, msgstr=before.get(text, ""), occurrences=[(file, "") for file in files], flags=flags
-            )
+    for message, place in texts.items():
+        words = before.get(message, ("",))
+        if place.is_counted and len(words) == 1:
+            words = (words[0], "")
+        missing += not all(words)
+        entry = polib.POEntry(
+            msgid=message.text,
+            msgctxt=message.context or None,
+            occurrences=[(file, "") for file in sorted(place.files)],
+            flags=["python-format"] if re.search(r"%\(\w+\)[sd]", message.text) else [],
         )
+        if place.is_counted:
+            entry.msgid_plural = message.text
+            entry.msgstr_plural = dict(enumerate(words))
+        else:
+            entry.msgstr = words[0]
+        catalogue.append(entry)
     CATALOGUE.parent.mkdir(parents=True, exist_ok=True)
     catalogue.save(str(CATALOGUE))
-    return len(texts), sum(not before.get(text) for text in texts)
+    return len(texts), missing
 
 
 def compile_catalogue(folder: Path) -> None:

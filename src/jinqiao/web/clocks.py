@@ -8,7 +8,9 @@ from django.utils.translation import gettext_lazy as _
 
 from jinqiao.kernel import moments
 from jinqiao.kernel.clocks import CalendarNotPublished, WorkCalendar
+from jinqiao.kernel.rulesets import ClockNotRegulated, RuleSetUnknown, ruleset
 from jinqiao.web.components import Text, Tone
+from jinqiao.web.formats import is_english
 from jinqiao.workflow import queries
 from jinqiao.workflow.enums import ClockState
 from jinqiao.workflow.models import Clock
@@ -64,6 +66,16 @@ def _left(calendar: WorkCalendar, today: date, due: date) -> int | None:
         return after + (1 if calendar.is_working_day(today) else 0)
     except CalendarNotPublished:
         return after
+
+
+def clause_of(clock: Clock) -> str:
+    """What prescribes the term, in the reader's language; as it was kept where its rule set is gone."""
+    if not is_english():
+        return clock.clause
+    try:
+        return ruleset(clock.rule_set).clock(clock.key).clause_en or clock.clause
+    except (RuleSetUnknown, ClockNotRegulated):
+        return clock.clause
 
 
 def urgency(clock: Clock | None) -> tuple[int, date]:

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 
 from django.urls import NoReverseMatch, ResolverMatch, resolve, reverse
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from jinqiao.accounts.enums import Role
 from jinqiao.accounts.models import Post
@@ -65,7 +66,7 @@ GROUPS: tuple[Group, ...] = (
             Item(_("查询服务"), "exchange:services", ("exchange:service*",)),
             Item(_("调用记录"), "exchange:calls", ("exchange:call*",)),
             Item(_("数据源与挂接"), "exchange:sources", ("exchange:source*", "exchange:bind*")),
-            Item(_("节点"), "exchange:nodes", ("exchange:node*",)),
+            Item(pgettext_lazy("list", "节点"), "exchange:nodes", ("exchange:node*",)),
         ),
     ),
     Group(_("督办"), (Item(_("驾驶舱"), "dashboard", ("dashboard_*",)),)),
@@ -73,7 +74,9 @@ GROUPS: tuple[Group, ...] = (
         _("管理"),
         (
             Item(
-                _("机构"), "accounts:organisations", ("accounts:organisation*", "accounts:region*", "accounts:section*")
+                pgettext_lazy("list", "机构"),
+                "accounts:organisations",
+                ("accounts:organisation*", "accounts:region*", "accounts:section*"),
             ),
             Item(_("人员与岗位"), "accounts:people", ("accounts:person*", "accounts:post*", "accounts:*")),
             Item(_("应用与密钥"), "accounts:applications", ("accounts:application*", "accounts:key*")),

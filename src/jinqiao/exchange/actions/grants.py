@@ -1,6 +1,6 @@
 """What a grant makes and ends by itself: the exchange task or the query service (design §6.4)."""
 
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop as _
 
 from jinqiao.audit import trail
 from jinqiao.catalogue.models import DataItem

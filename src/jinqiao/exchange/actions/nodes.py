@@ -5,7 +5,7 @@ import secrets
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop as _
 
 from jinqiao.accounts.enums import Role
 from jinqiao.accounts.models import Organisation, Post
@@ -180,7 +180,7 @@ def _alert(node_id: int, limit: datetime) -> bool:
     node.save(update_fields=["silence_noticed_at"])
     workflow.open_todo(
         kind=SILENCE,
-        title=_("节点“%(node)s”失去联系") % {"node": node.name},
+        title=_("节点“%(name)s”失去联系") % {"name": node.name},
         organisation=node.organisation,
         role=Role.DEPARTMENT_ADMINISTRATOR,
         about=trail.subject(node),

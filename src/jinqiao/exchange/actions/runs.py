@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from django.db import transaction
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop as _
 
 from jinqiao.accounts.enums import Role
 from jinqiao.accounts.models import Organisation, Post
@@ -168,7 +168,7 @@ def tell_of_failure(run: Run, responsible: Organisation) -> None:
     workflow.finish_todos(about, by=None, kinds=[FAILURE])
     workflow.open_todo(
         kind=FAILURE,
-        title=_("运行%(run)s失败，需要处理") % {"run": run.number},
+        title=_("运行%(number)s失败，需要处理") % {"number": run.number},
         organisation=responsible,
         role=Role.DEPARTMENT_ADMINISTRATOR,
         about=about,

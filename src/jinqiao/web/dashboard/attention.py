@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 
 from jinqiao.web import formats
-from jinqiao.web.clocks import ClockView
+from jinqiao.web.clocks import ClockView, clause_of
 from jinqiao.web.components import Tone
 from jinqiao.web.dashboard import links, queries
 from jinqiao.web.dashboard.queries import Scope, Totals
@@ -47,7 +47,7 @@ def _late_replies(scope: Scope) -> list[Matter]:
             url=links.rows(scope, "late"),
             action=_("看这些申请"),
             clock=ClockView("late", "bad", since, days=(scope.today - since).days),
-            source=oldest.clause,
+            source=clause_of(oldest),
         )
     ]
 

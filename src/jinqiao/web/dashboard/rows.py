@@ -17,6 +17,7 @@ from jinqiao.exchange.enums import RunState
 from jinqiao.exchange.models import DataSource
 from jinqiao.sharing.enums import RequestState
 from jinqiao.sharing.models import Grant, SharingRequest
+from jinqiao.web.clocks import clause_of
 from jinqiao.web.components import Text, Tone, label_of, tone_of
 from jinqiao.web.dashboard import queries
 from jinqiao.web.dashboard.queries import Scope
@@ -159,7 +160,7 @@ LISTINGS: dict[str, Listing] = {
             Column(_("申请编号"), lambda clock: clock.request_number),
             Column(_("起算日"), lambda clock: clock.started_on),
             Column(_("到期日"), lambda clock: clock.due_on),
-            Column(_("条款"), lambda clock: clock.clause),
+            Column(_("条款"), clause_of),
         ),
         lambda clock: (clock.about_type, clock.about_id),
         department_field="organisation",

@@ -8,12 +8,14 @@ from django.utils.translation import gettext as _
 from jinqiao.accounts.enums import Role
 from jinqiao.kernel import moments
 from jinqiao.web.access import PostHttpRequest, post_required, public
+from jinqiao.web.clocks import clause_of
 from jinqiao.web.desk import queries
 from jinqiao.web.desk.forms import DoneFilter
 from jinqiao.web.exports import xlsx_response
 from jinqiao.web.navigation import first_page
 from jinqiao.web.pagination import page_of
 from jinqiao.web.targets import heading_of
+from jinqiao.web.todo_titles import title_in_words
 from jinqiao.workflow import queries as workflow
 from jinqiao.workflow.enums import ClockState
 
@@ -38,10 +40,10 @@ def desk(request: PostHttpRequest) -> HttpResponse:
             (
                 (
                     str(heading_of(todo.about_type)),
-                    todo.title,
+                    title_in_words(todo.title),
                     todo.created_at,
                     todo.clock.due_on if todo.clock else None,
-                    todo.clock.clause if todo.clock else "",
+                    clause_of(todo.clock) if todo.clock else "",
                 )
                 for todo in todos
             ),
@@ -77,7 +79,7 @@ def desk_done(request: PostHttpRequest) -> HttpResponse:
             (
                 (
                     str(heading_of(todo.about_type)),
-                    todo.title,
+                    title_in_words(todo.title),
                     todo.done_at,
                     todo.clock.due_on if todo.clock else None,
                 )

@@ -113,7 +113,7 @@ def components(request: HttpRequest) -> HttpResponse:
         "pairs": [
             Pair(_("提供方"), _("市市场监管局"), url="#s7"),
             Pair(_("信息资源代码"), "30701104031/0012", code=True),
-            Pair(_("摘要"), _("全市各类企业设立、变更登记的当前有效信息。"), wide=True),
+            Pair(_("信息资源摘要"), _("全市各类企业设立、变更登记的当前有效信息。"), wide=True),
             Pair(_("共享条件"), ""),
         ],
         "nodes": [

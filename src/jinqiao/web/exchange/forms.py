@@ -185,7 +185,10 @@ class SourceChangeForm(SourceForm):
         return values
 
 
-_WEEKDAYS = [(str(day), _("周") + "一二三四五六日"[day - 1]) for day in range(1, 8)]
+_WEEKDAYS = [
+    (str(day), word)
+    for day, word in enumerate((_("周一"), _("周二"), _("周三"), _("周四"), _("周五"), _("周六"), _("周日")), start=1)
+]
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
 

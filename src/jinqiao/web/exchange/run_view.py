@@ -204,7 +204,7 @@ def findings(manifest: BatchManifest | None) -> list[FindingLine]:
             CHECKS.get(finding.check, finding.check),
             finding.item,
             finding.rows,
-            "、".join(formats.number(row) for row in finding.sample_rows),
+            _("、").join(formats.number(row) for row in finding.sample_rows),
         )
         for finding in manifest.findings
     ]

@@ -10,6 +10,7 @@ States
     {% tag "warn" _("结构漂移") %} {% tag "good" "…" solid=True %}              a state that is no field
     {% category version.sharing_category %}                                     sharing category as a bridge opening
     {% clock todo.clock %} {% clock clock dated=True %}                         working days left, late, paused, 期限未定
+    {{ clock|clause }} {{ todo.title|todo_title }}                              in the reader's language
 
 Numbers, dates (filters; nothing is —)
     number short_number day short_day full_day weekday iso_day moment exact_moment ago size duration digest dash, percent:whole
@@ -70,6 +71,7 @@ from django.utils.translation import gettext_lazy as _
 from jinqiao.accounts.models import Post
 from jinqiao.web import clocks, formats, targets
 from jinqiao.web.components import Crumb, Event, Figure, Pair, Step, Tab, Text, Tone, TreeNode, label_of, tone_of
+from jinqiao.web.todo_titles import title_in_words
 from jinqiao.workflow import queries as workflow
 from jinqiao.workflow.models import Clock, ToDo
 
@@ -130,7 +132,17 @@ def clock(context: Context, clock: Clock | None, dated: bool = False) -> dict[st
     if calendar is None:
         calendar = workflow.calendar()
         context.render_context["calendar"] = calendar
-    return {"view": clocks.view_of(clock, calendar), "dated": dated, "clause": clock.clause}
+    return {"view": clocks.view_of(clock, calendar), "dated": dated, "clause": clocks.clause_of(clock)}
+
+
+@register.filter
+def clause(clock: Clock | None) -> str:
+    return clocks.clause_of(clock) if clock else ""
+
+
+@register.filter
+def todo_title(title: str) -> str:
+    return title_in_words(title)
 
 
 # ── lists ──

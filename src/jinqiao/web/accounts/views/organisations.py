@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 from django.views.decorators.http import require_http_methods, require_POST
 
 from jinqiao.accounts import actions, errors, queries
@@ -65,7 +66,7 @@ def organisations(request: PostHttpRequest) -> HttpResponse:
     is_list = bool(text or state or request.GET.get("view") == "list")
     here = reverse("accounts:organisations")
     values: dict[str, Any] = {
-        "title": _("机构"),
+        "title": pgettext("list", "机构"),
         "form": form,
         "count": len(branches),
         "is_list": is_list,

@@ -6,6 +6,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -69,7 +70,7 @@ def nodes(request: PostHttpRequest) -> HttpResponse:
             ),
         )
     values = {
-        "title": _("节点"),
+        "title": pgettext("list", "节点"),
         "form": form,
         "page": page_of(request, found),
         "may_add": rules.may(rules.check_may_manage_nodes, request.post, request.post.organisation),
