@@ -98,6 +98,8 @@ def gaps(version: EntryVersion) -> list[InvalidInput]:
 
 
 def locked(version: EntryVersion) -> EntryVersion:
+    """The version as it stands now. Its entry is locked first, as everywhere, so that two actions never wait for each other."""
+    list(CatalogueEntry.objects.select_for_update().filter(pk=version.entry_id).values_list("pk"))
     return (
         EntryVersion.objects.select_for_update(of=("self",))
         .select_related("entry__provider__region", "entry__node", "entry__live_version", "compiled_by")

@@ -1,11 +1,12 @@
 """Forms of the catalogue. What is right is decided by the actions; forms only convert."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from jinqiao.catalogue.completeness import CORE_FIELDS, GRADING_FIELDS
 from jinqiao.catalogue.enums import (
     PersonalInformation,
     SharingCategory,
@@ -56,6 +57,8 @@ class ClassField(_ClassChoice):
 class EntryForm(forms.Form):
     """What the provider says about an entry: core fields of the guide, grading and assessments of 条例."""
 
+    use_required_attribute = False  # a draft is saved with what there is
+
     node = ClassField(help_text=_("选到最末一级；代码发布时由平台按它编制"))
     released_on = _of_model(
         EntryVersion, "released_on", widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date", "class": "is-short"}),
@@ -70,9 +73,22 @@ class EntryForm(forms.Form):
         if class_is_fixed:
             del self.fields["node"]
 
+    def show_needed(self) -> None:
+        """Take the mark 选填 off what a submission needs. Called when the form is drawn: a draft may lack it."""
+        show_needed(self, NEEDED)
+
     def values(self) -> dict[str, Any]:
         """Fields of the version as cleaned."""
         return {name: self.cleaned_data[name] for name in ENTRY_FIELDS}
+
+
+NEEDED: tuple[str, ...] = ("node", *CORE_FIELDS, *GRADING_FIELDS, "means_class", "means")
+
+
+def show_needed(form: forms.Form, names: Iterable[str]) -> None:
+    for name in names:
+        if name in form.fields:
+            form.fields[name].required = True
 
 
 _OPTIONS: Mapping[str, dict[str, Any]] = {
@@ -179,6 +195,9 @@ class ReviewForm(forms.Form):
 
 class HeadForm(ReviewForm):
     """The head's signature with both assessments (条例第十三条)."""
+
+    use_required_attribute = False  # returning needs none of them
+    needed = ("secrecy_risk_conclusion", "personal_information", "personal_information_conclusion")
 
     secrecy_risk_conclusion = forms.CharField(
         label=_("保密风险评估结论"), required=False, max_length=4000, widget=_text_area(2)

@@ -160,7 +160,7 @@ def sign_off_events(version: EntryVersion, signed: Sequence[SignOff]) -> list[Ev
         for one in reversed(signed)
     ]
     if version.submitted_at:
-        events.append(Event(_("提交审核"), version.submitted_at, version.compiled_by.person.name))
+        events.append(Event(_("提交"), version.submitted_at, version.compiled_by.person.name))
     return events
 
 

@@ -96,6 +96,7 @@ def _with_more_rows(request: PostHttpRequest, version: EntryVersion | None) -> H
 def _page(
     request: PostHttpRequest, version: EntryVersion | None, form: EntryForm, items: Any, *, status: int = 200
 ) -> HttpResponse:
+    form.show_needed()
     title = _("修改“%s”") % version.name if version else _("新建目录")
     values = {
         "title": title,

@@ -21,7 +21,7 @@ from jinqiao.kernel.errors import InvalidInput, JinqiaoError
 from jinqiao.kernel.rulesets import ruleset
 from jinqiao.web.access import PostHttpRequest, post_required
 from jinqiao.web.catalogue import record
-from jinqiao.web.catalogue.forms import HeadForm, ReviewForm
+from jinqiao.web.catalogue.forms import HeadForm, ReviewForm, show_needed
 from jinqiao.web.catalogue.problems import put_on, words_of
 from jinqiao.web.catalogue.roles import DEPARTMENT_ROLES, REVIEW_READERS
 from jinqiao.web.catalogue.views.entries import list_tabs
@@ -119,6 +119,8 @@ def _page(
     live = entry.live_version
     if live is None or live.pk == version.pk:
         live = entry.versions.filter(number__lt=version.number, published_at__isnull=False).order_by("-number").first()
+    if isinstance(form, HeadForm):
+        show_needed(form, form.needed)
     heading, button = _HEADINGS.get(step, ("", "")) if step else ("", "")
     values: dict[str, Any] = {
         **record.page_values(entry, version, request.post),
