@@ -1,10 +1,12 @@
 """`jinqiao manage prepare`: brings a home up to date before the platform starts: database, static files, the demo city."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
@@ -14,14 +16,22 @@ from jinqiao.config import messages
 from jinqiao.kernel.keystore import KeyStore
 
 
-def _fingerprint(folders: list[Path]) -> str:
-    """Of names, sizes and times of all files: cheap, and changes whenever one of them does."""
+def static_files() -> dict[str, Path]:
+    """All files that pages are served, those of the apps as well as those named in the settings, by their public names."""
+    found: dict[str, Path] = {}
+    for finder in get_finders():
+        for name, storage in finder.list([]):
+            prefix = getattr(storage, "prefix", None)
+            found.setdefault(f"{prefix}/{name}" if prefix else name, Path(storage.path(name)))
+    return found
+
+
+def fingerprint(files: Mapping[str, Path]) -> str:
+    """Of names, sizes and times: cheap, and changes whenever one of the files does."""
     digest = hashlib.sha256()
-    for folder in folders:
-        for file in sorted(folder.rglob("*")):
-            if file.is_file():
-                state = file.stat()
-                digest.update(f"{file.relative_to(folder)}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+    for name, file in sorted(files.items()):
+        state = file.stat()
+        digest.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
@@ -47,9 +57,8 @@ class Command(BaseCommand):
             build(self.stdout.write)
 
     def _collect_static(self) -> None:
-        folders = [Path(entry[1]) if isinstance(entry, tuple) else Path(entry) for entry in settings.STATICFILES_DIRS]
         stamp = settings.STATIC_ROOT / ".stamp"
-        wanted = _fingerprint(folders)
+        wanted = fingerprint(static_files())
         if stamp.exists() and stamp.read_text(encoding="ascii") == wanted:
             return
         self.stdout.write("整理页面资源 Collecting page assets…")
