@@ -1,6 +1,6 @@
 """How fast an exchange moves a table, against the limit: `psql COPY binary | psql COPY binary` in the same run.
 
-    python benchmarks/copy_1m.py [--rows 1000000] [--rounds 3] [--deliver-only]
+    python benchmarks/copy_1m.py [--rows 1000000] [--rounds 3]
 
 A population-like table of 23 columns goes from one PostgreSQL database to another: extract (one snapshot, checks, digests,
 encryption, staging), hand over, deliver (verification, ledger, merge, counts). Rounds alternate with the limit; medians are
