@@ -21,5 +21,7 @@ EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, never memory: two connections must queue for the write lock as they do in production.
     DATABASES["default"]["TEST"] = {"NAME": str(_home / f"test-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}.db")}
-    DATABASES["default"]["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON;"
+    DATABASES["default"]["OPTIONS"]["init_command"] = (
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON;"
+    )
 (_home / "static").mkdir(exist_ok=True)  # WhiteNoise warns of a missing one, and warnings are errors here

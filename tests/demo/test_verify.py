@@ -14,7 +14,9 @@ from jinqiao.supervisor import Platform
 
 @pytest.mark.xdist_group("platform")
 def test_the_main_job_holds_end_to_end(tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JINQIAO_", "DATABASE_", "DJANGO_"))}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("JINQIAO_", "DATABASE_", "DJANGO_"))
+    }
 
     done = subprocess.run(
         [sys.executable, "-m", "jinqiao.cli", "demo", "verify", "--rows", "3000", "--home", str(tmp_path / "home")],

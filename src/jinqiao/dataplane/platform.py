@@ -62,13 +62,20 @@ class PlatformClient:
         self._identity = identity
         trust: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca_file)) if ca_file else True
         self._http = httpx.Client(
-            base_url=self.url, timeout=timeout_s, verify=trust, transport=transport, trust_env=False, follow_redirects=False
+            base_url=self.url,
+            timeout=timeout_s,
+            verify=trust,
+            transport=transport,
+            trust_env=False,
+            follow_redirects=False,
         )
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
