@@ -52,6 +52,7 @@ def test_the_first_rows_of_the_lists_open_and_fit(signed_in: Callable[..., Page]
         assert row.count(), f"nothing to open at {address}"
         row.click()
         expect(page.locator("h1")).to_have_count(1)
+        expect(page.locator(".fault")).to_have_count(0)
         for width in (WIDE, NARROW):
             page.set_viewport_size({"width": width, "height": 900})
             assert fits(page), f"{page.url} at {width} px"

@@ -50,7 +50,13 @@ def bindings(request: PostHttpRequest) -> HttpResponse:
         )
         heads = [_("信息资源代码"), _("名称"), _("提供方"), _("数据源"), _("表"), _("已挂接数据项"), _("数据项")]
         return xlsx_response(_("挂接"), heads, rows)
-    values = {"title": _("目录挂接"), "form": form, "page": page_of(request, found)}
+    page = page_of(request, found)
+    values = {
+        "title": _("目录挂接"),
+        "form": form,
+        "page": page,
+        "rows": [(entry, rules.may(rules.check_may_bind, request.post, entry)) for entry in page],
+    }
     return render(request, "exchange/bindings.html", values)
 
 
