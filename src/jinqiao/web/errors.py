@@ -141,7 +141,7 @@ def log_unexpected(exception: BaseException, number: str) -> None:
     log.error("request %s failed: %s\n%s", number, type(exception).__qualname__, stack)
 
 
-def record_refusal(request: HttpRequest, error: NotAllowed | NotFound, number: str) -> None:
+def record_refusal(request: HttpRequest, error: JinqiaoError, number: str) -> None:
     """Write down that somebody tried what they may not. Who is not signed in leaves no trace here."""
     actor = actor_of(request)
     if actor is None:
