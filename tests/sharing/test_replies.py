@@ -95,8 +95,8 @@ def test_the_reply_stops_its_clock_and_starts_the_one_of_provision(parties, requ
         parties.provider,
         date(2026, 4, 16),
     )
-    [todo] = ToDo.objects.filter(done_at=None)
-    assert (todo.kind, todo.organisation) == ("sharing.grant.provide", parties.provider)
+    [todo] = ToDo.objects.filter(done_at=None, organisation=parties.provider)
+    assert todo.kind == "sharing.grant.provide"
 
 
 def test_a_grant_is_announced_inside_the_transaction_so_that_a_failing_listener_undoes_it(parties, request_received):

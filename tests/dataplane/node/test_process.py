@@ -112,13 +112,13 @@ def test_a_node_killed_while_fetching_goes_on_with_the_next_chunk(world: World, 
 @pytest.mark.kill
 @pytest.mark.parametrize("chunks", [1, 7])
 def test_a_node_killed_while_delivering_delivers_every_row_once(world: World, running: Running, chunks: int) -> None:
-    order = world.order(chunk_rows=40)
+    order = world.order(chunk_rows=10)  # many chunks: even a slow machine notices the first before the last
     sent = extracted(world, running, order)
     node = running.start(CONSUMER)
     command = world.deliver(order, sent)
     wait_until(lambda: delivered_chunks(world) >= chunks, "delivery")
     kill(node)
-    assert chunks <= delivered_chunks(world) < 50
+    assert chunks <= delivered_chunks(world) < world.rows // 10
     running.start(CONSUMER)
     check_delivered(world, world.platform.result_of(command))
 

@@ -70,6 +70,7 @@ ACTION_WORDS: dict[str, Text] = {
     "exchange.service.take_over": _("查询服务转用新授权"),
     "exchange.source.add": _("登记数据源"),
     "exchange.source.answer": _("数据源答复"),
+    "exchange.source.change": _("修改数据源"),
     "exchange.source.change_password": _("更换数据源口令"),
     "exchange.source.list_tables": _("列出数据表"),
     "exchange.source.test": _("测试数据源连接"),
@@ -116,6 +117,19 @@ ACTION_WORDS: dict[str, Text] = {
     "workflow.clock.stop": _("停止计时"),
     "workflow.sign_off.sign": _("签批"),
 }
+
+
+_ACTORS: dict[str, Text] = {
+    "平台": _("平台"),
+    "未登录者": _("未登录者"),
+    "未识别的调用方": _("未识别的调用方"),
+}
+"""Actors that are nobody: the trail keeps them in Chinese."""
+
+
+def actor_word(name: str) -> Text:
+    """Who acted: a name as it is kept, the platform itself in the reader's language."""
+    return _ACTORS.get(name, name)
 
 
 def action_word(action: str) -> Text:
