@@ -135,7 +135,7 @@ def _list_errors(book: Any, batch: ImportBatch) -> None:
     head = book.add_format({"bold": True, "bottom": 2})
     wrap = book.add_format({"text_wrap": True, "valign": "top"})
     for place, (word, width) in enumerate(
-        ((_("位置"), 8), (_("行"), 8), (_("列"), 22), (_("问题"), 40), (_("依据"), 34), (_("怎么改"), 50))
+        ((_("位置"), 8), (_("行号"), 8), (_("列"), 22), (_("问题"), 40), (_("依据"), 34), (_("怎么改"), 50))
     ):
         sheet.set_column(place, place, width)
         sheet.write_string(0, place, word, head)

@@ -14,7 +14,7 @@ from jinqiao.kernel.contracts.base import canonical_json
 from jinqiao.web.access import PostHttpRequest, post_required
 from jinqiao.web.audit.errors import TooManyEvents
 from jinqiao.web.audit.forms import EventFilter
-from jinqiao.web.audit.words import action_word
+from jinqiao.web.audit.words import action_word, actor_word
 from jinqiao.web.components import Pair
 from jinqiao.web.exports import xlsx_response
 from jinqiao.web.formats import digest, exact_moment
@@ -61,7 +61,7 @@ def events(request: PostHttpRequest) -> HttpResponse:
                     str(action_word(event.action)),
                     event.action,
                     event.get_outcome_display(),
-                    event.actor_name,
+                    str(actor_word(event.actor_name)),
                     _role_word(event.actor_role),
                     event.organisation_name,
                     event.about_type,
@@ -104,7 +104,7 @@ def event(request: PostHttpRequest, number: int) -> HttpResponse:
         "after": number + 1 if number + 1 in neighbours else None,
         "pairs": [
             Pair(_("行为代码"), found.action, code=True),
-            Pair(_("行为人"), found.actor_name),
+            Pair(_("行为人"), actor_word(found.actor_name)),
             Pair(_("角色"), _role_word(found.actor_role)),
             Pair(_("机构"), found.organisation_name),
             Pair(_("来源地址"), found.address, code=True),

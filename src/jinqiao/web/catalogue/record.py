@@ -241,7 +241,7 @@ def _shown(version: EntryVersion, name: str) -> str:
 
 
 def _joined(*words: Any) -> str:
-    return "，".join(str(word) for word in words if word)
+    return _("，").join(str(word) for word in words if word)
 
 
 def _figure(value: Any) -> str:

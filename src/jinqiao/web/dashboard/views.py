@@ -36,7 +36,7 @@ def dashboard(request: PostHttpRequest) -> HttpResponse:
         "rows_table": moved,
         "rows_has_data": any(day.first or day.second for day in moved),
         "rows_title": _rows_title(moved),
-        "calls_chart": _chart(called, _("答复"), _("拒绝"), "line", links.rows(scope, "calls")),
+        "calls_chart": _chart(called, _("已答复"), _("已拒绝"), "line", links.rows(scope, "calls")),
         "calls_table": called,
         "calls_has_data": any(day.first or day.second for day in called),
         "calls_title": _calls_title(called),

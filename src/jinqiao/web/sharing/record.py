@@ -18,6 +18,7 @@ from jinqiao.sharing import queries
 from jinqiao.sharing.enums import RequestState
 from jinqiao.sharing.models import Decision, Grant, SharingRequest
 from jinqiao.web import formats
+from jinqiao.web.audit.words import actor_word
 from jinqiao.web.components import Event, Pair, Step, StepState, Text
 from jinqiao.web.navigation import url_of
 from jinqiao.web.sharing.forms import MASKS
@@ -153,7 +154,7 @@ def _happened(about_type: str, about_id: str, hidden: set[str]) -> list[Event]:
         Event(
             HAPPENED[event.action],
             at=event.at,
-            who=f"{event.actor_name} {event.organisation_name}".strip(),
+            who=f"{actor_word(event.actor_name)} {event.organisation_name}".strip(),
             note=event.details.get("reason", ""),
         )
         for event in events.order_by("number")

@@ -10,7 +10,7 @@ States
     {% tag "warn" _("结构漂移") %} {% tag "good" "…" solid=True %}              a state that is no field
     {% category version.sharing_category %}                                     sharing category as a bridge opening
     {% clock todo.clock %} {% clock clock dated=True %}                         working days left, late, paused, 期限未定
-    {{ clock|clause }} {{ todo.title|todo_title }}                              in the reader's language
+    {{ clock|clause }} {{ todo.title|todo_title }} {{ event.actor_name|actor }}  in the reader's language
 
 Numbers, dates (filters; nothing is —)
     number short_number day short_day full_day weekday iso_day moment exact_moment ago size duration digest dash, percent:whole
@@ -70,6 +70,7 @@ from django.utils.translation import gettext_lazy as _
 
 from jinqiao.accounts.models import Post
 from jinqiao.web import clocks, formats, targets
+from jinqiao.web.audit.words import actor_word
 from jinqiao.web.components import Crumb, Event, Figure, Pair, Step, Tab, Text, Tone, TreeNode, label_of, tone_of
 from jinqiao.web.todo_titles import title_in_words
 from jinqiao.workflow import queries as workflow
@@ -138,6 +139,11 @@ def clock(context: Context, clock: Clock | None, dated: bool = False) -> dict[st
 @register.filter
 def clause(clock: Clock | None) -> str:
     return clocks.clause_of(clock) if clock else ""
+
+
+@register.filter
+def actor(name: str) -> Text:
+    return actor_word(name)
 
 
 @register.filter

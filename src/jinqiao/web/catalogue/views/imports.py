@@ -71,7 +71,7 @@ def result(request: PostHttpRequest, pk: int) -> HttpResponse:
     if request.GET.get("export") == "xlsx":
         return xlsx_response(
             _("%s的错误") % batch.file_name.rpartition(".")[0],
-            [_("位置"), _("行"), _("列"), _("问题"), _("依据"), _("怎么改")],
+            [_("位置"), _("行号"), _("列"), _("问题"), _("依据"), _("怎么改")],
             ((e["cell"], e["row"], e["column"], e["message"], e["clause"], e["mend"]) for e in errors),
         )
     values = {

@@ -102,7 +102,8 @@ def _pairs(task: ExchangeTask, binding: Binding | None) -> list[Pair]:
         Pair(_("计划"), schedule_words(task.schedule)),
         Pair(_("下次运行"), formats.moment(task.next_run_at)),
         Pair(
-            _("限速"), _("%(rows)s行/秒") % {"rows": formats.number(task.rows_per_s)} if task.rows_per_s else _("不限")
+            _("限速"),
+            _("%(rows)s行/秒") % {"rows": formats.number(task.rows_per_s)} if task.rows_per_s else _("不限速"),
         ),
         Pair(_("水位"), task.cursor, code=True),
     ]

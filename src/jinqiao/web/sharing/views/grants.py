@@ -9,6 +9,7 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 from django.views.decorators.http import require_POST
 
 from jinqiao.accounts.enums import Role
@@ -153,10 +154,10 @@ def _carrier(grant: Grant) -> Pair | None:
     """The exchange task or query service that carries the grant out."""
     task = ExchangeTask.objects.filter(grant=grant).first()
     if task is not None:
-        return Pair(_("交换任务"), task.number, url=url_of("exchange:task", task.pk))
+        return Pair(pgettext("one", "交换任务"), task.number, url=url_of("exchange:task", task.pk))
     service = QueryService.objects.filter(grant=grant).first()
     if service is not None:
-        return Pair(_("查询服务"), service.number, url=url_of("exchange:service", service.pk))
+        return Pair(pgettext("one", "查询服务"), service.number, url=url_of("exchange:service", service.pk))
     return None
 
 
