@@ -177,8 +177,7 @@ def addresses(city: City, run_id: int) -> list[tuple[str, str]]:
     }
     found = []
     for _route, name, entry in PAGES:
-        wanted = entry.pattern.converters if hasattr(entry.pattern, "converters") else {}
-        groups = set(wanted) | set(getattr(entry.pattern, "regex", None).groupindex if not wanted else ())
+        groups = set(getattr(entry.pattern, "converters", ())) | set(entry.pattern.regex.groupindex)
         first = name.rpartition(":")[2].split("_")[0]
         values: dict[str, Any] = {
             "pk": things.get(first, 1),

@@ -1,6 +1,6 @@
 """Why a node does not do what it is told, or cannot start. Details name runs, nodes and grants."""
 
-from jinqiao.kernel.errors import InvalidInput, NotAllowed, WrongState
+from jinqiao.kernel.errors import InvalidInput, NotAllowed, Unavailable, WrongState
 
 
 class HomeInUse(WrongState):
@@ -25,6 +25,12 @@ class CommandIncomplete(InvalidInput):
     """The command lacks what its kind needs, or its parts name different runs."""
 
     code = "node.command.incomplete"
+
+
+class HomeNotWritable(Unavailable):
+    """The ledger cannot be read or written (a full or failing disk); what was not written down is worked again at the next start."""
+
+    code = "node.home.not_writable"
 
 
 class OrderOfAnotherNode(NotAllowed):

@@ -57,12 +57,17 @@ class Ledger:
 
     def __init__(self, file: Path) -> None:
         self._lock = threading.RLock()
+        """Raises sqlite3.Error where the file cannot be opened or written."""
         self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=30)
-        file.chmod(0o600)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
-        self._db.execute("UPDATE command SET state = 'waiting' WHERE state = 'working'")
+        try:
+            file.chmod(0o600)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.executescript(_SCHEMA)
+            self._db.execute("UPDATE command SET state = 'waiting' WHERE state = 'working'")
+        except BaseException:
+            self._db.close()
+            raise
 
     def close(self) -> None:
         with self._lock:

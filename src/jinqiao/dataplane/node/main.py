@@ -3,12 +3,14 @@
 import argparse
 import logging
 import signal
+import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
 from jinqiao.dataplane.node import home as homes
+from jinqiao.dataplane.node.errors import HomeNotWritable
 from jinqiao.dataplane.node.process import Node
 from jinqiao.kernel.contracts.exchange import NodeAdmission
 from jinqiao.kernel.crypto.suites import SUITE_NAMES
@@ -21,7 +23,7 @@ def run(home: Path, *, once: bool = False) -> int:
     """Work until SIGTERM or SIGINT; the exit code. With `once`: one poll and what it brought; 1 where the platform is away
     or the ledger failed.
 
-    Raises HomeNotPrepared, HomeInUse and what the key store raises.
+    Raises HomeNotPrepared, HomeInUse, HomeNotWritable and what the key store raises.
     """
     with Node(homes.load(home)) as node:
 
@@ -33,6 +35,8 @@ def run(home: Path, *, once: bool = False) -> int:
             if once:
                 return 0 if node.run_once() else 1
             return 0 if node.run() else 1
+        except sqlite3.Error as problem:  # the ledger in the loop itself: a node that cannot write down must not go on
+            raise HomeNotWritable(home=home.name) from problem
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -6,6 +6,7 @@ hour of extraction. Whatever ends the process, the ledger knows where to go on.
 
 import logging
 import os
+import sqlite3
 import threading
 import time
 from types import TracebackType
@@ -13,7 +14,7 @@ from typing import Any, Self
 
 from jinqiao import __version__
 from jinqiao.dataplane.node import admission
-from jinqiao.dataplane.node.errors import Closing, CommandNotOfPlatform
+from jinqiao.dataplane.node.errors import Closing, CommandNotOfPlatform, HomeNotWritable
 from jinqiao.dataplane.node.home import NodeHome
 from jinqiao.dataplane.node.ledger import MOVES, Ledger
 from jinqiao.dataplane.node.relay import waits
@@ -46,10 +47,14 @@ class Node:
     """One node at work in its home. Holds the home's lock from its making to `close`."""
 
     def __init__(self, home: NodeHome) -> None:
-        """Raises HomeInUse."""
+        """Raises HomeInUse, HomeNotWritable."""
         self.home = home
         self._lock = home.lock()
-        self.ledger = Ledger(home.ledger_file)
+        try:
+            self.ledger = Ledger(home.ledger_file)
+        except sqlite3.Error as problem:
+            os.close(self._lock)
+            raise HomeNotWritable(home=home.path.name) from problem
         self._closing = threading.Event()
         self._news = threading.Event()  # something for the loop: a result, or the end
         self._work = threading.Condition()  # something for the threads
