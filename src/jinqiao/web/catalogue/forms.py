@@ -57,6 +57,7 @@ class ClassField(_ClassChoice):
 class EntryForm(forms.Form):
     """What the provider says about an entry: core fields of the guide, grading and assessments of 条例."""
 
+    marks_optional = False  # a draft may leave all of them empty; what is missing is told at submission
     use_required_attribute = False  # a draft is saved with what there is
 
     node = ClassField(help_text=_("选到最末一级；代码发布时由平台按它编制"))
@@ -196,6 +197,7 @@ class ReviewForm(forms.Form):
 class HeadForm(ReviewForm):
     """The head's signature with both assessments (条例第十三条)."""
 
+    marks_optional = False  # returning needs none of them, signing needs both conclusions
     use_required_attribute = False  # returning needs none of them
     needed = ("secrecy_risk_conclusion", "personal_information", "personal_information_conclusion")
 
