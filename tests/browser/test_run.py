@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from jinqiao.demo.story import a_working_day_at_the_registry
 from jinqiao.kernel.moments import CHINA
+from jinqiao.supervisor import DEMO_DATE
 from tests.browser.conftest import City, keep_picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("platform")]
@@ -16,7 +17,7 @@ PATIENCE_MS = 90_000
 
 
 def test_a_run_is_watched_to_its_end_without_reloading(city: City, signed_in: Callable[..., Page]) -> None:
-    at = f"2026-03-18 {datetime.now(CHINA):%H:%M:%S}"
+    at = f"{DEMO_DATE} {datetime.now(CHINA):%H:%M:%S}"
     a_working_day_at_the_registry(city.home / "sources" / "minzheng.db", marriages=30, corrections=5, at=at)
     page = signed_in("renqi")
     asked_again: list[str] = []
