@@ -26,14 +26,17 @@ class DayCounts(TypedDict):
     work_days: int
 
 
-_Stamp = tuple[int, datetime | None]
+_Stamp = tuple[int, datetime | None, int, int | None]
 _calendars: dict[_Stamp, WorkCalendar] = {}
 
 
 def calendar() -> WorkCalendar:
     """The calendar of working days as entered. Costs one small query; the days are read again only after an entry."""
-    found = CalendarYear.objects.aggregate(years=Count("pk"), latest=Max("entered_at"))
-    stamp: _Stamp = (found["years"], found["latest"])
+    found = CalendarYear.objects.aggregate(
+        years=Count("pk", distinct=True), latest=Max("entered_at"), days=Count("days"), last_day=Max("days__pk")
+    )
+    # not by time alone: on a fixed date business time goes back by a day every midnight
+    stamp: _Stamp = (found["years"], found["latest"], found["days"], found["last_day"])
     known = _calendars.get(stamp)
     if known is None:
         days = list(CalendarDay.objects.values_list("on", "kind"))
