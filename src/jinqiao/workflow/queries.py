@@ -33,10 +33,10 @@ _calendars: dict[_Stamp, WorkCalendar] = {}
 def calendar() -> WorkCalendar:
     """The calendar of working days as entered. Costs one small query; the days are read again only after an entry."""
     found = CalendarYear.objects.aggregate(
-        years=Count("pk", distinct=True), latest=Max("entered_at"), days=Count("days"), last_day=Max("days__pk")
+        years=Count("pk", distinct=True), latest=Max("entered_at"), day_count=Count("days"), last_day=Max("days__pk")
     )
     # not by time alone: on a fixed date business time goes back by a day every midnight
-    stamp: _Stamp = (found["years"], found["latest"], found["days"], found["last_day"])
+    stamp: _Stamp = (found["years"], found["latest"], found["day_count"], found["last_day"])
     known = _calendars.get(stamp)
     if known is None:
         days = list(CalendarDay.objects.values_list("on", "kind"))
