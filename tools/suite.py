@@ -20,6 +20,8 @@ ON_CONTROL_DATABASE = [
     "tests/api",
     "tests/web",
     "tests/config",
+    "tests/consistency/test_no_grant_no_byte.py",
+    "tests/consistency/test_bad_input.py",
 ]
 
 
