@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from jinqiao.accounts.models import Post, Region
 from jinqiao.audit import anchor, trail
 from jinqiao.audit.models import AuditEvent
-from tests.factories import make_person
+from tests.factories import credit_code, make_person
 
 pytestmark = pytest.mark.django_db
 
@@ -71,3 +72,37 @@ def test_a_password_is_reset_from_the_console_and_recorded() -> None:
 def test_a_name_that_nobody_has_is_said() -> None:
     with pytest.raises(CommandError, match="没有这个登录名"):
         _said("reset_password", "nobody")
+
+
+FOUND = ("--region", "620300", "金昌市", "--organisation", credit_code(7), "金昌市数据局", "市数据局")
+
+
+def test_a_city_is_founded_with_three_separated_administrators_and_a_bureau() -> None:
+    said = _said("found", *FOUND)
+
+    posts = {post.person.username: post for post in Post.objects.select_related("person", "organisation")}
+    assert {name: post.role for name, post in posts.items()} == {
+        "system": "system_administrator",
+        "security": "security_administrator",
+        "audit": "audit_administrator",
+        "bureau": "bureau",
+    }
+    assert all(post.organisation.is_authority and post.person.must_change_password for post in posts.values())
+    for line in said.splitlines()[1:]:
+        username, password = line.split("　")[0].split()
+        assert posts[username].person.check_password(password)
+
+
+def test_a_city_is_founded_once() -> None:
+    _said("found", *FOUND)
+
+    with pytest.raises(CommandError, match="已有机构"):
+        _said("found", *FOUND)
+
+
+def test_a_wrong_credit_code_founds_nothing() -> None:
+    with pytest.raises(CommandError, match="identifier"):
+        _said(
+            "found", "--region", "620300", "金昌市", "--organisation", "11620300013900010X", "金昌市数据局", "市数据局"
+        )
+    assert not Region.objects.exists()
