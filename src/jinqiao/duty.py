@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from jinqiao.config.env import Environment
 from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.errors import InvalidInput, WrongState
 from jinqiao.kernel.keystore import KeyStore
@@ -135,14 +136,22 @@ def _is_postgres() -> bool:
     return os.environ.get("DATABASE_URL", "").startswith(("postgresql://", "postgres://"))
 
 
-def _tool(arguments: list[str]) -> None:
+def _postgres_tool(name: str, *arguments: str) -> None:
+    """Runs a client tool on the control database. The password travels in the environment: everybody can read a command line."""
+    database = Environment().database("DATABASE_URL", Path())
+    where = [f"--dbname={database['NAME']}"]
+    for option, value in (("host", database["HOST"]), ("port", database["PORT"]), ("username", database["USER"])):
+        if value:
+            where.append(f"--{option}={value}")
+    environment = {**os.environ, "PGPASSWORD": database["PASSWORD"]}
+    environment.pop("DATABASE_URL")
     try:
-        done = subprocess.run(arguments, check=False, capture_output=True, text=True)
+        done = subprocess.run([name, *where, *arguments], check=False, capture_output=True, text=True, env=environment)
     except FileNotFoundError as problem:
-        raise DatabaseToolFailed(tool=arguments[0], reason="not installed") from problem
+        raise DatabaseToolFailed(tool=name, reason="not installed") from problem
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
-        raise DatabaseToolFailed(tool=arguments[0], reason=reason)
+        raise DatabaseToolFailed(tool=name, reason=reason)
 
 
 def back_up(home: Path, target: Path, passphrase: bytes) -> int:
@@ -165,15 +174,7 @@ def back_up(home: Path, target: Path, passphrase: bytes) -> int:
                     taken += _take(archive, file, str(file.relative_to(home)), Path(scratch))
                 if _is_postgres():
                     dump = Path(scratch) / DUMP
-                    _tool(
-                        [
-                            "pg_dump",
-                            "--format=custom",
-                            "--no-owner",
-                            f"--file={dump}",
-                            f"--dbname={os.environ['DATABASE_URL']}",
-                        ]
-                    )
+                    _postgres_tool("pg_dump", "--format=custom", "--no-owner", f"--file={dump}")
                     archive.add(dump, DUMP)
                     taken += 1
                 for file in _files(home):
@@ -247,16 +248,7 @@ def restore(source: Path, home: Path, passphrase: bytes) -> int:
                 raise DatabaseToolFailed(
                     tool="pg_restore", reason="DATABASE_URL does not name the PostgreSQL database to restore into"
                 )
-            _tool(
-                [
-                    "pg_restore",
-                    "--no-owner",
-                    "--exit-on-error",
-                    "--single-transaction",
-                    f"--dbname={os.environ['DATABASE_URL']}",
-                    str(dump),
-                ]
-            )
+            _postgres_tool("pg_restore", "--no-owner", "--exit-on-error", "--single-transaction", str(dump))
             dump.unlink()
         for folder in ("log", "static"):
             (beside / folder).mkdir(exist_ok=True)
