@@ -1,7 +1,12 @@
 """What `jinqiao manage prepare` does before the platform starts."""
 
 import os
+from io import StringIO
 from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
 
 from jinqiao.config.management.commands.prepare import fingerprint, static_files
 
@@ -17,3 +22,16 @@ def test_pages_are_served_anew_when_any_of_their_files_has_changed(tmp_path: Pat
     assert fingerprint(files | {"web/style.css": style}) == before
     os.utime(style, ns=(1, 1))
     assert fingerprint(files | {"web/style.css": style}) != before
+
+
+@pytest.mark.django_db
+def test_a_home_is_closed_to_others_whoever_made_it(tmp_path: Path, settings: Any) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)
+    settings.HOME, settings.STATIC_ROOT = home, home / "static"
+
+    call_command("prepare", stdout=StringIO())
+
+    assert home.stat().st_mode & 0o777 == 0o700
+    assert (home / "keys" / "master.key").stat().st_mode & 0o777 == 0o600
+    assert (home / "static" / "web").is_dir()

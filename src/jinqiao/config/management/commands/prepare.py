@@ -44,6 +44,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         del args
+        settings.HOME.mkdir(parents=True, exist_ok=True)
+        settings.HOME.chmod(0o700)  # whoever made it: nobody else may enter
         KeyStore(settings.HOME / "keys").identity("platform", settings.CRYPTO_SUITE)
         messages.compile_catalogue(settings.LOCALE_PATHS[0])
         executor = MigrationExecutor(connection)
