@@ -126,7 +126,7 @@ def write_table(
         rows=rows.num_rows, chunks=1,
     )  # fmt: skip
     target.prepare(plan)
-    target.load(plan, 1, "0" * 64, rows)
+    target.load(plan, ChunkManifest(number=1, rows=rows.num_rows, size_bytes=0, digest="0" * 64, content_digest="0" * 64), rows)
     counts = target.merge(plan)
     target.clean(plan)
     return counts

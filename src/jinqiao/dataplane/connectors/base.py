@@ -4,13 +4,22 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import TracebackType
 from typing import ClassVar, Self
 
 import pyarrow as pa
 
 from jinqiao.dataplane.errors import ColumnMissing, RunStopped, TableMissing
-from jinqiao.kernel.contracts.exchange import CopyMode, DeliveryCounts
+from jinqiao.kernel.contracts.exchange import (
+    ChunkForm,
+    ChunkManifest,
+    CopyMode,
+    Delivery,
+    DeliveryCounts,
+    DriftChoice,
+    LedgerPlace,
+)
 from jinqiao.kernel.contracts.tables import Column, Engine, RowCondition, TableSchema
 
 CONNECT_TIMEOUT_S = 10
@@ -52,6 +61,12 @@ class DeliveryPlan:
     chunks: int
     create: bool = True
     comment: str = ""
+    delivery: Delivery = Delivery.MIRROR
+    form: ChunkForm = ChunkForm.ARROW
+    rows_deleted: int = 0  # keys in the chunks of deletes
+    drift: DriftChoice = DriftChoice.REFUSE
+    ledger: LedgerPlace = LedgerPlace.TARGET
+    at: datetime | None = None  # when the batch was extracted: the instant of its versions in HISTORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +144,11 @@ class Target(Closing, ABC):
         """
 
     @abstractmethod
-    def load(self, plan: DeliveryPlan, number: int, content_digest: str, rows: pa.Table) -> None:
-        """Chunk `number` into the run table and its ledger row, in one transaction."""
+    def load(self, plan: DeliveryPlan, chunk: ChunkManifest, rows: pa.Table | bytes) -> None:
+        """A chunk into the run table and its ledger row, in one transaction.
+
+        `rows` are bytes where the plan's form is PGCOPY: tuples of binary COPY. A chunk of DELETES holds the key columns only.
+        """
 
     @abstractmethod
     def merge(self, plan: DeliveryPlan) -> DeliveryCounts:

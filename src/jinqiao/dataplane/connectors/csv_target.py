@@ -37,7 +37,7 @@ from jinqiao.dataplane.errors import (
     TargetSchemaMismatch,
     TargetTableMissing,
 )
-from jinqiao.kernel.contracts.exchange import CopyMode, DeliveryCounts
+from jinqiao.kernel.contracts.exchange import ChunkManifest, CopyMode, DeliveryCounts
 from jinqiao.kernel.contracts.tables import Connection, Engine
 from jinqiao.kernel.keystore import sync_folder, write_durably
 
@@ -88,12 +88,16 @@ class CsvTarget(Target):
                 self._run(plan.batch_id).mkdir(parents=True, exist_ok=True, mode=0o700)
         return state
 
-    def load(self, plan: DeliveryPlan, number: int, content_digest: str, rows: pa.Table) -> None:
+    def load(self, plan: DeliveryPlan, chunk: ChunkManifest, rows: pa.Table | bytes) -> None:
+        if isinstance(rows, bytes):
+            raise TypeError("this target takes Arrow")
         sink = io.BytesIO()
         with pa.ipc.new_file(sink, rows.schema) as writer:
             writer.write_table(rows)
         with self._writing(plan.table):
-            write_durably(self._run(plan.batch_id) / f"chunk-{number:05d}-{content_digest}.arrow", sink.getvalue())
+            write_durably(
+                self._run(plan.batch_id) / f"chunk-{chunk.number:05d}-{chunk.content_digest}.arrow", sink.getvalue()
+            )
 
     def merge(self, plan: DeliveryPlan) -> DeliveryCounts:
         state = self.state(plan.batch_id)

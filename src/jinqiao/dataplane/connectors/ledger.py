@@ -28,7 +28,7 @@ from jinqiao.dataplane.errors import (
     TargetSchemaMismatch,
     TargetTableMissing,
 )
-from jinqiao.kernel.contracts.exchange import CopyMode, DeliveryCounts
+from jinqiao.kernel.contracts.exchange import ChunkManifest, CopyMode, DeliveryCounts
 from jinqiao.kernel.contracts.tables import Column, LogicalType
 from jinqiao.kernel.moments import now
 
@@ -200,9 +200,11 @@ class LedgerTarget(Target):
                 state = LedgerState()
         return state
 
-    def load(self, plan: DeliveryPlan, number: int, content_digest: str, rows: pa.Table) -> None:
+    def load(self, plan: DeliveryPlan, chunk: ChunkManifest, rows: pa.Table | bytes) -> None:
+        if isinstance(rows, bytes):
+            raise TypeError("this target takes Arrow")
         with self.transaction(plan.table):
-            self._record(plan, number, rows.num_rows, content_digest, None)
+            self._record(plan, chunk.number, rows.num_rows, chunk.content_digest, None)
             self.insert(run_table(plan.batch_id), rows)
 
     def merge(self, plan: DeliveryPlan) -> DeliveryCounts:

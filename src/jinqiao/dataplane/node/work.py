@@ -74,7 +74,7 @@ class Worker:
                 return self._deliver(task, watch)
             case CommandKind.PURGE:
                 return self._purge(task)
-            case CommandKind.STOP:  # it works by standing in the ledger
+            case _:  # STOP works by standing in the ledger
                 return {}
 
     def _extract(self, task: Task, watch: Stopwatch) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def _load(
                 if stop():
                     raise RunStopped(run=plan.run_id)
                 chunk, rows = waiting.pop(0)
-                target.load(plan, chunk.number, chunk.content_digest, rows.result())
+                target.load(plan, chunk, rows.result())
                 reporter.add(Stage.DELIVER, rows=chunk.rows, size_bytes=chunk.size_bytes, chunks=1)
         finally:
             for _, future in waiting:

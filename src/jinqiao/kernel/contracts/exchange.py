@@ -7,12 +7,61 @@ from typing import Any
 
 from jinqiao.kernel.contracts.base import Contract
 from jinqiao.kernel.contracts.grants import GrantTerms
-from jinqiao.kernel.contracts.tables import Column, Connection, TableSchema
+from jinqiao.kernel.contracts.tables import Column, Connection, Engine, TableSchema
 
 
 class CopyMode(enum.StrEnum):
     FULL = "full"  # the target shows exactly the granted rows of the source afterwards
-    WATERMARK = "watermark"  # rows whose watermark is newer than the cursor are inserted or updated by key
+    WATERMARK = "watermark"  # rows whose watermark is newer than the cursor
+    DIFF = "diff"  # what differs from the last delivered state, by key and row digest; finds deletions
+    LOG = "log"  # what the source's change log holds since the cursor (PostgreSQL logical decoding)
+
+
+class Delivery(enum.StrEnum):
+    """What a batch does to the target table. Rows are matched by the keys of the order."""
+
+    MIRROR = "mirror"  # the table shows exactly the granted rows: inserted, updated, deleted
+    UPSERT = "upsert"  # inserted and updated, nothing is deleted
+    APPEND = "append"  # every row of the batch is added
+    HISTORY = "history"  # versions with valid_from and valid_to; nothing is overwritten
+    RELOAD = "reload"  # emptied and loaded anew; only with `reload_approval`
+
+
+class DriftChoice(enum.StrEnum):
+    """What to do where the table of source or target is no longer what the order was made for."""
+
+    REFUSE = "refuse"  # the run stops before anything is read and says what changed
+    ADAPT = (
+        "adapt"  # columns new in the grant are added to the target; a column that is gone at the source arrives as NULL
+    )
+
+
+class LedgerPlace(enum.StrEnum):
+    TARGET = "target"  # in the target's database, in the transaction of the data: exactly once
+    NODE = "node"  # at the consumer's node, where no table may be made at the target: at least once
+
+
+class Reconcile(enum.StrEnum):
+    COUNTS = "counts"  # every chunk's digest and the counts, always
+    CONTENT = "content"  # and both sides read again
+
+
+class ChunkForm(enum.StrEnum):
+    """How the rows of a chunk are written, before compression and encryption."""
+
+    ARROW = "arrow"  # an Arrow IPC stream
+    PGCOPY = "pgcopy"  # tuples of PostgreSQL's COPY … (FORMAT binary), without header and trailer; between PostgreSQL servers
+
+
+class ChunkKind(enum.StrEnum):
+    ROWS = "rows"  # rows to bring
+    DELETES = "deletes"  # keys of rows that are gone at the source (diff, log)
+
+
+class TransformKind(enum.StrEnum):
+    CODES = "codes"  # a code of one code table into that of another
+    DERIVE = "derive"  # an item made from columns of the source
+    TOKEN = "token"  # noqa: S105 -- a pseudonym: keyed at the provider's node, the same value always the same token
 
 
 class CommandKind(enum.StrEnum):
@@ -22,6 +71,14 @@ class CommandKind(enum.StrEnum):
     DELIVER = "deliver"
     PURGE = "purge"  # the receipt is complete: staged chunks of this run may go
     STOP = "stop"
+    PAUSE = "pause"  # hold a move where it is; nothing staged is lost
+    RESUME = "resume"
+    RESEND = "resend"  # upload chunks again that arrived damaged; `chunks` names them
+    COMPARE = "compare"  # read a side again and give the digest of its contents
+    READ_QUARANTINE = (
+        "read_quarantine"  # the rows set aside, as a workbook sealed to the platform, for the provider's people
+    )
+    RESUBMIT = "resubmit"  # corrected rows of a quarantine, sealed to the provider's node
 
 
 class Stage(enum.StrEnum):
@@ -43,6 +100,26 @@ class CheckRule(Contract):
     check: str
     item: str
     parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transform(Contract):
+    """How the value of a granted item (`item`: its code) is made at the provider's node, before checks and masks.
+
+    `parameters` are those of `dataplane.transforms` for the kind; without a transform an item is its bound column.
+    """
+
+    kind: TransformKind
+    item: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window(Contract):
+    """Hours of the day, local time, in which a source may be read, `HH:MM`; `until` before `since` spans midnight."""
+
+    since: str
+    until: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,19 +157,37 @@ class ExchangeOrder(Contract):
     statement_timeout_s: int = 3600
     checks: tuple[CheckRule, ...] = ()
     quarantine_limit: float = 0.01  # share of rows; above it the run stops before delivery
+    delivery: Delivery = Delivery.MIRROR  # watermark runs: UPSERT, APPEND or HISTORY
+    transforms: tuple[Transform, ...] = ()
+    target_names: dict[str, str] = field(
+        default_factory=dict
+    )  # code of an item → column of the target, where it differs
+    target_engine: Engine | None = None  # lets two servers of the same engine skip every conversion
+    drift: DriftChoice = DriftChoice.REFUSE
+    expected_columns: tuple[
+        Column, ...
+    ] = ()  # of the source, as they were when the task was set up; empty = not watched
+    ledger: LedgerPlace = LedgerPlace.TARGET
+    reconcile: Reconcile = Reconcile.COUNTS
+    reload_approval: str = ""  # number of the sign-off that allows RELOAD
+    until: str = ""  # backfill of a window: rows up to this watermark, included; the cursor stays where it is
+    parallel: int = 1  # readers at the source, at most
+    mb_per_s: float | None = None
+    windows: tuple[Window, ...] = ()  # empty = at any hour
+    slot: str = ""  # replication slot of a LOG run
+    consumer_url: str = ""  # a consumer's node that listens: chunks go there directly; empty = by the platform's relay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkManifest(Contract):
-    """One staged chunk. `digest` covers the encrypted file; `content_digest` the canonical rows (kernel.digests)."""
+    """One staged chunk. `digest` covers the encrypted file, `content_digest` its payload: the compressed rows."""
 
     number: int  # from 1
     rows: int
     size_bytes: int
     digest: str  # hex, algorithm of the batch's suite
-    content_digest: str
-    first_key: str = ""
-    last_key: str = ""
+    content_digest: str  # over the payload before encryption: what both sides sign for
+    kind: ChunkKind = ChunkKind.ROWS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +204,11 @@ class BatchManifest(Contract):
     rows_quarantined: int
     findings: tuple[Finding, ...]
     batch_digest: str
-    snapshot: str  # how consistency was got: single transaction, exported snapshot, file
+    snapshot: str  # how consistency was got: exported snapshot, one transaction, file unchanged, none
+    readers: int = 1  # that read side by side
+    form: ChunkForm = ChunkForm.ARROW
+    rows_deleted: int = 0  # keys in the chunks of deletes; not among `rows`
+    resumed: int = 0  # how often extraction went on after it was ended from outside
     new_cursor: str = ""
     wrapped_key: str  # data key of the chunks, sealed to the consumer's node
     extracted_at: datetime
@@ -123,6 +222,15 @@ class DeliveryCounts(Contract):
     deleted: int
     unchanged: int
     target_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentDigest(Contract):
+    """Contents of one side: number of rows, and the digest of them all whatever their order (hex), by `method`."""
+
+    rows: int
+    digest: str
+    method: str = "canonical"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +259,8 @@ class Command(Contract):
     order: ExchangeOrder | None = None
     manifest: BatchManifest | None = None
     sender_signature: str = ""  # over the receipt, in DELIVER
+    chunks: tuple[int, ...] = ()  # RESEND
+    sealed_payload: str = ""  # RESUBMIT: a workbook sealed to the node
     issued_at: datetime
     attempt: int = 1
 
@@ -200,6 +310,8 @@ class CommandResult(Contract):
     tables: tuple[TableSchema, ...] = ()  # LIST_TABLES
     manifest: BatchManifest | None = None  # EXTRACT
     counts: DeliveryCounts | None = None  # DELIVER
+    content: ContentDigest | None = None  # COMPARE
+    sealed_payload: str = ""  # READ_QUARANTINE: a workbook sealed to the platform
     receipt: Receipt | None = None  # EXTRACT and DELIVER
     receipt_signature: str = ""  # base64, by this node over receipt.canonical()
     seconds: dict[str, float] = field(default_factory=dict)  # per stage
@@ -216,6 +328,17 @@ class Heartbeat(Contract):
     spool_free_bytes: int
     busy_with: tuple[str, ...] = ()  # run ids
     progress: tuple[Progress, ...] = ()
+    url: str = ""  # where the node takes chunks directly, if it listens
+    python: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRotation(Contract):
+    """A node's new identity, sent signed with the old one; `proof` is the new key's signature over `canonical()` without it."""
+
+    node_id: str
+    identity: dict[str, Any]
+    proof: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,13 @@ class Engine(enum.StrEnum):
     POSTGRESQL = "postgresql"
     MYSQL = "mysql"  # MariaDB and MySQL
     SQLITE = "sqlite"
+    ODBC = "odbc"  # whatever has an ODBC driver: 达梦, 人大金仓, Oracle, SQL Server
     CSV = "csv"
+    EXCEL = "excel"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    FOLDER = "folder"  # arbitrary files: documents, scans
+    HTTP = "http"  # a paged JSON interface
 
 
 class Mask(enum.StrEnum):
@@ -86,7 +92,8 @@ class TableSchema(Contract):
 class Connection(Contract):
     """How a node reaches a data source. The password travels sealed to that node's key: nobody else can open it.
 
-    SQLite and CSV: `database` is the path of the file or of the folder of CSV files, as the node sees it.
+    SQLite: `database` is the path of the file as the node sees it; engines of files: the path of their folder, or of one file.
+    ODBC: `database` is the connection string without user and password. HTTP: `database` is the root address.
     """
 
     engine: Engine
