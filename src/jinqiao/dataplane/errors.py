@@ -86,6 +86,18 @@ class FileNotReadable(InvalidInput):
     code = "source.file.not_readable"
 
 
+class ReadingHeldTooLong(Unavailable):
+    """A reading was paused for longer than its snapshot may stay open at the source; it begins again."""
+
+    code = "source.reading.held"
+
+
+class WindowNotValid(InvalidInput):
+    """Hours of a window are written HH:MM."""
+
+    code = "source.window.not_valid"
+
+
 class SourceFailed(JinqiaoError):
     """The source refused a statement for a reason without a name of its own; `state` is the engine's error code."""
 

@@ -7,7 +7,8 @@
 connecting happens at first use, so that `open_source` itself fails only for an engine that is not known. Drivers are
 imported when they are needed: a node that serves SQLite loads no PostgreSQL driver.
 
-    base.py            ReadPlan, DeliveryPlan, Source, Target, the throttle
+    base.py            ReadPlan, DeliveryPlan, Source, Target
+    protection.py      throttle, pause, windows, time-outs of a reading
     values.py          Arrow types of the logical types, exact fitting of values
     ledger.py          run table, ledger, merge: what all databases have in common as targets
     sqlite*.py, postgresql*.py, mysql*.py, csv_*.py    one engine each

@@ -1,6 +1,5 @@
 """What every connector offers: a source that reads one table from one snapshot, a target that takes a batch exactly once."""
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from typing import ClassVar, Self
 
 import pyarrow as pa
 
-from jinqiao.dataplane.errors import ColumnMissing, RunStopped, TableMissing
+from jinqiao.dataplane.errors import ColumnMissing, TableMissing
 from jinqiao.kernel.contracts.exchange import (
     ChunkForm,
     ChunkManifest,
@@ -34,7 +33,8 @@ class ReadPlan:
     """One reading of one table.
 
     `row_filter` goes to the engine as bound parameters. `order_by` are columns of the table. `stop` is asked between
-    batches. `rows_per_s` protects the source; the statement time-out grows by the time that the throttle itself takes.
+    batches. `rows_per_s` and `mb_per_s` (10^6 bytes of Arrow data, or of raw rows) protect the source; while `hold` says so
+    the reading waits, `hold_limit_s` in all at most. The statement time-out grows by the time that these take themselves.
     """
 
     table: str
@@ -43,8 +43,11 @@ class ReadPlan:
     order_by: tuple[str, ...] = ()
     batch_rows: int = 25_000
     rows_per_s: int | None = None
+    mb_per_s: float | None = None
     statement_timeout_s: int = 3600
     stop: Callable[[], bool] = never
+    hold: Callable[[], bool] = never
+    hold_limit_s: int = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,38 +169,3 @@ def select_columns(schema: TableSchema, names: tuple[str, ...]) -> tuple[Column,
     if missing:
         raise ColumnMissing(table=schema.name, columns=", ".join(missing))
     return tuple(by_name[name] for name in names)
-
-
-def timeout_of(plan: ReadPlan, row_estimate: int | None) -> int:
-    """Seconds that the one statement of a reading may take."""
-    throttled = (row_estimate or 0) / plan.rows_per_s * 1.5 if plan.rows_per_s else 0
-    return int(plan.statement_timeout_s + throttled)
-
-
-class Throttle:
-    """Holds a reading to `rows_per_s`, and ends it when `stop` says so."""
-
-    def __init__(self, plan: ReadPlan) -> None:
-        self._plan = plan
-        self._rows = 0
-        self._began = time.monotonic()
-
-    @property
-    def batch_rows(self) -> int:
-        """Batches small enough that the throttle works in steps of about a fifth of a second."""
-        if self._plan.rows_per_s is None:
-            return self._plan.batch_rows
-        return max(1, min(self._plan.batch_rows, self._plan.rows_per_s // 5))
-
-    def passed(self, rows: int) -> None:
-        """Count `rows` and wait until they were allowed. Raises RunStopped."""
-        self._rows += rows
-        if self._plan.stop():
-            raise RunStopped()
-        if self._plan.rows_per_s is None:
-            return
-        due = self._began + self._rows / self._plan.rows_per_s
-        while (left := due - time.monotonic()) > 0:
-            time.sleep(min(left, 0.2))
-            if self._plan.stop():
-                raise RunStopped()

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from jinqiao.dataplane.connectors.base import ReadPlan, Source, Throttle, select_columns
+from jinqiao.dataplane.connectors.base import ReadPlan, Source, select_columns
+from jinqiao.dataplane.connectors.protection import Throttle
 from jinqiao.dataplane.errors import DatabaseMissing, FileNotReadable, PermissionDenied, SourceChanged, TableMissing
 from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType, Operator, RowCondition, TableSchema
 
@@ -103,7 +104,7 @@ class CsvSource(Source):
                 for start in range(0, kept.num_rows, throttle.batch_rows):
                     piece = kept.slice(start, throttle.batch_rows)
                     yield piece
-                    throttle.passed(piece.num_rows)
+                    throttle.took(piece)
         except pa.ArrowInvalid as problem:
             if "Empty CSV file" in str(problem):  # a header alone is an empty table
                 return

@@ -15,7 +15,8 @@ import pymysql
 from pymysql.converters import conversions
 from pymysql.cursors import SSCursor
 
-from jinqiao.dataplane.connectors.base import CONNECT_TIMEOUT_S, ReadPlan, Source, Throttle, select_columns, timeout_of
+from jinqiao.dataplane.connectors.base import CONNECT_TIMEOUT_S, ReadPlan, Source, select_columns
+from jinqiao.dataplane.connectors.protection import Throttle, timeout_of
 from jinqiao.dataplane.connectors.values import MAX_PRECISION, filter_value
 from jinqiao.dataplane.errors import (
     AuthenticationFailed,
@@ -282,8 +283,9 @@ class MysqlSource(Source):
                         _array(list(given), column)
                         for given, column in zip(zip(*rows, strict=True), columns, strict=True)
                     ]
-                    yield pa.RecordBatch.from_arrays(arrays, names=names)
-                    throttle.passed(len(rows))
+                    batch = pa.RecordBatch.from_arrays(arrays, names=names)
+                    yield batch
+                    throttle.took(batch)
             finally:
                 if connection.open:
                     if not finished:

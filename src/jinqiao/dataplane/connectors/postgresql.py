@@ -14,7 +14,8 @@ import psycopg
 import pyarrow as pa
 from psycopg.conninfo import make_conninfo
 
-from jinqiao.dataplane.connectors.base import CONNECT_TIMEOUT_S, ReadPlan, Source, Throttle, select_columns, timeout_of
+from jinqiao.dataplane.connectors.base import CONNECT_TIMEOUT_S, ReadPlan, Source, select_columns
+from jinqiao.dataplane.connectors.protection import Throttle, timeout_of
 from jinqiao.dataplane.connectors.values import MAX_PRECISION, filter_value
 from jinqiao.dataplane.errors import (
     AuthenticationFailed,
@@ -308,7 +309,7 @@ class PostgresqlSource(Source):
                 for start in range(0, batch.num_rows, throttle.batch_rows):
                     piece = batch.slice(start, throttle.batch_rows)
                     yield piece
-                    throttle.passed(piece.num_rows)
+                    throttle.took(piece)
 
 
 def where_clause(conditions: tuple[RowCondition, ...], schema: TableSchema) -> tuple[str, list[str]]:

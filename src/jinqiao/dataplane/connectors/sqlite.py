@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from jinqiao.dataplane.connectors.base import ReadPlan, Source, Throttle, select_columns, timeout_of
+from jinqiao.dataplane.connectors.base import ReadPlan, Source, select_columns
+from jinqiao.dataplane.connectors.protection import Throttle, timeout_of
 from jinqiao.dataplane.connectors.values import MAX_PRECISION, arrow_type, filter_value
 from jinqiao.dataplane.errors import (
     ColumnMissing,
@@ -210,8 +211,9 @@ class SqliteSource(Source):
                     array_of(list(given), column)
                     for given, column in zip(zip(*rows, strict=True), columns, strict=True)
                 ]
-                yield pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns])
-                throttle.passed(len(rows))
+                batch = pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns])
+                yield batch
+                throttle.took(batch)
 
 
 def array_of(values: list[Any], column: Column) -> pa.Array:
