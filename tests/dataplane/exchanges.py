@@ -12,7 +12,7 @@ from jinqiao.dataplane import pipeline
 from jinqiao.dataplane.connectors import DeliveryPlan, ReadPlan, Source, Target, open_source, open_target
 from jinqiao.dataplane.connectors.values import arrow_schema, arrow_type, fit
 from jinqiao.dataplane.pipeline import Spool
-from jinqiao.kernel.contracts.exchange import BatchManifest, CopyMode, DeliveryCounts, ExchangeOrder
+from jinqiao.kernel.contracts.exchange import BatchManifest, ChunkManifest, CopyMode, DeliveryCounts, ExchangeOrder
 from jinqiao.kernel.contracts.grants import GrantedItem, GrantTerms, SharingMode
 from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType
 from jinqiao.kernel.crypto.identity import Identity
