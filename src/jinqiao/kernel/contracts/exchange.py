@@ -93,13 +93,28 @@ class Stage(enum.StrEnum):
     RECEIPT = "receipt"
 
 
+class Severity(enum.StrEnum):
+    """What a broken check means for the row and the run."""
+
+    WARN = "warn"  # counted; the row is handed over
+    QUARANTINE = "quarantine"  # counted; the row is set aside
+    STOP = "stop"  # set aside, and the run ends before anything is handed over
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRule(Contract):
-    """A check of the catalogue of checks, bound to an item. `check` names it, e.g. `required`, `identity_number`, `length`."""
+    """A check of the catalogue of checks, bound to an item. `check` names it, e.g. `required`, `identity_number`, `length`.
+
+    Above `stop_share` of the rows read, or `stop_rows`, the run ends before anything is handed over, whatever the severity.
+    """
 
     check: str
     item: str
     parameters: dict[str, Any] = field(default_factory=dict)
+    severity: Severity = Severity.QUARANTINE
+    stop_share: float | None = None  # 0 to 1
+    stop_rows: int | None = None
+    version: int = 0  # of the check, as it was when the rule was written; 0 = the one that the node knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +145,8 @@ class Finding(Contract):
     item: str
     rows: int
     sample_rows: tuple[int, ...] = ()
+    version: int = 1  # of the check that counted
+    severity: Severity = Severity.QUARANTINE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
