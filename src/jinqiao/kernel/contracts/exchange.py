@@ -278,6 +278,7 @@ class Command(Contract):
     sender_signature: str = ""  # over the receipt, in DELIVER
     chunks: tuple[int, ...] = ()  # RESEND
     sealed_payload: str = ""  # RESUBMIT: a workbook sealed to the node
+    transfer: "SignedMessage | None" = None  # EXTRACT with a `consumer_url`: the order, signed, for the consumer's node
     issued_at: datetime
     attempt: int = 1
 
@@ -303,6 +304,7 @@ class Progress(Contract):
     bytes_done: int = 0
     chunks_done: int = 0
     chunks_total: int | None = None
+    waiting_for: str = ""  # "window", "resume", "platform"; empty = it moves
     at: datetime
 
 
@@ -326,6 +328,7 @@ class CommandResult(Contract):
     server_version: str = ""  # TEST_CONNECTION
     tables: tuple[TableSchema, ...] = ()  # LIST_TABLES
     manifest: BatchManifest | None = None  # EXTRACT
+    direct: tuple[int, ...] = ()  # EXTRACT: chunks that the consumer's node took itself; the relay has the others
     counts: DeliveryCounts | None = None  # DELIVER
     content: ContentDigest | None = None  # COMPARE
     sealed_payload: str = ""  # READ_QUARANTINE: a workbook sealed to the platform
@@ -351,11 +354,23 @@ class Heartbeat(Contract):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRotation(Contract):
-    """A node's new identity, sent signed with the old one; `proof` is the new key's signature over `canonical()` without it."""
+    """A node's new identity, sent signed with the old one; `proof` is the new key's signature over `canonical()` without it.
+
+    Said again, signed with the new one, it brings `resealed`: secrets sealed to the old key → the same sealed to the new one.
+    """
 
     node_id: str
     identity: dict[str, Any]
+    resealed: dict[str, str] = field(default_factory=dict)
     proof: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRotated(Contract):
+    """The platform knows the new identity. `sealed` are secrets of this node that are still sealed to another key."""
+
+    key_id: str
+    sealed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
