@@ -139,6 +139,44 @@ class CheckParametersWrong(InvalidInput):
     code = "checks.rule.parameters"
 
 
+class CheckReferenceMissing(WrongState):
+    """A rule refers to values of another table that were not read before the rows."""
+
+    code = "checks.reference.missing"
+
+
+class ChecksStopped(WrongState):
+    """A rule that stops the run was broken, or one broken more often than it allows; nothing is handed over."""
+
+    code = "checks.rule.stopped"
+
+
+class CorrectionsRefused(InvalidInput):
+    """A corrected workbook cannot be taken: another run's, not a workbook, or cells that break the checks."""
+
+    code = "checks.corrections.refused"
+
+
+class TransformUnknown(InvalidInput):
+    code = "transforms.rule.unknown"
+
+
+class TransformParametersWrong(InvalidInput):
+    code = "transforms.rule.parameters"
+
+
+class TransformColumnMissing(InvalidInput):
+    """A column that a transform is made from did not come from the source."""
+
+    code = "transforms.column.missing"
+
+
+class TokenKeyMissing(WrongState):
+    """A node without a secret for tokens was told to make them."""
+
+    code = "transforms.token.key"
+
+
 class RunStopped(WrongState):
     """Somebody asked to stop the run; what is staged or loaded stays for a restart."""
 
