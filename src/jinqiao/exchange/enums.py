@@ -11,13 +11,15 @@ class NodeKind(models.TextChoices):
 
 class NodeState(models.TextChoices):
     EXPECTED = "expected", _("待接入")
+    AWAITING = "awaiting", _("待核准")
     ACTIVE = "active", _("在用")
     SUSPENDED = "suspended", _("已暂停")
     RETIRED = "retired", _("已停用")
 
 
 NODE_MOVES: dict[NodeState, frozenset[NodeState]] = {
-    NodeState.EXPECTED: frozenset({NodeState.ACTIVE, NodeState.RETIRED}),
+    NodeState.EXPECTED: frozenset({NodeState.AWAITING, NodeState.RETIRED}),
+    NodeState.AWAITING: frozenset({NodeState.ACTIVE, NodeState.EXPECTED, NodeState.RETIRED}),
     NodeState.ACTIVE: frozenset({NodeState.SUSPENDED, NodeState.RETIRED}),
     NodeState.SUSPENDED: frozenset({NodeState.ACTIVE, NodeState.RETIRED}),
     NodeState.RETIRED: frozenset(),
@@ -35,12 +37,14 @@ class SourceState(models.TextChoices):
     UNTESTED = "untested", _("未测试")
     REACHABLE = "reachable", _("连接正常")
     UNREACHABLE = "unreachable", _("连接失败")
+    RETIRED = "retired", _("已停用")
 
 
 SOURCE_MOVES: dict[SourceState, frozenset[SourceState]] = {
-    SourceState.UNTESTED: frozenset({SourceState.REACHABLE, SourceState.UNREACHABLE}),
-    SourceState.REACHABLE: frozenset({SourceState.UNREACHABLE, SourceState.UNTESTED}),
-    SourceState.UNREACHABLE: frozenset({SourceState.REACHABLE, SourceState.UNTESTED}),
+    SourceState.UNTESTED: frozenset({SourceState.REACHABLE, SourceState.UNREACHABLE, SourceState.RETIRED}),
+    SourceState.REACHABLE: frozenset({SourceState.UNREACHABLE, SourceState.UNTESTED, SourceState.RETIRED}),
+    SourceState.UNREACHABLE: frozenset({SourceState.REACHABLE, SourceState.UNTESTED, SourceState.RETIRED}),
+    SourceState.RETIRED: frozenset(),
 }
 
 
@@ -76,6 +80,86 @@ RUN_MOVES: dict[RunState, frozenset[RunState]] = {
     RunState.FAILED: frozenset({RunState.QUEUED}),
     RunState.STOPPED: frozenset({RunState.QUEUED}),
 }
+
+
+class RunKind(models.TextChoices):
+    ORDINARY = "ordinary", _("例行")
+    BACKFILL = "backfill", _("补传")  # a window of watermarks; the cursor stays
+    REPLAY = "replay", _("重放")  # the window of an earlier run once more
+    RELOAD = "reload", _("清空重载")
+    RESUBMIT = "resubmit", _("更正重报")  # corrected rows of a quarantine
+
+
+class Priority(models.IntegerChoices):
+    """Which of the waiting runs a node is given first."""
+
+    LOW = 1, _("低")
+    NORMAL = 2, _("普通")
+    HIGH = 3, _("高")
+
+
+class ApprovalState(models.TextChoices):
+    ASKED = "asked", _("待签批")
+    APPROVED = "approved", _("已同意")
+    REFUSED = "refused", _("未同意")
+    USED = "used", _("已使用")
+    LAPSED = "lapsed", _("已失效")
+
+
+APPROVAL_MOVES: dict[ApprovalState, frozenset[ApprovalState]] = {
+    ApprovalState.ASKED: frozenset({ApprovalState.APPROVED, ApprovalState.REFUSED, ApprovalState.LAPSED}),
+    ApprovalState.APPROVED: frozenset({ApprovalState.USED, ApprovalState.LAPSED}),
+    ApprovalState.REFUSED: frozenset(),
+    ApprovalState.USED: frozenset(),
+    ApprovalState.LAPSED: frozenset(),
+}
+
+
+class ComparisonState(models.TextChoices):
+    ASKED = "asked", _("比对中")
+    SAME = "same", _("一致")
+    DIFFERENT = "different", _("不一致")
+    FAILED = "failed", _("未完成")
+
+
+COMPARISON_MOVES: dict[ComparisonState, frozenset[ComparisonState]] = {
+    ComparisonState.ASKED: frozenset({ComparisonState.SAME, ComparisonState.DIFFERENT, ComparisonState.FAILED}),
+    ComparisonState.SAME: frozenset(),
+    ComparisonState.DIFFERENT: frozenset(),
+    ComparisonState.FAILED: frozenset(),
+}
+
+
+class AlertKind(models.TextChoices):
+    RUN_FAILED = "run_failed", _("运行失败")
+    RUN_LATE = "run_late", _("逾时未成功")
+    NOTHING_MOVED = "nothing_moved", _("连续无数据")
+    VOLUME_UNUSUAL = "volume_unusual", _("数据量异常")
+    RECEIPT_OPEN = "receipt_open", _("回执缺对方签名")
+    NODE_SILENT = "node_silent", _("节点失联")
+    CLOCK_OFF = "clock_off", _("节点时钟偏差")
+    DISK_LOW = "disk_low", _("节点磁盘不足")
+    SLOT_GROWING = "slot_growing", _("复制槽滞留增长")
+    CONTENT_DIFFERS = "content_differs", _("两侧内容不一致")
+
+
+class Severity(models.TextChoices):
+    """From the mildest on; a channel takes its own and what is above."""
+
+    NOTICE = "notice", _("提示")
+    WARNING = "warning", _("警告")
+    SERIOUS = "serious", _("严重")
+
+
+class ChannelKind(models.TextChoices):
+    MAIL = "mail", _("邮件")
+    WEBHOOK = "webhook", _("网络回调")
+
+
+class DeliveryState(models.TextChoices):
+    WAITING = "waiting", _("待发送")
+    SENT = "sent", _("已送达")
+    FAILED = "failed", _("未送达")
 
 
 class CommandState(models.TextChoices):

@@ -47,6 +47,25 @@ class NodeNotActive(NotAllowed):
     code = "exchange.node.not_active"
 
 
+class NodeAwaitsApproval(WrongState):
+    """The node has registered, but nobody has confirmed its key yet: it gets no command and moves nothing."""
+
+    code = "exchange.node.awaiting"
+    retryable = True
+
+
+class FingerprintDiffers(WrongState):
+    """The key that was confirmed is not the one that the node has registered with."""
+
+    code = "exchange.node.fingerprint"
+
+
+class RotationRefused(NotAllowed):
+    """The new identity was not proved, or is not meant for this node. Details: node, reason."""
+
+    code = "exchange.node.rotation"
+
+
 class NodeKindWrong(NotAllowed):
     """A gateway asks for what only front-end nodes get, or the other way round."""
 

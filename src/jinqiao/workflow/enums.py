@@ -29,3 +29,4 @@ class SignOffKind(models.TextChoices):
     REQUEST_HEAD = "request_head", _("申请审批")
     DECISION_HEAD = "decision_head", _("答复审批")
     EXTENSION_AUTHORITY = "extension_authority", _("延期同意")
+    EXCHANGE_RELOAD = "exchange_reload", _("清空重载签批")

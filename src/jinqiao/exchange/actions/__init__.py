@@ -6,6 +6,7 @@ from jinqiao.exchange.actions.evidence import accept_evidence, note_broken
 from jinqiao.exchange.actions.keys import issue_key, revoke_key
 from jinqiao.exchange.actions.nodes import (
     alert_silent_nodes,
+    approve_node,
     expect_node,
     register_node,
     renew_code,
@@ -38,6 +39,7 @@ __all__ = [
     "accept_result",
     "add_data_source",
     "alert_silent_nodes",
+    "approve_node",
     "attach_application",
     "bind_entry",
     "change_data_source",

@@ -14,7 +14,15 @@ from jinqiao.audit.models import Outcome
 from jinqiao.exchange import rules
 from jinqiao.exchange.actions.platform import node_actor, platform_identity
 from jinqiao.exchange.enums import NODE_MOVES, NetworkZone, NodeKind, NodeState, RunState
-from jinqiao.exchange.errors import CodeWrong, IdentityTaken, NodeInUse, NodeStateWrong, NumberTaken, SuiteMismatch
+from jinqiao.exchange.errors import (
+    CodeWrong,
+    FingerprintDiffers,
+    IdentityTaken,
+    NodeInUse,
+    NodeStateWrong,
+    NumberTaken,
+    SuiteMismatch,
+)
 from jinqiao.exchange.models import Node, QueryService, Run
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import NodeAdmission, NodeRegistration
@@ -25,6 +33,7 @@ CODE_HOURS = 24
 SILENT_AFTER_S = 600
 POLL_S = 1.0
 SILENCE = "exchange.node.silent"
+APPROVAL = "exchange.node.approval"
 
 
 def code_digest(code: str) -> str:
@@ -65,20 +74,23 @@ def expect_node(
 
 @transaction.atomic
 def renew_code(node: Node, *, by: Post) -> str:
-    """A new one-time code for a node that has not come yet."""
+    """A new one-time code for a node that has not come yet; also where the one that came is not the one that was expected."""
     node = _locked(node)
     rules.check_may_manage_node(by, node)
+    if node.state == NodeState.AWAITING:
+        _move(node, NodeState.EXPECTED)
+        node.identity, node.key_id, node.registered_at, node.seen_at = {}, "", None, None
     if node.state != NodeState.EXPECTED:
         raise NodeStateWrong(node=node.number, state=str(node.get_state_display()))
     code = _new_code(node)
-    node.save(update_fields=["code_digest", "code_expires_at"])
+    node.save()
     trail.record("exchange.node.renew_code", by=by.actor, about=trail.subject(node))
     return code
 
 
 @transaction.atomic
 def register_node(registration: NodeRegistration) -> NodeAdmission:
-    """A node's first word: its code is used up and its public identity kept.
+    """A node's first word: its code is used up and its public identity kept. It waits until somebody has confirmed its key.
 
     Raises:
         CodeWrong: unknown, used or too old; which of these is not told.
@@ -99,16 +111,43 @@ def register_node(registration: NodeRegistration) -> NodeAdmission:
     taken = Node.objects.filter(key_id=public.key_id).first()
     if taken is not None:
         raise IdentityTaken(node=taken.number)
-    _move(node, NodeState.ACTIVE)
+    _move(node, NodeState.AWAITING)
     node.identity, node.key_id = public.to_json(), public.key_id
     node.code_digest, node.code_expires_at = "", None
     node.registered_at = node.seen_at = moments.now()
     node.version = registration.version[:20]
     node.save()
-    if node.kind == NodeKind.GATEWAY:
-        _give_services_a_gateway(node)
+    workflow.open_todo(
+        kind=APPROVAL,
+        title=_("节点“%(name)s”已登记，待核对密钥指纹") % {"name": node.name},
+        organisation=node.organisation,
+        role=Role.DEPARTMENT_ADMINISTRATOR,
+        about=trail.subject(node),
+    )
     trail.record("exchange.node.register", by=node_actor(node), about=trail.subject(node), key_id=public.key_id)
     return NodeAdmission(node_id=node.number, platform_identity=own.public.to_json(), poll_s=POLL_S)
+
+
+@transaction.atomic
+def approve_node(node: Node, *, by: Post, key_id: str) -> Node:
+    """A person has compared the fingerprint at the node's machine with the one shown here: the node may work.
+
+    `key_id` is the key that was compared. Raises NotYourNode, NodeStateWrong, FingerprintDiffers where another has come since.
+    """
+    node = _locked(node)
+    rules.check_may_manage_node(by, node)
+    if node.state != NodeState.AWAITING:
+        raise NodeStateWrong(node=node.number, state=str(node.get_state_display()))
+    if key_id.replace(" ", "").lower() != node.key_id:
+        raise FingerprintDiffers(node=node.number)
+    _move(node, NodeState.ACTIVE)
+    node.seen_at = moments.now()
+    node.save(update_fields=["state", "seen_at"])
+    if node.kind == NodeKind.GATEWAY:
+        _give_services_a_gateway(node)
+    workflow.finish_todos(trail.subject(node), by=by, kinds=[APPROVAL])
+    trail.record("exchange.node.approve", by=by.actor, about=trail.subject(node), key_id=node.key_id)
+    return node
 
 
 def _give_services_a_gateway(gateway: Node) -> None:
@@ -134,7 +173,7 @@ def suspend_node(node: Node, *, by: Post, reason: str) -> Node:
 
 @transaction.atomic
 def resume_node(node: Node, *, by: Post) -> Node:
-    return _change(node, NodeState.ACTIVE, by=by, verb="resume")
+    return _change(node, NodeState.ACTIVE, by=by, verb="resume", only_from=NodeState.SUSPENDED)
 
 
 @transaction.atomic
@@ -148,13 +187,17 @@ def retire_node(node: Node, *, by: Post, reason: str) -> Node:
     return _change(node, NodeState.RETIRED, by=by, verb="retire", reason=reason)
 
 
-def _change(node: Node, state: NodeState, *, by: Post, verb: str, reason: str = "") -> Node:
+def _change(
+    node: Node, state: NodeState, *, by: Post, verb: str, reason: str = "", only_from: NodeState | None = None
+) -> Node:
     node = _locked(node)
     rules.check_may_manage_node(by, node)
+    if only_from is not None and node.state != only_from:
+        raise NodeStateWrong(node=node.number, state=str(node.get_state_display()))
     _move(node, state)
     node.save(update_fields=["state"])
     if state != NodeState.ACTIVE:
-        workflow.finish_todos(trail.subject(node), by=by, kinds=[SILENCE])
+        workflow.finish_todos(trail.subject(node), by=by, kinds=[SILENCE, APPROVAL])
     trail.record(f"exchange.node.{verb}", by=by.actor, about=trail.subject(node), reason=reason)
     return node
 

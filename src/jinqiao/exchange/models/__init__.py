@@ -1,0 +1,53 @@
+"""Control side of movement. The control plane never opens a department's database: it orders, nodes do."""
+
+from jinqiao.exchange.models.alerts import Alert, AlertChannel, AlertDelivery, AlertRule
+from jinqiao.exchange.models.nodes import Node, NodeIdentity
+from jinqiao.exchange.models.runs import Comparison, ExchangeReceipt, NodeCommand, RelayChunk, Run
+from jinqiao.exchange.models.services import ApplicationKey, Call, EvidenceSegment, PolicyVersion, QueryService
+from jinqiao.exchange.models.sources import ENGINES, Binding, DataSource, SourceLimits, SourceTable
+from jinqiao.exchange.models.tasks import (
+    COPY_MODES,
+    DELIVERIES,
+    DRIFT_CHOICES,
+    LEDGER_PLACES,
+    RECONCILES,
+    ExchangeTask,
+    ReloadApproval,
+    ReplicationSlot,
+)
+from jinqiao.exchange.models.work import OutboxMessage, ProcessBeat, SeenNonce
+
+__all__ = [
+    "COPY_MODES",
+    "DELIVERIES",
+    "DRIFT_CHOICES",
+    "ENGINES",
+    "LEDGER_PLACES",
+    "RECONCILES",
+    "Alert",
+    "AlertChannel",
+    "AlertDelivery",
+    "AlertRule",
+    "ApplicationKey",
+    "Binding",
+    "Call",
+    "Comparison",
+    "DataSource",
+    "EvidenceSegment",
+    "ExchangeReceipt",
+    "ExchangeTask",
+    "Node",
+    "NodeCommand",
+    "NodeIdentity",
+    "OutboxMessage",
+    "PolicyVersion",
+    "ProcessBeat",
+    "QueryService",
+    "RelayChunk",
+    "ReloadApproval",
+    "ReplicationSlot",
+    "Run",
+    "SeenNonce",
+    "SourceLimits",
+    "SourceTable",
+]
