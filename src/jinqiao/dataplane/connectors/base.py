@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import pyarrow as pa
 
@@ -20,6 +20,9 @@ from jinqiao.kernel.contracts.exchange import (
     LedgerPlace,
 )
 from jinqiao.kernel.contracts.tables import Column, Engine, RowCondition, TableSchema
+
+if TYPE_CHECKING:
+    from jinqiao.dataplane.connectors.snapshots import Snapshot, SnapshotState
 
 CONNECT_TIMEOUT_S = 10
 
@@ -115,6 +118,18 @@ class Source(Closing, ABC):
 
         Column types are what the engine gives; `values.fit` brings them to the wanted ones.
         """
+
+    def state_token(self, table: str) -> str | None:
+        """Text that is another one whenever the table's contents may have changed; None where the source cannot tell."""
+        return None
+
+    def open_snapshot(
+        self, plan: ReadPlan, *, parallel: int = 1, resume: "SnapshotState | None" = None, chunk_rows: int = 100_000
+    ) -> "Snapshot":
+        """One view of the table to be read in splits of about `chunk_rows` (`connectors.snapshots`)."""
+        from jinqiao.dataplane.connectors.snapshots import WholeSnapshot
+
+        return WholeSnapshot(self, plan)
 
     def schema(self, table: str) -> TableSchema:
         """One table. Raises TableMissing."""
