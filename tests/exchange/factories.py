@@ -184,7 +184,7 @@ def make_node(
     actions.register_node(
         NodeRegistration(code=code, identity=identity.public.to_json(), name=node.name, version="0.1.0")
     )
-    node.refresh_from_db()
+    node = actions.approve_node(node, by=by, key_id=identity.key_id)
     return NodeHands(node, identity)
 
 

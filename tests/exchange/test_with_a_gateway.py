@@ -56,8 +56,9 @@ def gateway(tmp_path: Path, live_server: Any) -> Iterator[tuple[Node, str, shari
     """A gateway of the provider, registered by its code, running as its own process; its address."""
     seed_calendar()
     parties = sharing.make_parties()
+    keeper = make_post(Role.DEPARTMENT_ADMINISTRATOR, parties.provider)
     record, code = actions.expect_node(
-        by=make_post(Role.DEPARTMENT_ADMINISTRATOR, parties.provider),
+        by=keeper,
         number="minzheng-gateway",
         name="民政查询网关",
         kind=NodeKind.GATEWAY,
@@ -66,6 +67,7 @@ def gateway(tmp_path: Path, live_server: Any) -> Iterator[tuple[Node, str, shari
     )
     home = tmp_path / "gateway"
     homes.register(home, live_server.url, code, record.name)
+    actions.approve_node(record, by=keeper, key_id=Node.objects.get(pk=record.pk).key_id)
     port = free_port()
     command = [sys.executable, "-m", "jinqiao.cli", "gateway", "run", str(home), "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

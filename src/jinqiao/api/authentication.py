@@ -8,9 +8,9 @@ from django.http import HttpRequest
 
 from jinqiao.api.errors import BodyTooLarge
 from jinqiao.exchange.enums import NodeState
-from jinqiao.exchange.errors import NodeNotActive
+from jinqiao.exchange.errors import NodeAwaitsApproval, NodeNotActive
 from jinqiao.exchange.models import Node, SeenNonce
-from jinqiao.kernel.crypto.identity import PublicIdentity
+from jinqiao.kernel.crypto.identity import PublicIdentity, fingerprint
 from jinqiao.kernel.httpsig import IdentityVerifier, NonceReplayed, Verifier, verify_request
 
 WINDOW_S = 600
@@ -32,7 +32,7 @@ def body_of(request: HttpRequest) -> bytes:
 def signed_by_node(request: HttpRequest) -> Node:
     """The node whose identity signed this request; it is put on the request as well.
 
-    Raises leaves of SignatureRefused (401), NonceReplayed (401), NodeNotActive (403).
+    Raises leaves of SignatureRefused (401), NonceReplayed (401), NodeNotActive (403), NodeAwaitsApproval (409).
     """
     found: dict[str, Node] = {}
 
@@ -57,6 +57,8 @@ def signed_by_node(request: HttpRequest) -> Node:
     node = found[signed.key_id]
     request.node = node  # type: ignore[attr-defined]
     remember_nonce(signed.key_id, signed.nonce, signed.created)
+    if node.state == NodeState.AWAITING:
+        raise NodeAwaitsApproval(node=node.number, fingerprint=fingerprint(node.key_id))
     if node.state != NodeState.ACTIVE:
         raise NodeNotActive(node=node.number)
     return node

@@ -159,7 +159,7 @@ def connect(city: City, home: Path, sizes: dict[str, int] | None = None) -> None
             zone=NetworkZone.EXTRANET,
         )
         public = prepare_node(home / "nodes" / key, settings.PUBLIC_URL, node.number, platform, settings.CRYPTO_SUITE)
-        _register(node, code, public.to_json())
+        _register(bureau, node, code, public.to_json())
         city.nodes[key] = Node.objects.get(pk=node.pk)
     gateway, code = exchange.expect_node(
         by=bureau,
@@ -170,7 +170,7 @@ def connect(city: City, home: Path, sizes: dict[str, int] | None = None) -> None
         zone=NetworkZone.EXTRANET,
     )
     public = prepare_gateway(home / "gateway", settings.PUBLIC_URL, gateway.number, platform, settings.CRYPTO_SUITE)
-    _register(gateway, code, public.to_json())
+    _register(bureau, gateway, code, public.to_json())
     city.nodes["gateway"] = Node.objects.get(pk=gateway.pk)
     databases.build(home / "sources", sizes)
     administrators = {"mzj": "mingang", "gaj": "gongzhi", "gsj": "shangli", "rsj": "renqi"}
@@ -187,7 +187,8 @@ def connect(city: City, home: Path, sizes: dict[str, int] | None = None) -> None
         )
 
 
-def _register(node: Node, code: str, identity: dict[str, Any]) -> None:
+def _register(bureau: Post, node: Node, code: str, identity: dict[str, Any]) -> None:
     from jinqiao import __version__
 
     exchange.register_node(NodeRegistration(code=code, identity=identity, name=node.name, version=__version__))
+    exchange.approve_node(node, by=bureau, key_id=identity["key_id"])

@@ -16,7 +16,7 @@ Tone = Literal["idle", "wait", "run", "good", "warn", "bad", "stop"]
 StepState = Literal["done", "now", "todo", "bad"]
 
 TONES: dict[str, Tone] = {
-    **dict.fromkeys(("draft", "expected", "untested", "queued", "unused", "unchanged"), "idle"),
+    **dict.fromkeys(("draft", "expected", "awaiting", "untested", "queued", "unused", "unchanged"), "idle"),
     **dict.fromkeys(
         (
             "department_review", "head_signature", "authority_review", "head_approval", "awaiting_reply", "awaiting_papers",

@@ -16,7 +16,6 @@ from jinqiao.dataplane.node.process import Node
 from jinqiao.exchange import actions
 from jinqiao.exchange.enums import NetworkZone, NodeKind, RunState, SourceState
 from jinqiao.exchange.models import DataSource, ExchangeReceipt, ExchangeTask, Run
-from jinqiao.exchange.models import Node as NodeRecord
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import Receipt
 from jinqiao.kernel.crypto.identity import PublicIdentity
@@ -57,7 +56,7 @@ class Department:
         )
         homes.register(folder / "home", url, code, record.name)
         self.node = Node(homes.load(folder / "home"))
-        self.record = NodeRecord.objects.get(pk=record.pk)
+        self.record = actions.approve_node(record, by=admin, key_id=self.node.home.identity.key_id)
         self.file = folder / "data.db"
         if rows:
             make_database(self.file, rows)

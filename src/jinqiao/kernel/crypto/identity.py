@@ -45,6 +45,11 @@ def _key_id(name: str, signing_key: bytes, sealing_key: bytes) -> str:
     return suite(name).digest(b"\x00".join((name.encode(), signing_key, sealing_key)))[:_KEY_ID_BYTES].hex()
 
 
+def fingerprint(key_id: str) -> str:
+    """A key id as people compare it: groups of four."""
+    return " ".join(key_id[at : at + 4] for at in range(0, len(key_id), 4))
+
+
 @dataclass(frozen=True, slots=True)
 class PublicIdentity:
     """What others may know of an identity: verify its signatures, seal secrets to it."""

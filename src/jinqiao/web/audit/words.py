@@ -49,6 +49,7 @@ ACTION_WORDS: dict[str, Text] = {
     "exchange.key.revoke": _("吊销应用密钥"),
     "exchange.node.expect": _("登记节点"),
     "exchange.node.heard_again": _("节点恢复联系"),
+    "exchange.node.approve": _("核准节点"),
     "exchange.node.register": _("节点接入"),
     "exchange.node.renew_code": _("重发接入码"),
     "exchange.node.resume": _("恢复节点"),
