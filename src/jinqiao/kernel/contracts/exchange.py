@@ -225,6 +225,7 @@ class BatchManifest(Contract):
     readers: int = 1  # that read side by side
     form: ChunkForm = ChunkForm.ARROW
     rows_deleted: int = 0  # keys in the chunks of deletes; not among `rows`
+    complete: bool = False  # DIFF, LOG: every granted row is here (first run, lost state, truncated table): delivered as FULL
     resumed: int = 0  # how often extraction went on after it was ended from outside
     new_cursor: str = ""
     wrapped_key: str  # data key of the chunks, sealed to the consumer's node
@@ -319,6 +320,18 @@ class Problem(Contract):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SlotStatus(Contract):
+    """A replication slot of ours at a source. What it retains fills the source's disk until somebody reads on or drops it."""
+
+    name: str
+    active: bool
+    retained_bytes: int  # of the log, kept for this slot
+    lag_bytes: int  # of the log, not delivered yet
+    wal_status: str = ""  # reserved, extended, unreserved, lost (PostgreSQL 13 and later)
+    safe_bytes: int | None = None  # that may still be written before the slot is lost; None where there is no limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommandResult(Contract):
     """Answer to a command. Exactly what the kind asks for is filled; `problem` is set when it failed."""
 
@@ -327,6 +340,7 @@ class CommandResult(Contract):
     problem: Problem | None = None
     server_version: str = ""  # TEST_CONNECTION
     tables: tuple[TableSchema, ...] = ()  # LIST_TABLES
+    slots: tuple[SlotStatus, ...] = ()  # TEST_CONNECTION, EXTRACT: every slot of ours at this source
     manifest: BatchManifest | None = None  # EXTRACT
     direct: tuple[int, ...] = ()  # EXTRACT: chunks that the consumer's node took itself; the relay has the others
     counts: DeliveryCounts | None = None  # DELIVER
