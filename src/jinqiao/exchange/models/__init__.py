@@ -1,6 +1,7 @@
 """Control side of movement. The control plane never opens a department's database: it orders, nodes do."""
 
 from jinqiao.exchange.models.alerts import Alert, AlertChannel, AlertDelivery, AlertRule
+from jinqiao.exchange.models.bundles import BundleRecord
 from jinqiao.exchange.models.nodes import Node, NodeIdentity
 from jinqiao.exchange.models.runs import Comparison, ExchangeReceipt, NodeCommand, RelayChunk, Run
 from jinqiao.exchange.models.services import ApplicationKey, Call, EvidenceSegment, PolicyVersion, QueryService
@@ -30,6 +31,7 @@ __all__ = [
     "AlertRule",
     "ApplicationKey",
     "Binding",
+    "BundleRecord",
     "Call",
     "Comparison",
     "DataSource",
