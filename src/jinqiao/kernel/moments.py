@@ -2,20 +2,30 @@
 
 The demo city, the tests and `--verify` live on a fixed date, so that clocks, calendars and printed documents come out the
 same every time: the environment variable `JINQIAO_FIXED_DATE` (ISO date) shifts the calendar by whole days, the time of day
-goes on. Signatures of calls never use this clock: they use real time (`time.time()`).
+goes on. Signatures of calls never use this clock: they use real time (`real_time()`).
+
+`JINQIAO_CLOCK_OFFSET_S` (seconds) makes this process see a machine whose clock is wrong by so much: for trying out what
+nodes and platform do then.
 """
 
 import os
+import time
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 CHINA = ZoneInfo("Asia/Shanghai")
 _FIXED = "JINQIAO_FIXED_DATE"
+_WRONG_BY = "JINQIAO_CLOCK_OFFSET_S"
+
+
+def real_time() -> float:
+    """Unix time as this machine's clock has it, right or wrong."""
+    return time.time() + float(os.environ.get(_WRONG_BY) or 0)
 
 
 def now() -> datetime:
     """The present instant, aware, in UTC; shifted by whole days where a fixed date is set."""
-    real = datetime.now(UTC)
+    real = datetime.fromtimestamp(real_time(), UTC)
     fixed = os.environ.get(_FIXED)
     if not fixed:
         return real

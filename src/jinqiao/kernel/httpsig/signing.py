@@ -150,7 +150,7 @@ def verify_request(
                 raise SignatureMalformed(field="Signature-Input")
             values[name] = fields[name]
     if abs(now - created) > window_s:
-        raise OutsideWindow(window_s=window_s)
+        raise OutsideWindow(window_s=window_s, now=int(now))
     if "content-digest" in inner.items:
         _check_digest(fields["content-digest"], body)
     verifier = verifier_for(key_id, algorithm)
