@@ -98,6 +98,24 @@ class WindowNotValid(InvalidInput):
     code = "source.window.not_valid"
 
 
+class ConnectionOptionWrong(InvalidInput):
+    """An option of the connection is none that the engine knows, or has a value that it cannot have; `option` names it."""
+
+    code = "source.option.wrong"
+
+
+class ValueOfAnotherType(InvalidInput):
+    """A column of a file is compared or ordered by a declared type, and `rows` of its values are none of that type."""
+
+    code = "source.value.type"
+
+
+class FileTooLarge(InvalidInput):
+    """One file of a folder is larger than the connection allows. Details: `size_mb`, `limit_mb`."""
+
+    code = "source.file.too_large"
+
+
 class SourceFailed(JinqiaoError):
     """The source refused a statement for a reason without a name of its own; `state` is the engine's error code."""
 
@@ -242,6 +260,24 @@ class TargetRefused(WrongState):
     """The target refused rows by a constraint of its own; `state` is the engine's error code."""
 
     code = "pipeline.target.refused"
+
+
+class TargetPathRefused(WrongState):
+    """Files would be written outside of the target's folder, or over its own records; `rows` of them."""
+
+    code = "pipeline.target.path"
+
+
+class TargetFilesForeign(WrongState):
+    """A mirrored folder holds files that no delivery brought: they would have to be deleted. `files` of them."""
+
+    code = "pipeline.target.files_foreign"
+
+
+class TargetTableFull(WrongState):
+    """The format has no room for so many rows; `rows` is what the batch needs, `limit` what there is."""
+
+    code = "pipeline.target.table_full"
 
 
 class ReconciliationFailed(WrongState):
