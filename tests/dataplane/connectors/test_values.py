@@ -28,6 +28,9 @@ NUMBER = pa.decimal128(6, 2)
         ([1.0, 1.5], pa.int64(), [1, None], [1]),
         ([0, 1, 2, None], pa.bool_(), [False, True, None, None], [2]),
         (["0", "1", "2"], pa.bool_(), [False, True, None], [2]),
+        (["Y", "n", "是", "否", "T", "f ", "TRUE", "no", "真", "", "未知", None], pa.bool_(),
+         [True, False, True, False, True, False, True, False, True, None, None, None], [9, 10]),
+        (["Y ", "2", "N "], pa.bool_(), [True, None, False], [1]),
         (["1899-12-31", "2023-02-29", "0000-00-00"], pa.date32(), [date(1899, 12, 31), None, None], [1, 2]),
         (["2020-01-31 00:00:00", "2020-01-31 10:00:00"], pa.date32(), [date(2020, 1, 31), None], [1]),
         (["2020-01-31T10:00:00.5", "10000-01-01 00:00:00"], pa.timestamp("us"), [datetime(2020, 1, 31, 10, 0, 0, 500000), None], [1]),  # noqa: DTZ001

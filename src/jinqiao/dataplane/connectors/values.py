@@ -29,6 +29,7 @@ _SIMPLE = {
     LogicalType.DATETIME: pa.timestamp("us"),
     LogicalType.BINARY: pa.binary(),
 }
+TRUTH_WORDS = (("1", "0"), ("true", "false"), ("t", "f"), ("y", "n"), ("yes", "no"), ("是", "否"), ("真", "假"))
 _DAY_US = 86_400_000_000
 _YEARS = {
     pa.date32(): (-719_162, 2_932_896),
@@ -113,8 +114,8 @@ def _cast(values: pa.Array, wanted: pa.DataType) -> pa.Array:
         return _cast(values.cast(pa.string()), wanted)
     if pa.types.is_binary(wanted):
         return _from_hex(values)
-    if pa.types.is_boolean(wanted) and not pa.types.is_string(given):
-        return _to_boolean(values.cast(pa.int64()))
+    if pa.types.is_boolean(wanted):
+        return _truth_of(values) if pa.types.is_string(given) else _to_boolean(values.cast(pa.int64()))
     if pa.types.is_boolean(given):
         return _cast(values.cast(pa.int64()), wanted)
     if pa.types.is_decimal(wanted) and not pa.types.is_decimal(given):
@@ -164,6 +165,20 @@ def _to_boolean(numbers: pa.Array) -> pa.Array:
     if not known:
         raise pa.ArrowInvalid("not a truth value")
     return pc.equal(numbers, 1)
+
+
+def _truth_of(texts: pa.Array) -> pa.Array:
+    """The words that departments write for true and false, in upper or lower case, also padded to a CHAR's length."""
+    known = pa.array([word for pair in TRUTH_WORDS for word in pair])
+    found = pc.index_in(pc.utf8_lower(pc.utf8_rtrim(texts, " ")), known)
+    if found.null_count != texts.null_count:
+        raise pa.ArrowInvalid("not a truth value")
+    return pc.equal(pc.bit_wise_and(found, 1), 0)
+
+
+def hex_of(values: pa.Array) -> pa.Array:
+    """Bytes as lower-case hexadecimal text, the way `fit` reads them back."""
+    return pa.array([None if value is None else value.hex() for value in values.to_pylist()], pa.string())
 
 
 def _from_hex(values: pa.Array) -> pa.Array:
