@@ -53,6 +53,11 @@ def _table() -> Mapping[str, tuple[_Use, ...]]:
     return table
 
 
+def six_digit_codes() -> frozenset[str]:
+    """Every code of six digits that was ever given, in use or withdrawn."""
+    return frozenset(_table())
+
+
 @cache
 def _own(part: str) -> Mapping[str, str]:
     """Our small table: `successors` and `added`."""
