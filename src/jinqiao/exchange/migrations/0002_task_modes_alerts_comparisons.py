@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
         ('accounts', '0001_initial'),
         ('exchange', '0001_initial'),
         ('sharing', '0001_initial'),
-        ('workflow', '0003_task_modes_alerts_comparisons'),
+        ('workflow', '0003_reload_sign_off'),
     ]
 
     operations = [
