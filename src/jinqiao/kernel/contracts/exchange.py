@@ -278,6 +278,7 @@ class Command(Contract):
     manifest: BatchManifest | None = None
     sender_signature: str = ""  # over the receipt, in DELIVER
     chunks: tuple[int, ...] = ()  # RESEND
+    side: str = ""  # COMPARE: "source" or "target"; needed only where one node is both
     sealed_payload: str = ""  # RESUBMIT: a workbook sealed to the node
     transfer: "SignedMessage | None" = None  # EXTRACT with a `consumer_url`: the order, signed, for the consumer's node
     issued_at: datetime

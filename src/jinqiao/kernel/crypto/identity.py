@@ -45,6 +45,12 @@ def _key_id(name: str, signing_key: bytes, sealing_key: bytes) -> str:
     return suite(name).digest(b"\x00".join((name.encode(), signing_key, sealing_key)))[:_KEY_ID_BYTES].hex()
 
 
+def sealed_to(text: str) -> str:
+    """Key id of the identity that a sealed text is meant for; empty where it is no sealed text."""
+    parts = text.split(".")
+    return parts[2] if len(parts) == 4 and parts[0] == _SEAL_MARK else ""
+
+
 def fingerprint(key_id: str) -> str:
     """A key id as people compare it: groups of four."""
     return " ".join(key_id[at : at + 4] for at in range(0, len(key_id), 4))
