@@ -122,6 +122,57 @@ class SourceFailed(JinqiaoError):
     code = "source.statement.failed"
 
 
+# --- The change log of a source ---------------------------------------------------------------------------------------
+
+
+class LogNotPossible(InvalidInput):
+    """This kind of source has no change log that can be read, or its version has none."""
+
+    code = "source.log.not_possible"
+
+
+class LogNotEnabled(WrongState):
+    """PostgreSQL writes less into its log than changes need (`wal_level`)."""
+
+    code = "source.log.not_enabled"
+
+
+class LogNotAllowed(NotAllowed):
+    """The account may not read the log (attribute REPLICATION)."""
+
+    code = "source.log.not_allowed"
+
+
+class PublicationMissing(WrongState):
+    """The table is not published, and the account may not publish it; `statement` is what its owner runs."""
+
+    code = "source.log.publication"
+
+
+class ReplicaIdentityMissing(WrongState):
+    """The log does not say which row was changed: the key of the order is no replica identity of the table."""
+
+    code = "source.log.identity"
+
+
+class SlotInUse(Unavailable):
+    """Another process reads from the slot."""
+
+    code = "source.log.slot_in_use"
+
+
+class SlotsExhausted(WrongState):
+    """The server has no room for another slot (`max_replication_slots`)."""
+
+    code = "source.log.slots_exhausted"
+
+
+class LogGap(WrongState):
+    """The log since the last delivery is gone: the slot was dropped, passed on, or lost by the server."""
+
+    code = "source.log.gap"
+
+
 # --- Extraction and staging -----------------------------------------------------------------------------------------
 
 
@@ -141,6 +192,36 @@ class WatermarkNotUsable(OrderNotPossible):
     """A watermark is a column of whole numbers, dates or times."""
 
     code = "pipeline.order.watermark"
+
+
+class CursorNotUsable(OrderNotPossible):
+    """A cursor, or the end of a window, is no value of the watermark's type, or no position of the log."""
+
+    code = "pipeline.order.cursor"
+
+
+class DeliveryNotPossible(OrderNotPossible):
+    """The mode of the run and the way of delivery do not go together."""
+
+    code = "pipeline.order.delivery"
+
+
+class ReloadNotApproved(OrderNotPossible):
+    """A table is emptied and loaded anew only where somebody has signed for it."""
+
+    code = "pipeline.order.reload"
+
+
+class StateLost(WrongState):
+    """What was delivered last is no longer known here, and delivering it again would double rows."""
+
+    code = "pipeline.state.lost"
+
+
+class SourceKeyNotUnique(WrongState):
+    """Two rows of the source have the same key."""
+
+    code = "pipeline.source.key_not_unique"
 
 
 class QuarantineExceeded(WrongState):
