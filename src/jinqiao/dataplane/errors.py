@@ -74,6 +74,12 @@ class SourceChanged(Unavailable):
     code = "source.content.changed"
 
 
+class SourceSchemaChanged(WrongState):
+    """The source's table is not what it was when the task was set up: columns gone, of another type, or new."""
+
+    code = "source.schema.changed"
+
+
 class FilterNotPossible(InvalidInput):
     """A row condition does not fit the type of its column."""
 
@@ -206,6 +212,24 @@ class DeliveryNotPossible(OrderNotPossible):
     code = "pipeline.order.delivery"
 
 
+class DeliveryKeyMissing(OrderNotPossible):
+    """Rows are to be matched, and nothing tells them apart: no key, or one that is not granted whole."""
+
+    code = "pipeline.order.delivery_key"
+
+
+class HistoryColumnTaken(OrderNotPossible):
+    """An item has the name of one of the columns that a history adds."""
+
+    code = "pipeline.order.history_column"
+
+
+class AppendMayDouble(OrderNotPossible):
+    """Without a ledger at the target a batch may arrive twice, and appended rows would stand there twice."""
+
+    code = "pipeline.order.append_doubles"
+
+
 class ReloadNotApproved(OrderNotPossible):
     """A table is emptied and loaded anew only where somebody has signed for it."""
 
@@ -319,6 +343,24 @@ class TargetSchemaMismatch(WrongState):
     """The target table cannot hold the rows exactly; found before anything was changed."""
 
     code = "pipeline.target.schema"
+
+
+class TargetSchemaChanged(TargetSchemaMismatch):
+    """The target's table lost, retyped or added columns so that the rows cannot go in; found before anything was changed."""
+
+    code = "pipeline.target.drift"
+
+
+class TargetCannot(InvalidInput):
+    """The engine of the target cannot deliver in this way; `delivery` names it."""
+
+    code = "pipeline.target.cannot"
+
+
+class HistoryOutOfOrder(WrongState):
+    """A version would end before it began: a later batch is already in the history."""
+
+    code = "pipeline.target.history_order"
 
 
 class TargetNotTransactional(InvalidInput):
