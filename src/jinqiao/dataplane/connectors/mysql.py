@@ -6,8 +6,10 @@ so that a row filter never lets more rows through than the grant names.
 
 import contextlib
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -56,7 +58,7 @@ _CODES: Mapping[int, type[JinqiaoError]] = {
     1049: DatabaseMissing,
     1146: TableMissing,
     1054: ColumnMissing,
-    2026: TlsFailed,
+    **dict.fromkeys((2026, 3159), TlsFailed),
 }
 _CATALOGUE = """
 SELECT t.table_name, t.table_rows, t.table_comment, c.column_name, c.data_type, c.column_type, c.is_nullable,
@@ -82,6 +84,22 @@ _SHAPES = (
 _TEXT_LENGTHS = {"tinytext": 63, "text": 16_383, "mediumtext": None, "longtext": None, "json": None}
 
 
+def asks_for_tls(options: Mapping[str, Any]) -> bool:
+    return bool(options.get("tls") or options.get("ca"))
+
+
+def tls_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The driver's TLS settings. `ca` names the file of the authorities to believe: then certificate and host name are checked;
+    with `tls` alone the connection is encrypted but anybody could have answered. `cert` and `key` are the client's own.
+
+    Raises TlsFailed where a file cannot be read.
+    """
+    given = {name: str(options[name]) for name in ("ca", "cert", "key") if options.get(name)}
+    if not all(Path(path).is_file() for path in given.values()):
+        raise TlsFailed()
+    return given | {"check_hostname": "ca" in given}
+
+
 def quote(name: str) -> str:
     """A name as it stands in a statement that drivers also search for `%s`."""
     return "`" + name.replace("`", "``").replace("%", "%%") + "`"
@@ -98,6 +116,8 @@ def translated(problem: pymysql.Error, *, table: str, place: "Place | None" = No
         "database": place.database if place else "",
         "seconds": CONNECT_TIMEOUT_S,
     }
+    if code == 2003 and isinstance(getattr(problem, "original_exception", None), ssl.SSLError):
+        return TlsFailed(**where)  # the driver takes a certificate that is not believed for a host that is not reached
     if code in (2002, 2003, 2005) or (code == 2013 and place is not None):
         return (ConnectionTimedOut if "timed out" in text else HostUnreachable)(**where)
     if code in (1030, 1296) and re.search(r"\b28\b", text):
@@ -113,6 +133,8 @@ def telling(table: str = "", place: "Place | None" = None) -> Iterator[None]:
     """Turn the driver's errors into ours."""
     try:
         yield
+    except ssl.SSLError:
+        raise TlsFailed() from None
     except pymysql.Error as problem:
         raise translated(problem, table=table, place=place) from None
 
@@ -127,9 +149,7 @@ class Place:
 
     def connect(self, *, read_timeout_s: int = READ_TIMEOUT_S, local_infile: bool = False) -> "pymysql.Connection[Any]":
         """An autocommitting connection in UTF-8 and China's time, or the cause why there is none."""
-        secure: dict[str, Any] = {}
-        if self._options.get("tls"):
-            secure = {"ssl": {"ca": self._options["ca"]} if self._options.get("ca") else {"check_hostname": False}}
+        secure = {"ssl": tls_of(self._options)} if asks_for_tls(self._options) else {}
         timeout_s = int(self._options.get("connect_timeout_s", CONNECT_TIMEOUT_S))
         with telling(place=self):
             connection = pymysql.connect(

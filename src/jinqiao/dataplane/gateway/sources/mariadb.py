@@ -16,7 +16,7 @@ from typing import Any
 import asyncmy
 from asyncmy import errors as driver_errors
 
-from jinqiao.dataplane.connectors.mysql import exact
+from jinqiao.dataplane.connectors.mysql import asks_for_tls, exact
 from jinqiao.dataplane.gateway.errors import SourceNotReachable, SourceNotUsable, SourceTooSlow
 from jinqiao.dataplane.gateway.sources.base import (
     CONNECT_TIMEOUT_S,
@@ -133,12 +133,14 @@ class MariadbLookups(LookupSource):
 
 
 def _trust(options: dict[str, Any]) -> ssl.SSLContext | None:
-    """TLS as the connectors read it from the options: `tls` asks for it, `ca` says whom to believe."""
-    if not options.get("tls"):
+    """TLS as the connectors read it from the options: `tls` asks for it, `ca` says whom to believe, `cert` who we are."""
+    if not asks_for_tls(options):
         return None
     trust = ssl.create_default_context(cafile=options.get("ca"))
     if not options.get("ca"):
         trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+    if options.get("cert"):
+        trust.load_cert_chain(options["cert"], options.get("key"))
     return trust
 
 
