@@ -143,7 +143,7 @@ class AlertKind(models.TextChoices):
     CONTENT_DIFFERS = "content_differs", _("两侧内容不一致")
 
 
-class Severity(models.TextChoices):
+class AlertSeverity(models.TextChoices):
     """From the mildest on; a channel takes its own and what is above."""
 
     NOTICE = "notice", _("提示")

@@ -148,6 +148,18 @@ class ScheduleBroken(InvalidInput):
     code = "exchange.task.schedule_broken"
 
 
+class CronBroken(InvalidInput):
+    """`field` counts the five fields from 1."""
+
+    code = "exchange.task.cron_broken"
+
+
+class CronNever(InvalidInput):
+    """Such as 30 February: it never comes."""
+
+    code = "exchange.task.cron_never"
+
+
 class TargetOfAnotherOrganisation(InvalidInput):
     code = "exchange.task.target_of_another"
 

@@ -1,11 +1,15 @@
-"""When a task runs: `""` (by hand), `hourly`, `daily HH:MM`, `weekly D HH:MM` (1 = Monday), `monthly DD HH:MM`; times of China."""
+"""When a task runs: `""` (by hand), `hourly`, `daily HH:MM`, `weekly D HH:MM` (1 = Monday), `monthly DD HH:MM`, or `cron` and five
+fields (minute, hour, day of the month, month, weekday with 0 and 7 = Sunday); times of China."""
 
 import re
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
-from jinqiao.exchange.errors import ScheduleBroken
+from cronsim import CronSim, CronSimError
+
+from jinqiao.exchange.errors import CronBroken, CronNever, ScheduleBroken
+from jinqiao.kernel import moments
 from jinqiao.kernel.moments import CHINA
 
 _FORM = re.compile(
@@ -13,19 +17,41 @@ _FORM = re.compile(
 )
 
 
+_CRON_FIELDS = ("minute", "hour", "day-of-month", "month", "day-of-week")
+_LONGEST = {"hourly": timedelta(hours=2), "daily": timedelta(days=2), "weekly": timedelta(days=8)}
+
+
+def _cron(expression: str, moment: datetime, *, reverse: bool = False) -> datetime:
+    """The next (or last) time of a cron expression. Raises CronBroken, which names the field, ScheduleBroken, CronNever."""
+    if len(expression.split()) != len(_CRON_FIELDS):
+        raise ScheduleBroken(schedule=f"cron {expression}")
+    try:
+        return next(CronSim(expression, moment.astimezone(CHINA), reverse=reverse))
+    except CronSimError as problem:
+        named = [number for number, name in enumerate(_CRON_FIELDS, start=1) if str(problem).endswith(name)]
+        raise CronBroken(schedule=f"cron {expression}", field=named[0] if named else 0) from problem
+    except StopIteration as problem:
+        raise CronNever(schedule=f"cron {expression}") from problem
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A parsed plan. `day` is the weekday (1 to 7) or the day of the month (1 to 31)."""
+    """A parsed plan. `day` is the weekday (1 to 7) or the day of the month (1 to 31); `expression` the five fields of cron."""
 
     kind: str
     at: time = time()
     day: int = 0
+    expression: str = ""
 
     @classmethod
     def parse(cls, text: str) -> "Schedule | None":
-        """None for the empty plan. Raises ScheduleBroken."""
+        """None for the empty plan. Raises ScheduleBroken, CronBroken, CronNever."""
         if not text.strip():
             return None
+        if text.split()[0].lower() == "cron":
+            expression = " ".join(text.split()[1:])
+            _cron(expression, moments.now())
+            return cls("cron", expression=expression)
         found = _FORM.match(text.strip())
         if not found:
             raise ScheduleBroken(schedule=text)
@@ -52,6 +78,8 @@ class Schedule:
         '2026-02-28T22:00:00+08:00'
         """
         local = moment.astimezone(CHINA)
+        if self.kind == "cron":
+            return _cron(self.expression, local)
         if self.kind == "hourly":
             return local.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
         if self.kind == "monthly":
@@ -68,3 +96,19 @@ class Schedule:
         if candidate <= local:
             candidate += timedelta(days=7 if self.kind == "weekly" else 1)
         return candidate
+
+    def next_times(self, moment: datetime, count: int) -> list[datetime]:
+        """The first `count` times after `moment`."""
+        times: list[datetime] = []
+        while len(times) < count:
+            times.append(self.next_after(times[-1] if times else moment))
+        return times
+
+    def last_before(self, moment: datetime) -> datetime:
+        """The last time at or before `moment`, aware."""
+        if self.kind == "cron":
+            return _cron(self.expression, moment + timedelta(seconds=1), reverse=True)
+        found = self.next_after(moment - _LONGEST.get(self.kind, timedelta(days=32)))
+        while (later := self.next_after(found)) <= moment:
+            found = later
+        return found

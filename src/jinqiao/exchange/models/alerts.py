@@ -5,7 +5,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from jinqiao.accounts.models import Organisation, Post
-from jinqiao.exchange.enums import AlertKind, ChannelKind, DeliveryState, Severity
+from jinqiao.exchange.enums import AlertKind, AlertSeverity, ChannelKind, DeliveryState
 from jinqiao.exchange.models.nodes import Node
 from jinqiao.exchange.models.runs import Run
 from jinqiao.exchange.models.tasks import ExchangeTask
@@ -19,7 +19,7 @@ class AlertRule(models.Model):
         ExchangeTask, models.CASCADE, null=True, blank=True, related_name="alert_rules", verbose_name=_("任务")
     )
     is_on = models.BooleanField(_("启用"), default=True)
-    severity = models.CharField(_("级别"), max_length=10, choices=Severity, default=Severity.WARNING)
+    severity = models.CharField(_("级别"), max_length=10, choices=AlertSeverity, default=AlertSeverity.WARNING)
     parameters = models.JSONField(_("参数"), default=dict)
     set_by = models.ForeignKey(Post, models.PROTECT, related_name="+", verbose_name=_("设置岗位"))
     set_at = models.DateTimeField(_("设置时间"))
@@ -42,7 +42,7 @@ class Alert(models.Model):
 
     kind = models.CharField(_("规则"), max_length=20, choices=AlertKind)
     key = models.CharField(max_length=80)  # what it is about, e.g. `task:12`
-    severity = models.CharField(_("级别"), max_length=10, choices=Severity, default=Severity.WARNING)
+    severity = models.CharField(_("级别"), max_length=10, choices=AlertSeverity, default=AlertSeverity.WARNING)
     organisation = models.ForeignKey(Organisation, models.PROTECT, related_name="alerts", verbose_name=_("责任机构"))
     task = models.ForeignKey(
         ExchangeTask, models.CASCADE, null=True, blank=True, related_name="alerts", verbose_name=_("任务")
@@ -79,7 +79,7 @@ class AlertChannel(models.Model):
     kind = models.CharField(_("方式"), max_length=10, choices=ChannelKind)
     address = models.CharField(_("地址"), max_length=300)  # of mail, or of the webhook
     sealed_secret = models.TextField(_("密封密钥"), blank=True)  # webhook: key of the signature, sealed to the platform
-    least = models.CharField(_("最低级别"), max_length=10, choices=Severity, default=Severity.NOTICE)
+    least = models.CharField(_("最低级别"), max_length=10, choices=AlertSeverity, default=AlertSeverity.NOTICE)
     is_active = models.BooleanField(_("启用"), default=True)
     created_by = models.ForeignKey(Post, models.PROTECT, related_name="+", verbose_name=_("设置岗位"))
     created_at = models.DateTimeField(_("设置时间"))

@@ -13,13 +13,13 @@ from jinqiao.exchange.models import Call, DataSource, ExchangeTask, Node, QueryS
 SEE_ALL: frozenset[Role] = frozenset({Role.BUREAU, Role.AUDITOR})
 
 
-def _sees_all(post: Post) -> bool:
+def sees_all(post: Post) -> bool:
     return post.role in SEE_ALL
 
 
 def nodes_visible_to(post: Post) -> QuerySet[Node]:
     nodes = Node.objects.select_related("organisation").annotate(source_count=Count("data_sources")).order_by("number")
-    return nodes if _sees_all(post) else nodes.filter(organisation_id=post.organisation_id)
+    return nodes if sees_all(post) else nodes.filter(organisation_id=post.organisation_id)
 
 
 def sources_visible_to(post: Post) -> QuerySet[Any]:  # data sources with `table_count`
@@ -28,7 +28,7 @@ def sources_visible_to(post: Post) -> QuerySet[Any]:  # data sources with `table
         .annotate(table_count=Count("tables"))
         .order_by("number")
     )
-    return sources if _sees_all(post) else sources.filter(organisation_id=post.organisation_id)
+    return sources if sees_all(post) else sources.filter(organisation_id=post.organisation_id)
 
 
 def _party(post: Post, prefix: str) -> Q:
@@ -50,14 +50,14 @@ def tasks_visible_to(post: Post) -> QuerySet[Any]:
         )
         .order_by("-id")
     )
-    return tasks if _sees_all(post) else tasks.filter(_party(post, "grant__"))
+    return tasks if sees_all(post) else tasks.filter(_party(post, "grant__"))
 
 
 def runs_visible_to(post: Post) -> QuerySet[Run]:
     runs = Run.objects.select_related(
         "task__grant__provider", "task__grant__consumer", "task__grant__version", "task__target__node"
     ).order_by("-id")
-    return runs if _sees_all(post) else runs.filter(_party(post, "task__grant__"))
+    return runs if sees_all(post) else runs.filter(_party(post, "task__grant__"))
 
 
 def services_visible_to(post: Post) -> QuerySet[Any]:
@@ -69,7 +69,7 @@ def services_visible_to(post: Post) -> QuerySet[Any]:
         .annotate(application_count=Count("applications", distinct=True))
         .order_by("-id")
     )
-    if _sees_all(post):
+    if sees_all(post):
         return services
     if post.role == Role.DEVELOPER:
         return services.filter(grant__consumer_id=post.organisation_id)
@@ -78,7 +78,7 @@ def services_visible_to(post: Post) -> QuerySet[Any]:
 
 def calls_visible_to(post: Post) -> QuerySet[Call]:
     calls = Call.objects.select_related("gateway").order_by("-at", "-id")
-    if _sees_all(post):
+    if sees_all(post):
         return calls
     code = post.organisation.credit_code
     if post.role == Role.DEVELOPER:
@@ -94,7 +94,7 @@ def entries_to_bind(post: Post) -> QuerySet[Any]:
         .annotate(grants_made=Count("grants", distinct=True), item_count=Count("live_version__items", distinct=True))
         .order_by("code")
     )
-    return entries if _sees_all(post) else entries.filter(provider_id=post.organisation_id)
+    return entries if sees_all(post) else entries.filter(provider_id=post.organisation_id)
 
 
 def last_call_at(service: QueryService) -> datetime | None:
