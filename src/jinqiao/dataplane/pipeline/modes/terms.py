@@ -1,0 +1,23 @@
+"""Under which terms a state was made: what it says holds only for the same columns, keys and target."""
+
+import hashlib
+import json
+
+from jinqiao.dataplane.pipeline.orders import keys_of, target_columns
+from jinqiao.kernel.contracts.exchange import ExchangeOrder
+
+_FORM = 1  # of fingerprints and frames; a later form makes older states count as lost
+
+
+def terms_of(order: ExchangeOrder) -> str:
+    """Digest of what a state depends on, hex. Rows whose mask or transform changed differ by themselves."""
+    said = {
+        "form": _FORM,
+        "mode": order.mode.value,
+        "columns": [
+            [column.name, column.type.value, column.precision, column.scale] for column in target_columns(order)
+        ],
+        "keys": keys_of(order),
+        "target": [order.consumer_node, order.target_table],
+    }
+    return hashlib.sha256(json.dumps(said, ensure_ascii=False, sort_keys=True).encode()).hexdigest()

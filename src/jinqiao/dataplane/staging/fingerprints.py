@@ -1,0 +1,96 @@
+"""Fingerprints of rows and keys: 128 bits of the suite's digest over the canonical bytes of `kernel.digests`, many at once.
+
+They are compared, never shown: whoever holds the values of a person's row could find it by its fingerprint, so that they are
+kept encrypted (`staging.state`).
+"""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jinqiao.dataplane.staging.digests import canonical_rows
+from jinqiao.kernel.crypto.suites import Suite
+from jinqiao.kernel.digests import ROW_END
+
+FINGERPRINT = pa.binary(16)
+Fingerprints = np.ndarray[Any, np.dtype[np.uint64]]  # shape (rows, 2): the two halves
+
+_END = ROW_END.encode()
+_ROWS = 4096  # at a time: the bytes and digests of more would fall out of the processor's cache
+
+
+def row_fingerprints(rows: pa.RecordBatch, algorithms: Suite) -> Fingerprints:
+    """Of whole rows, in their order."""
+    if rows.num_rows == 0:
+        return np.empty((0, 2), np.uint64)
+    parts = []
+    for start in range(0, rows.num_rows, _ROWS):
+        pieces = bytes(canonical_rows(rows.slice(start, _ROWS))).split(_END)
+        pieces.pop()
+        digests = np.frombuffer(algorithms.digest_each(pieces), np.uint64)
+        parts.append(digests.reshape(len(pieces), -1)[:, :2])
+    return np.concatenate(parts)
+
+
+def key_fingerprints(keys: pa.RecordBatch, algorithms: Suite) -> Fingerprints:
+    """Of key columns. A single whole number stands for itself: it is shorter than its fingerprint."""
+    if keys.num_columns != 1 or not pa.types.is_int64(keys.column(0).type):
+        return row_fingerprints(keys, algorithms)
+    column = keys.column(0)
+    made = np.zeros((keys.num_rows, 2), np.uint64)
+    if column.null_count:
+        made[:, 1] = column.is_null().to_numpy(zero_copy_only=False)
+        column = pc.fill_null(column, 0)
+    made[:, 0] = column.to_numpy().view(np.uint64)
+    return made
+
+
+def to_arrow(fingerprints: Fingerprints) -> pa.Array:
+    """As a column of 16 bytes each, the same on every machine."""
+    data = np.ascontiguousarray(fingerprints).astype("<u8", copy=False)
+    return pa.Array.from_buffers(FINGERPRINT, len(data), [None, pa.py_buffer(data)])
+
+
+def from_arrow(column: pa.Array) -> Fingerprints:
+    """Back from `to_arrow`; shares its memory."""
+    data = np.frombuffer(column.buffers()[1], "<u8").reshape(-1, 2)
+    found: Fingerprints = data[column.offset : column.offset + len(column)].astype(np.uint64, copy=False)
+    return found
+
+
+class FingerprintIndex:
+    """Where a fingerprint stands among many: sorted by the first half, the second decides."""
+
+    def __init__(self, fingerprints: Fingerprints) -> None:
+        first = fingerprints[:, 0]
+        # place in the index → place in `fingerprints`
+        self.order = np.argsort(first).astype(np.uint32)
+        self._first = first[self.order]
+        self._second = fingerprints[:, 1][self.order]
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    def find(self, wanted: Fingerprints) -> "np.ndarray[Any, np.dtype[np.int64]]":
+        """For each its place in the index, -1 where it is not there."""
+        count = len(self)
+        found = np.full(len(wanted), -1, np.int64)
+        if count == 0 or len(wanted) == 0:
+            return found
+        way = np.argsort(wanted[:, 0])  # searched in their order, neighbours are in the cache
+        first, second = wanted[way, 0], wanted[way, 1]
+        place = np.searchsorted(self._first, first)
+        open_ = np.arange(len(way))
+        while len(open_):
+            at = place[open_]
+            inside = at < count
+            open_, at = open_[inside], at[inside]
+            same = self._first[at] == first[open_]
+            open_, at = open_[same], at[same]
+            hit = self._second[at] == second[open_]
+            found[way[open_[hit]]] = at[hit]
+            open_ = open_[~hit]
+            place[open_] += 1
+        return found
