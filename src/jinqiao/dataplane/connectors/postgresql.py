@@ -8,14 +8,15 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Any, ClassVar, LiteralString
+from typing import TYPE_CHECKING, Any, ClassVar, LiteralString
 
 import psycopg
 import pyarrow as pa
 from psycopg.conninfo import make_conninfo
 
 from jinqiao.dataplane.connectors.base import CONNECT_TIMEOUT_S, ReadPlan, Source, select_columns
-from jinqiao.dataplane.connectors.protection import Throttle, timeout_of
+from jinqiao.dataplane.connectors.protection import Throttle
+from jinqiao.dataplane.connectors.snapshots import WHOLE, SnapshotState
 from jinqiao.dataplane.connectors.values import MAX_PRECISION, filter_value
 from jinqiao.dataplane.errors import (
     AuthenticationFailed,
@@ -36,6 +37,10 @@ from jinqiao.dataplane.errors import (
 )
 from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType, Operator, RowCondition, TableSchema
 from jinqiao.kernel.errors import JinqiaoError
+
+if TYPE_CHECKING:
+    from jinqiao.dataplane.connectors.postgresql_reading import Query
+    from jinqiao.dataplane.connectors.postgresql_snapshot import PostgresqlSnapshot
 
 PORT = 5432
 ZONE = "Asia/Shanghai"  # instants are shown as wall-clock time in China
@@ -68,6 +73,7 @@ ORDER BY n.nspname, c.relname, a.attnum
 """
 # What a server says at the door has no error code in libpq; servers in China often say it in Chinese.
 _DOOR: tuple[tuple[str, type[JinqiaoError]], ...] = (
+    (r"no encryption|SSL off|没有加密|SSL 关闭", TlsFailed),  # the server takes encrypted connections only
     (r"authentication failed|no pg_hba\.conf entry|no password supplied|role .* does not exist|认证失败|没有.*pg_hba|角色.*不存在", AuthenticationFailed),
     (r"database .* does not exist|数据库.*不存在", DatabaseMissing),
     (r"permission denied for database|没有.*权限|权限不够", PermissionDenied),
@@ -272,44 +278,24 @@ class PostgresqlSource(Source):
         return found[0]
 
     def read(self, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
-        import adbc_driver_manager
-        import adbc_driver_postgresql.dbapi as adbc
+        from jinqiao.dataplane.connectors.postgresql_reading import AdbcReader
+
+        with AdbcReader(self.query(plan)) as reader:
+            yield from reader.read(WHOLE)
+
+    def query(self, plan: ReadPlan) -> "Query":
+        """The plan with what the catalogue says of its table. Raises TableMissing, ColumnMissing, FilterNotPossible."""
+        from jinqiao.dataplane.connectors.postgresql_reading import Query
 
         schema, expressions = self._table(plan.table)
-        columns = select_columns(schema, plan.columns)
-        where, settings = where_clause(plan.row_filter, schema)
-        chosen = ", ".join(f"{expressions[column.name]} AS {quote(column.name)}" for column in columns)
-        order = ", ".join(quote(name) for name in plan.order_by)
-        statement = f"SELECT {chosen} FROM {self._place.quoted(plan.table)}{where}" + (  # noqa: S608 -- quoted names
-            f" ORDER BY {order}" if order else ""
-        )
-        timeout_s = timeout_of(plan, schema.row_estimate)
-        throttle = Throttle(plan)
-        try:
-            connection = adbc.connect(self._place.address)
-        except adbc_driver_manager.Error as problem:
-            raise self._place.refusal(str(problem)) from None
-        with closing(connection), closing(connection.cursor()) as cursor:
-            deadline = time.monotonic() + timeout_s
-            with telling_adbc(plan.table, deadline):
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                cursor.execute(f"SET LOCAL statement_timeout = {timeout_s * 1000}")
-                if settings:
-                    given = ", ".join(f"set_config('jinqiao.p{at}', ${at}, true)" for at in range(1, len(settings) + 1))
-                    cursor.execute(f"SELECT {given}", tuple(settings))
-                    cursor.fetchall()
-                cursor.execute(statement)
-                reader = cursor.fetch_record_batch()
-            while True:
-                try:
-                    with telling_adbc(plan.table, deadline):
-                        batch = reader.read_next_batch()
-                except StopIteration:
-                    return
-                for start in range(0, batch.num_rows, throttle.batch_rows):
-                    piece = batch.slice(start, throttle.batch_rows)
-                    yield piece
-                    throttle.took(piece)
+        return Query(self._place, plan, schema, expressions, Throttle(plan))
+
+    def open_snapshot(
+        self, plan: ReadPlan, *, parallel: int = 1, resume: SnapshotState | None = None, chunk_rows: int = 100_000
+    ) -> "PostgresqlSnapshot":
+        from jinqiao.dataplane.connectors.postgresql_snapshot import PostgresqlSnapshot
+
+        return PostgresqlSnapshot(self.query(plan), parallel=parallel, resume=resume, chunk_rows=chunk_rows)
 
 
 def where_clause(conditions: tuple[RowCondition, ...], schema: TableSchema) -> tuple[str, list[str]]:

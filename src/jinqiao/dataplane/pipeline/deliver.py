@@ -1,10 +1,11 @@
 """Deliver: staged chunks, each verified, into the target exactly once; one visible change; counts that add up.
 
 Killed at any instant and called again, a delivery goes on with the first chunk that the target's own ledger does not name;
-once the batch is merged, calling it again only reads the counts back (`connectors.ledger` says how).
+once the batch is merged, calling it again only reads the counts back (`connectors.ledger` says how). Chunks may be brought
+while the batch is still being extracted (`Loader`): nothing of them is visible before the merge.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pyarrow as pa
@@ -12,11 +13,19 @@ import pyarrow as pa
 from jinqiao.dataplane.connectors.base import DeliveryPlan, Target, never
 from jinqiao.dataplane.connectors.values import arrow_schema
 from jinqiao.dataplane.errors import ManifestMismatch, RunStopped
-from jinqiao.dataplane.pipeline.orders import keys_of, target_columns
+from jinqiao.dataplane.pipeline.orders import delivery_of, is_whole, target_columns, target_keys
 from jinqiao.dataplane.pipeline.progress import Reporter, Told
-from jinqiao.dataplane.staging.chunks import open_chunk
+from jinqiao.dataplane.staging.chunks import open_chunk, open_tuples
 from jinqiao.dataplane.staging.spool import RunSpool, Spool
-from jinqiao.kernel.contracts.exchange import BatchManifest, ChunkManifest, DeliveryCounts, ExchangeOrder, Stage
+from jinqiao.kernel.contracts.exchange import (
+    BatchManifest,
+    ChunkForm,
+    ChunkKind,
+    ChunkManifest,
+    DeliveryCounts,
+    ExchangeOrder,
+    Stage,
+)
 from jinqiao.kernel.crypto.identity import Identity
 from jinqiao.kernel.digests import batch_digest
 
@@ -38,97 +47,152 @@ def deliver(
     merged = target.state(manifest.batch_id).merged
     if merged is not None:
         return merged
-    plan = DeliveryPlan(
-        batch_id=manifest.batch_id,
-        run_id=order.run_id,
-        table=order.target_table,
-        columns=manifest.columns,
-        keys=keys_of(order),
-        mode=order.mode,
-        rows=manifest.rows,
-        chunks=len(manifest.chunks),
-        create=order.create_target,
-        comment=order.grant.entry_code,
-    )
-    key = identity.unseal(manifest.wrapped_key)
-    state = target.prepare(plan)
-    if state.merged is not None:
-        return state.merged
     reporter = Reporter(order.run_id, progress, rows_total=manifest.rows, chunks_total=len(manifest.chunks))
-    missing: list[ChunkManifest] = []
-    for chunk in manifest.chunks:
-        loaded = state.loaded.get(chunk.number)
-        if loaded is None:
-            missing.append(chunk)
-        elif loaded != chunk.content_digest:
-            raise ManifestMismatch(run=order.run_id, reason="ledger")
-        else:
-            reporter.add(Stage.DELIVER, rows=chunk.rows, size_bytes=chunk.size_bytes, chunks=1)
-    _load(missing, _Opener(manifest, spool.incoming(order.run_id), key), plan, target, reporter, stop)
-    if stop():
-        raise RunStopped(run=order.run_id)
-    counts = target.merge(plan)
-    reporter.add(Stage.RECONCILE, rows=counts.target_rows, chunks=len(manifest.chunks))
-    target.clean(plan)
-    return counts
+    loader = Loader(order, manifest, target, spool.incoming(order.run_id), identity, reporter, stop)
+    merged = loader.prepare()
+    if merged is not None:
+        return merged
+    loader.load(manifest.chunks)
+    return loader.merge(manifest)
 
 
 def verify_manifest(order: ExchangeOrder, manifest: BatchManifest) -> None:
     """Does the manifest belong to the order and agree with itself? Raises ManifestMismatch naming what does not."""
     numbers = [chunk.number for chunk in manifest.chunks]
     chained = batch_digest((chunk.content_digest for chunk in manifest.chunks), manifest.suite)
+    deleted = sum(chunk.rows for chunk in manifest.chunks if chunk.kind is ChunkKind.DELETES)
+    given = sum(chunk.rows for chunk in manifest.chunks) - deleted
+    left_out = manifest.rows_read - manifest.rows_quarantined
     for reason, holds in (
         ("run", manifest.run_id == order.run_id),
         ("columns", manifest.columns == target_columns(order)),
         ("chunks", numbers == list(range(1, len(numbers) + 1))),
-        ("rows", manifest.rows == sum(chunk.rows for chunk in manifest.chunks)),
-        ("quarantine", manifest.rows == manifest.rows_read - manifest.rows_quarantined),
+        ("rows", manifest.rows == given and manifest.rows_deleted == deleted),
+        ("quarantine", manifest.rows == left_out if is_whole(order) else manifest.rows <= left_out),
         ("digest", manifest.batch_digest == chained),
     ):
         if not holds:
             raise ManifestMismatch(run=order.run_id, reason=reason)
 
 
-class _Opener:
-    """Reads, verifies and decrypts a chunk."""
+class Loader:
+    """The way of one batch's chunks into the target.
 
-    def __init__(self, manifest: BatchManifest, incoming: RunSpool, key: bytes) -> None:
-        self._manifest, self._incoming, self._key = manifest, incoming, key
-        self._schema = arrow_schema(manifest.columns)
+    `head` is the manifest, or what is known of it before extraction has ended: run, batch, suite, columns, form and key.
+    """
 
-    def __call__(self, chunk: ChunkManifest) -> pa.Table:
+    def __init__(
+        self,
+        order: ExchangeOrder,
+        head: BatchManifest,
+        target: Target,
+        incoming: RunSpool,
+        identity: Identity,
+        reporter: Reporter,
+        stop: Callable[[], bool] = never,
+    ) -> None:
+        self._order, self._head, self._target, self._incoming = order, head, target, incoming
+        self._reporter, self._stop = reporter, stop
+        self._key = identity.unseal(head.wrapped_key)
+        self._plan = self._plan_of(head)
+        self._loaded: dict[int, str] = {}
+        keys = set(self._plan.keys)
+        self._schema = arrow_schema(head.columns)
+        self._keys_schema = arrow_schema(tuple(column for column in head.columns if column.name in keys))
+
+    def prepare(self) -> DeliveryCounts | None:
+        """Make ready, and learn what is in already; the counts where the whole batch is."""
+        state = self._target.prepare(self._plan)
+        self._loaded = dict(state.loaded)
+        return state.merged
+
+    def load(self, chunks: Iterable[ChunkManifest]) -> None:
+        """Bring the chunks that are not in, in the order given.
+
+        `chunks` may wait for the next one; then its `is_slow()` says whether asking it would wait now.
+        """
+        is_slow = getattr(chunks, "is_slow", never)
+        with ThreadPoolExecutor(1, thread_name_prefix="open") as pool:
+            waiting: list[tuple[ChunkManifest, Future[pa.Table | bytes]]] = []
+            rest = iter(chunks)
+            try:
+                while True:
+                    while (
+                        len(waiting) < AHEAD and not (waiting and is_slow()) and (chunk := next(rest, None)) is not None
+                    ):
+                        if self._is_in(chunk):
+                            self._told(chunk)
+                        else:
+                            waiting.append((chunk, pool.submit(self._open, chunk)))
+                    if not waiting:
+                        return
+                    if self._stop():
+                        raise RunStopped(run=self._plan.run_id)
+                    chunk, rows = waiting.pop(0)
+                    self._target.load(self._plan, chunk, rows.result())
+                    self._told(chunk)
+            finally:
+                for _, future in waiting:
+                    future.cancel()
+
+    def merge(self, manifest: BatchManifest) -> DeliveryCounts:
+        """Make the batch visible, when every chunk of the manifest is in."""
+        if self._stop():
+            raise RunStopped(run=self._plan.run_id)
+        plan = self._plan_of(manifest)
+        counts = self._target.merge(plan)
+        self._reporter.add(Stage.RECONCILE, rows=counts.target_rows, chunks=len(manifest.chunks))
+        self._target.clean(plan)
+        return counts
+
+    def abandon(self) -> None:
+        """The batch will never be merged: nothing of it stays at the target."""
+        self._target.clean(self._plan)
+
+    def _plan_of(self, manifest: BatchManifest) -> DeliveryPlan:
+        order = self._order
+        mode, delivery = delivery_of(order, manifest)
+        return DeliveryPlan(
+            batch_id=manifest.batch_id,
+            run_id=order.run_id,
+            table=order.target_table,
+            columns=manifest.columns,
+            keys=target_keys(order),
+            mode=mode,
+            rows=manifest.rows,
+            chunks=len(manifest.chunks),
+            create=order.create_target,
+            comment=order.grant.entry_code,
+            delivery=delivery,
+            form=manifest.form,
+            rows_deleted=manifest.rows_deleted,
+            drift=order.drift,
+            ledger=order.ledger,
+            at=manifest.extracted_at,
+        )
+
+    def _is_in(self, chunk: ChunkManifest) -> bool:
+        digest = self._loaded.get(chunk.number)
+        if digest is not None and digest != chunk.content_digest:
+            raise ManifestMismatch(run=self._order.run_id, reason="ledger")
+        return digest is not None
+
+    def _told(self, chunk: ChunkManifest) -> None:
+        self._reporter.add(Stage.DELIVER, rows=chunk.rows, size_bytes=chunk.size_bytes, chunks=1)
+
+    def _open(self, chunk: ChunkManifest) -> pa.Table | bytes:
+        """Read, verify and decrypt a chunk. Raises ChunkDamaged, ChunkMissing."""
+        head, data = self._head, self._incoming.read_chunk(chunk.number)
+        if head.form is ChunkForm.PGCOPY and chunk.kind is ChunkKind.ROWS:
+            return open_tuples(data, batch_id=head.batch_id, chunk=chunk, key=self._key, suite_name=head.suite)
         return open_chunk(
-            self._incoming.read_chunk(chunk.number),
-            batch_id=self._manifest.batch_id,
+            data,
+            batch_id=head.batch_id,
             chunk=chunk,
             key=self._key,
-            suite_name=self._manifest.suite,
-            schema=self._schema,
+            suite_name=head.suite,
+            schema=self._schema if chunk.kind is ChunkKind.ROWS else self._keys_schema,
         )
 
 
-def _load(
-    chunks: list[ChunkManifest],
-    opened: _Opener,
-    plan: DeliveryPlan,
-    target: Target,
-    reporter: Reporter,
-    stop: Callable[[], bool],
-) -> None:
-    with ThreadPoolExecutor(AHEAD, thread_name_prefix="open") as pool:
-        waiting: list[tuple[ChunkManifest, Future[pa.Table]]] = []
-        rest = iter(chunks)
-        try:
-            while True:
-                while len(waiting) < AHEAD and (chunk := next(rest, None)) is not None:
-                    waiting.append((chunk, pool.submit(opened, chunk)))
-                if not waiting:
-                    return
-                if stop():
-                    raise RunStopped(run=plan.run_id)
-                chunk, rows = waiting.pop(0)
-                target.load(plan, chunk, rows.result())
-                reporter.add(Stage.DELIVER, rows=chunk.rows, size_bytes=chunk.size_bytes, chunks=1)
-        finally:
-            for _, future in waiting:
-                future.cancel()
+__all__ = ["Loader", "deliver", "verify_manifest"]

@@ -1,43 +1,43 @@
 """Extract: one snapshot of the source, fitted, checked, masked, cut into chunks, sealed to the consumer, staged.
 
-A run is extracted from exactly one snapshot. When the process dies before the manifest is written, the snapshot is gone with
-it: what was staged cannot be completed from another instant without showing a table that never was (a row whose key moved
-would come twice or not at all), and its data key was never written down. So the restart throws it away and reads a new
-snapshot. From the manifest on, nothing is ever read from the source again: `extract` then returns the staged manifest.
+A run is extracted from exactly one snapshot, read in splits, by several readers where the engine can share the snapshot. A
+split that is staged is written down and never read again: killed, the extraction goes on with the splits that are left,
+provided that the source still shows the same (`connectors.snapshots` says how that is known). Where it does not, what was
+staged is thrown away: completed from another instant it would be a table that never was (a row whose key moved would come
+twice or not at all). From the manifest on, nothing is ever read from the source again.
 """
 
+import queue
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from jinqiao.dataplane.checks.checker import Checker
-from jinqiao.dataplane.checks.quarantine import Quarantine
-from jinqiao.dataplane.connectors.base import ReadPlan, Source, never
-from jinqiao.dataplane.connectors.values import arrow_schema, arrow_type, fit
+from jinqiao.dataplane.checks.quarantine import Quarantine, open_quarantine
+from jinqiao.dataplane.connectors.base import Closing, Source, never
+from jinqiao.dataplane.connectors.postgresql_snapshot import PostgresqlSnapshot
+from jinqiao.dataplane.connectors.snapshots import WHOLE, Reader, Snapshot, SnapshotState
 from jinqiao.dataplane.errors import QuarantineExceeded, RunStopped
-from jinqiao.dataplane.masks import mask_array
-from jinqiao.dataplane.pipeline.orders import keys_of, target_columns, value_column, watermark_floor, watermark_of
+from jinqiao.dataplane.pipeline.orders import target_columns, target_keys
 from jinqiao.dataplane.pipeline.progress import Reporter, Told
-from jinqiao.dataplane.staging.chunks import seal_chunk
-from jinqiao.dataplane.staging.digests import scalar_text
+from jinqiao.dataplane.pipeline.raw import can_go_raw
+from jinqiao.dataplane.pipeline.reading import Reading, Totals
+from jinqiao.dataplane.pipeline.session import Session
+from jinqiao.dataplane.pipeline.stager import OnChunk, SplitStager, Stager
 from jinqiao.dataplane.staging.spool import RunSpool, Spool
-from jinqiao.kernel.contracts.exchange import BatchManifest, ChunkManifest, ExchangeOrder, Stage
-from jinqiao.kernel.contracts.tables import Column, TableSchema
-from jinqiao.kernel.crypto.identity import PublicIdentity
+from jinqiao.kernel.contracts.exchange import BatchManifest, ChunkForm, ExchangeOrder, Stage
+from jinqiao.kernel.crypto.errors import SealBroken
+from jinqiao.kernel.crypto.identity import Identity, PublicIdentity
 from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.digests import batch_digest
+from jinqiao.kernel.errors import Unavailable
 from jinqiao.kernel.moments import now
 
-SEALERS = 2  # threads that digest, compress, encrypt and write while the next chunk is read
-_READ_ROWS = 25_000
+_AHEAD = 2  # batches read while others are worked on, where one reader reads
 
 
 def extract(
@@ -45,193 +45,329 @@ def extract(
     source: Source,
     *,
     spool: Spool,
+    identity: Identity | None = None,
     progress: Callable[[Told], None] | None = None,
     stop: Callable[[], bool] = never,
+    hold: Callable[[], bool] = never,
+    session: Session | None = None,
 ) -> BatchManifest:
-    """Stage what the order grants; the manifest of the batch. May be called again after any crash."""
-    out = spool.outgoing(order.run_id)
-    staged = out.manifest()
+    """Stage what the order grants; the manifest of the batch. May be called again after any crash.
+
+    `identity` of the provider's node lets a killed extraction go on; without it, it begins anew. While `hold` says so the
+    reading waits. `session` is what the order's mode adds; None for a full run.
+    """
+    staged = spool.outgoing(order.run_id).manifest()
     if staged is not None:
         return staged
-    out.purge()
-    schema = source.schema(order.source_table)
-    reading = _Reading(order, schema)
-    reporter = Reporter(order.run_id, progress, rows_total=schema.row_estimate)
-    try:
-        with _Stager(order, out, reporter) as stager:
-            for rows in reading.rows(source, stop, reporter):
-                stager.add(rows)
-            stager.finish()
-        reading.settle(out)
-        if stop():
-            raise RunStopped(run=order.run_id)
-    except BaseException:
-        for path in out.folder.glob("chunk-*"):
-            path.unlink(missing_ok=True)
-        raise
-    checker = reading.checker
-    manifest = BatchManifest(
-        run_id=order.run_id,
-        batch_id=stager.batch_id,
-        suite=stager.suite_name,
-        columns=target_columns(order),
-        chunks=tuple(stager.chunks),
-        rows=sum(chunk.rows for chunk in stager.chunks),
-        rows_read=checker.rows_checked,
-        rows_quarantined=checker.rows_bad,
-        findings=checker.findings(),
-        batch_digest=batch_digest((chunk.content_digest for chunk in stager.chunks), stager.suite_name),
-        snapshot=source.snapshot,
-        new_cursor=reading.cursor(),
-        wrapped_key=stager.wrapped_key,
-        extracted_at=now(),
-    )
-    out.write_manifest(manifest)
-    return manifest
+    with Extraction(
+        order, source, spool.outgoing(order.run_id), identity, progress=progress, stop=stop, hold=hold, session=session
+    ) as extraction:
+        return extraction.run()
 
 
-@dataclass(slots=True)
-class _Marks:
-    """The highest watermark seen."""
+class Extraction(Closing):
+    """One extraction: `begin` opens the snapshot and fixes form, batch and key; `run` reads. `close` gives the snapshot back."""
 
-    column: Column
-    highest: Any = None
+    def __init__(
+        self,
+        order: ExchangeOrder,
+        source: Source,
+        out: RunSpool,
+        identity: Identity | None = None,
+        *,
+        progress: Callable[[Told], None] | None = None,
+        stop: Callable[[], bool] = never,
+        hold: Callable[[], bool] = never,
+        session: Session | None = None,
+        on_chunk: OnChunk | None = None,
+    ) -> None:
+        self._order, self._source, self._out, self._identity = order, source, out, identity
+        self._stop, self._on_chunk = stop, on_chunk
+        self._session = session or Session()
+        self._schema = source.schema(order.source_table)
+        self._reading = Reading(order, self._session)
+        self._plan = self._reading.plan(stop=self._stopping, hold=hold)
+        self._reporter = Reporter(order.run_id, progress, rows_total=self._schema.row_estimate)
+        self._is_raw = can_go_raw(order, source.engine, self._schema)
+        self._failed = threading.Event()
+        self.snapshot: Snapshot | None = None
+        self.batch_id = self.wrapped_key = ""
+        self.suite_name = PublicIdentity.from_json(order.consumer_identity).suite
+        self.form = ChunkForm.PGCOPY if self._is_raw else ChunkForm.ARROW
+        self._key = b""
+        self._resumed = 0
+        self._records: list[dict[str, Any]] = []
+        self._quarantines: dict[int, Quarantine] = {}
 
-    def see(self, values: pa.Array) -> None:
-        most = pc.max(fit(values, arrow_type(self.column)).values).as_py()
-        if most is not None and (self.highest is None or most > self.highest):
-            self.highest = most
+    def close(self) -> None:
+        if self.snapshot is not None:
+            self.snapshot.close()
+            self.snapshot = None
 
+    def begin(self) -> Snapshot:
+        """Open the snapshot: that of a killed extraction where it can be found again, otherwise a new one."""
+        if self.snapshot is not None:
+            return self.snapshot
+        begun = self._begun()
+        resume = SnapshotState.from_json(begun["snapshot"]) if begun else None
+        snapshot = self._source.open_snapshot(
+            self._plan,
+            parallel=self._order.parallel if self._session.in_splits else 1,
+            resume=resume,
+            chunk_rows=self._order.chunk_rows,
+        )
+        self.snapshot = snapshot
+        self._is_raw = self._is_raw and isinstance(snapshot, PostgresqlSnapshot)
+        self.form = ChunkForm.PGCOPY if self._is_raw else ChunkForm.ARROW
+        if begun and snapshot.resumed and begun["form"] == self.form.value:
+            self._records = self._out.staged_splits()
+            self._resumed = int(begun["resumed"]) + 1
+            self.batch_id, self.wrapped_key = begun["batch_id"], begun["wrapped_key"]
+            self._note_begun(snapshot, begun["own_key"])
+            return snapshot
+        consumer = PublicIdentity.from_json(self._order.consumer_identity)
+        provider = PublicIdentity.from_json(self._order.provider_identity)
+        self._key = suite(self.suite_name).new_key()
+        self.batch_id = f"{self._order.run_id}.{secrets.token_hex(4)}"
+        self.wrapped_key = consumer.seal(self._key)
+        self._out.purge()
+        self._note_begun(snapshot, provider.seal(self._key))
+        return snapshot
 
-class _Reading:
-    """From the source's batches to rows that may leave: fitted, checked, masked."""
+    def _begun(self) -> dict[str, Any] | None:
+        """What an earlier process wrote down, if it was for this order and this node can open its key."""
+        begun = self._out.begun()
+        if begun is None or self._identity is None or not self._session.can_resume:
+            return None
+        if begun["order"] != self._order_digest():
+            return None
+        try:
+            self._key = self._identity.unseal(begun["own_key"])
+        except SealBroken:
+            return None
+        return begun
 
-    def __init__(self, order: ExchangeOrder, schema: TableSchema) -> None:
-        self._order = order
-        self._items = order.grant.items
-        self._schema = arrow_schema(target_columns(order))
-        self.checker = Checker(order.checks, self._items, keys_of(order))
-        self.quarantine = Quarantine(self._items)
-        watermark = watermark_of(order, schema)
-        self._marks = _Marks(watermark) if watermark else None
-        floor = watermark_floor(order.after, watermark, order.overlap_s) if watermark else None
-        wanted = [item.column for item in self._items] + ([watermark.name] if watermark else [])
-        self._plan = ReadPlan(
-            table=order.source_table,
-            columns=tuple(dict.fromkeys(wanted)),
-            row_filter=(*order.grant.row_filter, *([floor] if floor else [])),
-            order_by=(watermark.name, *order.key_columns) if watermark else (),
-            batch_rows=min(_READ_ROWS, order.chunk_rows),
-            rows_per_s=order.rows_per_s,
-            statement_timeout_s=order.statement_timeout_s,
+    def _note_begun(self, snapshot: Snapshot, own_key: str) -> None:
+        self._out.write_begun(
+            {
+                "order": self._order_digest(),
+                "batch_id": self.batch_id,
+                "form": self.form.value,
+                "wrapped_key": self.wrapped_key,
+                "own_key": own_key,
+                "resumed": self._resumed,
+                "snapshot": snapshot.state.to_json(),
+            }
         )
 
-    def rows(self, source: Source, stop: Callable[[], bool], reporter: Reporter) -> Iterator[pa.RecordBatch]:
-        plan = ReadPlan(**{name: getattr(self._plan, name) for name in ReadPlan.__slots__ if name != "stop"}, stop=stop)
-        with closing(source.read(plan)) as batches:  # type: ignore[type-var]
-            for batch in batches:
-                reporter.add(Stage.EXTRACT, rows=batch.num_rows)
-                yield self._passed(batch)
-                reporter.add(Stage.CHECK, rows=batch.num_rows)
+    def _order_digest(self) -> str:
+        return suite(self.suite_name).digest(self._order.canonical()).hex()
 
-    def _passed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        raw = [batch.column(item.column) for item in self._items]
-        if self._marks is not None:
-            self._marks.see(batch.column(self._marks.column.name))
-        fitted = [fit(column, arrow_type(value_column(item))) for column, item in zip(raw, self._items, strict=True)]
-        columns = [column.values for column in fitted]
-        first = self.checker.rows_checked + 1
-        bad, reasons = self.checker.check(columns, [column.bad for column in fitted])
-        if reasons:
-            self.quarantine.add(raw, bad, reasons, first)
-            good = pa.array(np.flatnonzero(~bad))
-            columns = [column.take(good) for column in columns]
-        shown = [mask_array(column, item.mask) for column, item in zip(columns, self._items, strict=True)]
-        return pa.RecordBatch.from_arrays(shown, schema=self._schema)
+    def run(self) -> BatchManifest:
+        """Read what is not staged yet; the manifest, durable. Errors that may pass leave the staged splits for a restart."""
+        snapshot = self.begin()
+        stager = Stager(
+            self._out,
+            self._reporter,
+            batch_id=self.batch_id,
+            key=self._key,
+            suite_name=self.suite_name,
+            schema=self._reading.schema,
+            form=self.form,
+            chunk_rows=self._order.chunk_rows,
+            on_chunk=self._on_chunk,
+        )
+        try:
+            stager.resume(self._records)
+            self._read_splits(snapshot, stager)
+            if self._stop():
+                raise RunStopped(run=self._order.run_id)
+            return self._finished(snapshot, stager)
+        except (Unavailable, RunStopped):
+            raise
+        except BaseException as problem:
+            if not isinstance(problem, KeyboardInterrupt | SystemExit):
+                self._out.drop_staged()
+            raise
 
-    def cursor(self) -> str:
-        """Where the next watermark run begins: never before where this one did."""
-        if self._marks is None:
-            return ""
-        highest, kind = self._marks.highest, self._marks.column.type
-        if highest is None:
-            return self._order.after
-        text = scalar_text(highest, kind)
-        if not self._order.after:
-            return text
-        before = fit(pa.array([self._order.after]), arrow_type(self._marks.column)).values[0].as_py()
-        return text if before is None or highest > before else self._order.after
+    # -- reading
 
-    def settle(self, out: RunSpool) -> None:
-        """Keep the bad rows for the provider; stop the run where they are too many."""
-        checker, order = self.checker, self._order
-        if checker.rows_bad == 0:
+    def _read_splits(self, snapshot: Snapshot, stager: Stager) -> None:
+        left: queue.SimpleQueue[int] = queue.SimpleQueue()
+        todo = [index for index in range(len(snapshot.state.splits)) if index not in stager.records]
+        for index in todo:
+            left.put(index)
+        readers = max(1, min(snapshot.readers, len(todo)))
+        if readers == 1:
+            self._work(snapshot, stager, left, alone=True)
             return
-        provider = PublicIdentity.from_json(order.provider_identity)
-        out.write_quarantine(self.quarantine.sealed(provider, order.run_id))
-        if checker.rows_bad > order.quarantine_limit * checker.rows_checked:
+        with ThreadPoolExecutor(readers, thread_name_prefix="read") as pool:
+            futures = [pool.submit(self._work, snapshot, stager, left, alone=False) for _ in range(readers)]
+        problems = [problem for future in futures if (problem := future.exception()) is not None]
+        # the first cause, not the RunStopped of those that were told to end because of it
+        for problem in sorted(problems, key=lambda one: isinstance(one, RunStopped)):
+            raise problem
+
+    def _stopping(self) -> bool:
+        return self._failed.is_set() or self._stop()
+
+    def _work(self, snapshot: Snapshot, stager: Stager, left: "queue.SimpleQueue[int]", *, alone: bool) -> None:
+        try:
+            with _opened(self, snapshot) as reader:
+                while True:
+                    try:
+                        index = left.get_nowait()
+                    except queue.Empty:
+                        return
+                    name = snapshot.state.splits[index]
+                    self._read_split(reader, stager, index, name, alone=alone)
+        except BaseException:
+            self._failed.set()
+            raise
+
+    def _read_split(self, reader: Any, stager: Stager, index: int, name: str, *, alone: bool) -> None:
+        rows = stager.split(index, name)
+        if self._is_raw:
+            self._copy_split(reader, rows, name)
+            return
+        part = self._reading.part()
+        batches: Iterator[pa.RecordBatch] = reader.read(name)
+        with closing(_ahead(batches) if alone else batches) as given:  # type: ignore[type-var]
+            for batch in given:
+                self._reporter.add(Stage.EXTRACT, rows=batch.num_rows)
+                rows.add(part.passed(batch))
+                self._reporter.add(Stage.CHECK, rows=batch.num_rows)
+        if part.checker.rows_bad:
+            provider = PublicIdentity.from_json(self._order.provider_identity)
+            self._out.write_quarantine(part.quarantine.sealed(provider, self._order.run_id), index)
+            self._quarantines[index] = part.quarantine
+        rows.finish(
+            {
+                "rows_read": part.checker.rows_checked,
+                "rows_bad": part.checker.rows_bad,
+                "findings": [found.to_json() for found in part.checker.findings()],
+            }
+        )
+
+    def _copy_split(self, reader: Any, rows: SplitStager, name: str) -> None:
+        count = 0
+        for tuples, number in reader.copy(name):
+            self._reporter.add(Stage.EXTRACT, rows=number)
+            rows.add_tuples(tuples, number)
+            count += number
+        rows.finish({"rows_read": count, "rows_bad": 0, "findings": []})
+
+    # -- the end
+
+    def _finished(self, snapshot: Snapshot, stager: Stager) -> BatchManifest:
+        order, totals = self._order, Totals()
+        for index in range(len(snapshot.state.splits)):
+            totals.add(stager.records[index])
+        self._settle(snapshot, stager, totals)
+        deleted = stager.add_deletes(self._session.deletes(), self._deletes_schema())
+        chunks = stager.finish()
+        manifest = BatchManifest(
+            run_id=order.run_id,
+            batch_id=self.batch_id,
+            suite=self.suite_name,
+            columns=target_columns(order),
+            chunks=chunks,
+            rows=sum(chunk.rows for chunk in chunks) - deleted,
+            rows_read=totals.rows_read,
+            rows_quarantined=totals.rows_bad,
+            findings=totals.sorted(self._session.findings()),
+            batch_digest=batch_digest((chunk.content_digest for chunk in chunks), self.suite_name),
+            snapshot=snapshot.state.kind,
+            readers=snapshot.readers,
+            form=self.form,
+            rows_deleted=deleted,
+            complete=self._session.complete,
+            resumed=self._resumed,
+            new_cursor=self._session.save(self.batch_id),
+            wrapped_key=self.wrapped_key,
+            extracted_at=now(),
+        )
+        self._out.write_manifest(manifest)
+        return manifest
+
+    def _deletes_schema(self) -> pa.Schema:
+        keys = set(target_keys(self._order))
+        return pa.schema([field for field in self._reading.schema if field.name in keys])
+
+    def _settle(self, snapshot: Snapshot, stager: Stager, totals: Totals) -> None:
+        """Keep the bad rows for the provider; stop the run where they are too many."""
+        order = self._order
+        if totals.rows_bad == 0:
+            return
+        whole, first = Quarantine(order.grant.items), 0
+        for index in range(len(snapshot.state.splits)):
+            if (rows := self._quarantined(index)) is not None:
+                whole.extend(rows, first)
+            first += int(stager.records[index]["rows_read"])
+        self._out.write_quarantine(whole.sealed(PublicIdentity.from_json(order.provider_identity), order.run_id))
+        if totals.rows_bad > order.quarantine_limit * totals.rows_read:
             raise QuarantineExceeded(
                 run=order.run_id,
-                quarantined=checker.rows_bad,
-                read=checker.rows_checked,
+                quarantined=totals.rows_bad,
+                read=totals.rows_read,
                 limit=f"{order.quarantine_limit:.2%}",
-                findings="；".join(f"{found.item}/{found.check}: {found.rows}" for found in checker.findings()[:5]),
+                findings="；".join(f"{found.item}/{found.check}: {found.rows}" for found in totals.sorted()[:5]),
             )
 
+    def _quarantined(self, index: int) -> pa.Table | None:
+        """Bad rows of a split: as this process found them, or as the killed one left them."""
+        if index in self._quarantines:
+            return self._quarantines[index].table()
+        data = self._out.quarantine(index)
+        return open_quarantine(data, self._identity) if data is not None and self._identity is not None else None
 
-class _Stager:
-    """Collects rows into chunks; threads seal and write them while the source is read on."""
 
-    def __init__(self, order: ExchangeOrder, out: RunSpool, reporter: Reporter) -> None:
-        consumer = PublicIdentity.from_json(order.consumer_identity)
-        self.suite_name = consumer.suite
-        self.batch_id = f"{order.run_id}.{secrets.token_hex(4)}"
-        self._key = suite(self.suite_name).new_key()
-        self.wrapped_key = consumer.seal(self._key)
-        self.chunks: list[ChunkManifest] = []
-        self._out, self._reporter, self._chunk_rows = out, reporter, order.chunk_rows
-        self._waiting: list[pa.RecordBatch] = []
-        self._rows = 0
-        self._number = 0
-        self._pool = ThreadPoolExecutor(SEALERS, thread_name_prefix="seal")
-        self._pending: list[Future[ChunkManifest]] = []
-        self._lock = threading.Lock()
+def _opened(extraction: Extraction, snapshot: Snapshot) -> Reader:
+    if extraction._is_raw and isinstance(snapshot, PostgresqlSnapshot):
+        return snapshot.raw_reader(tuple(item.column for item in extraction._order.grant.items))  # type: ignore[return-value]
+    return snapshot.reader()
 
-    def __enter__(self) -> "_Stager":
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same batches, the next ones read in a thread while one is worked on."""
+    waiting: queue.Queue[pa.RecordBatch | BaseException | None] = queue.Queue(_AHEAD)
+    ended = threading.Event()
 
-    def add(self, batch: pa.RecordBatch) -> None:
-        while batch.num_rows:
-            piece = batch.slice(0, self._chunk_rows - self._rows)
-            self._waiting.append(piece)
-            self._rows += piece.num_rows
-            batch = batch.slice(piece.num_rows)
-            if self._rows == self._chunk_rows:
-                self._cut()
+    def put(item: pa.RecordBatch | BaseException | None) -> bool:
+        while not ended.is_set():
+            try:
+                waiting.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
 
-    def finish(self) -> None:
-        """All chunks durable, in their order."""
-        if self._rows:
-            self._cut()
-        self._collect(0)
+    def read() -> None:
+        try:
+            for batch in batches:
+                if not put(batch):
+                    return
+            put(None)
+        except BaseException as problem:  # noqa: BLE001 -- raised again where the batches are wanted
+            put(problem)
+        finally:
+            close = getattr(batches, "close", None)
+            if close is not None:
+                close()
 
-    def _cut(self) -> None:
-        self._number += 1
-        rows = pa.Table.from_batches(self._waiting)
-        self._waiting, self._rows = [], 0
-        self._pending.append(self._pool.submit(self._seal, self._number, rows))
-        self._collect(SEALERS)
+    thread = threading.Thread(target=read, name="read", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item = waiting.get()
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        ended.set()
+        thread.join()
 
-    def _collect(self, most: int) -> None:
-        while len(self._pending) > most:
-            self.chunks.append(self._pending.pop(0).result())
 
-    def _seal(self, number: int, rows: pa.Table) -> ChunkManifest:
-        chunk = seal_chunk(rows, batch_id=self.batch_id, number=number, key=self._key, suite_name=self.suite_name)
-        self._out.write_chunk(number, chunk.data)
-        with self._lock:
-            self._reporter.add(Stage.STAGE, rows=rows.num_rows, size_bytes=len(chunk.data), chunks=1)
-        return chunk.manifest
+__all__ = ["WHOLE", "Extraction", "extract"]

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 
 from jinqiao.dataplane.connectors.base import select_columns
 from jinqiao.dataplane.errors import KeyNotGranted, OrderNotPossible, WatermarkNotUsable
-from jinqiao.kernel.contracts.exchange import CopyMode, ExchangeOrder
+from jinqiao.kernel.contracts.exchange import BatchManifest, CopyMode, Delivery, ExchangeOrder
 from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import Column, LogicalType, Mask, Operator, RowCondition, TableSchema
 
@@ -14,12 +14,12 @@ _DAY_S = 86_400
 _HIDDEN_LENGTH = 3
 
 
-def item_column(item: GrantedItem, *, key: bool = False) -> Column:
-    """A granted item as a column of the target. What is masked is text, whatever it was."""
+def item_column(item: GrantedItem, *, key: bool = False, name: str = "") -> Column:
+    """A granted item as a column of the target, `name` where the consumer calls it otherwise. What is masked is text."""
     masked = item.mask is not Mask.NONE
     length = item.length if item.type is LogicalType.TEXT else None
     return Column(
-        name=item.code,
+        name=name or item.code,
         type=LogicalType.TEXT if masked else item.type,
         nullable=not key,
         length=max(length, _HIDDEN_LENGTH) if masked and length else length,
@@ -53,10 +53,30 @@ def keys_of(order: ExchangeOrder) -> tuple[str, ...]:
 def target_columns(order: ExchangeOrder) -> tuple[Column, ...]:
     """Columns of the target table. Raises OrderNotPossible where two items have the same code, or there is none."""
     codes = [item.code for item in order.grant.items]
-    if not codes or len(set(codes)) != len(codes):
+    names = [order.target_names.get(code, code) for code in codes]
+    if not codes or len(set(codes)) != len(codes) or len(set(names)) != len(names):
         raise OrderNotPossible(run=order.run_id)
     keys = keys_of(order)
-    return tuple(item_column(item, key=item.code in keys) for item in order.grant.items)
+    return tuple(
+        item_column(item, key=item.code in keys, name=name) for item, name in zip(order.grant.items, names, strict=True)
+    )
+
+
+def target_keys(order: ExchangeOrder) -> tuple[str, ...]:
+    """Columns of the target by which rows are matched, in the order of the key."""
+    return tuple(order.target_names.get(code, code) for code in keys_of(order))
+
+
+def is_whole(order: ExchangeOrder) -> bool:
+    """Does every batch of this order hold all the granted rows?"""
+    return order.mode is CopyMode.FULL
+
+
+def delivery_of(order: ExchangeOrder, manifest: BatchManifest) -> tuple[CopyMode, Delivery]:
+    """As what the target takes the batch: one that is complete as a full one; a watermark run never deletes."""
+    if order.mode is CopyMode.WATERMARK and order.delivery is Delivery.MIRROR:
+        return order.mode, Delivery.UPSERT
+    return (CopyMode.FULL if manifest.complete else order.mode), order.delivery
 
 
 def watermark_of(order: ExchangeOrder, schema: TableSchema) -> Column | None:

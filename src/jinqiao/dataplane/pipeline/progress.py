@@ -1,5 +1,6 @@
 """How far a run is: counted per stage, told to whoever asked, at most a few times a second."""
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ class _Count:
 
 
 class Reporter:
-    """Adds up what the stages did. `chunks_total` is known in delivery only; `rows_total` of a source is an estimate."""
+    """Adds up what the stages did, from any thread. `chunks_total` is known in delivery only; `rows_total` of a source is an estimate."""
 
     def __init__(
         self,
@@ -33,27 +34,29 @@ class Reporter:
         self._rows_total, self._chunks_total = rows_total, chunks_total
         self._counts: dict[Stage, _Count] = {}
         self._told_at: dict[Stage, float] = {}
+        self._lock = threading.Lock()
 
     def add(self, stage: Stage, *, rows: int = 0, size_bytes: int = 0, chunks: int = 0) -> None:
-        count = self._counts.setdefault(stage, _Count())
-        count.rows += rows
-        count.size_bytes += size_bytes
-        count.chunks += chunks
-        if self._tell is None:
-            return
-        at = time.monotonic()
-        if chunks == 0 and at - self._told_at.get(stage, 0.0) < TELL_EVERY_S:
-            return
-        self._told_at[stage] = at
-        self._tell(
-            Progress(
-                run_id=self._run_id,
-                stage=stage,
-                rows_done=count.rows,
-                rows_total=self._rows_total,
-                bytes_done=count.size_bytes,
-                chunks_done=count.chunks,
-                chunks_total=self._chunks_total,
-                at=now(),
+        with self._lock:
+            count = self._counts.setdefault(stage, _Count())
+            count.rows += rows
+            count.size_bytes += size_bytes
+            count.chunks += chunks
+            if self._tell is None:
+                return
+            at = time.monotonic()
+            if chunks == 0 and at - self._told_at.get(stage, 0.0) < TELL_EVERY_S:
+                return
+            self._told_at[stage] = at
+            self._tell(
+                Progress(
+                    run_id=self._run_id,
+                    stage=stage,
+                    rows_done=count.rows,
+                    rows_total=self._rows_total,
+                    bytes_done=count.size_bytes,
+                    chunks_done=count.chunks,
+                    chunks_total=self._chunks_total,
+                    at=now(),
+                )
             )
-        )

@@ -1,6 +1,8 @@
 """The spool: where a node keeps staged chunks until their receipt is complete.
 
     <spool>/out/<run>/chunk-00001.jqc …   what this node extracted       manifest.json   written last, when all chunks are durable
+                                                                         begun.json      how extraction began: snapshot, data key (sealed)
+                                                                         splits.jsonl    a line for each split that is staged whole
     <spool>/in/<run>/chunk-00001.jqc …    what this node fetched         quarantine.jqc  rows that failed a check, sealed to the provider
 
 Every file is written beside its place, flushed to the disk, and moved into place, so that a file that is there is whole.
@@ -9,17 +11,22 @@ A run without a manifest is unfinished.
 
 import errno
 import json
+import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 from jinqiao.dataplane.errors import ChunkMissing, SpoolFull, SpoolNameRefused
 from jinqiao.kernel.contracts.exchange import BatchManifest
 from jinqiao.kernel.keystore import sync_folder, write_durably
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}\Z")
 _MANIFEST = "manifest.json"
 _QUARANTINE = "quarantine.jqc"
+_BEGUN = "begun.json"
+_SPLITS = "splits.jsonl"
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -27,7 +34,7 @@ def _write(path: Path, data: bytes) -> None:
     try:
         write_durably(path, data)
     except OSError as problem:
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if problem.errno in _NO_ROOM:
             raise SpoolFull(size_bytes=len(data)) from None
         raise
 
@@ -67,17 +74,79 @@ class RunSpool:
             return None
         return BatchManifest.from_json(json.loads(data))
 
-    def write_quarantine(self, data: bytes) -> None:
+    def write_begun(self, begun: dict[str, Any]) -> None:
+        """How the extraction began, or went on."""
         self._make()
-        _write(self.folder / _QUARANTINE, data)
+        _write(self.folder / _BEGUN, json.dumps(begun, ensure_ascii=False).encode())
 
-    def quarantine(self) -> bytes | None:
-        path = self.folder / _QUARANTINE
+    def begun(self) -> dict[str, Any] | None:
+        try:
+            return dict(json.loads((self.folder / _BEGUN).read_bytes()))
+        except FileNotFoundError:
+            return None
+
+    def note_split(self, record: dict[str, Any]) -> None:
+        """A split is staged whole: its chunks are durable already. For one thread at a time."""
+        path = self.folder / _SPLITS
+        is_new = not path.exists()
+        try:
+            with path.open("ab") as file:
+                file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as problem:
+            if problem.errno in _NO_ROOM:
+                raise SpoolFull(size_bytes=0) from None
+            raise
+        if is_new:
+            sync_folder(self.folder)
+
+    def staged_splits(self) -> list[dict[str, Any]]:
+        """The lines that are whole: the last may be torn, and is then as if it had never been written."""
+        try:
+            lines = (self.folder / _SPLITS).read_bytes().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return []
+        records = []
+        for line in lines:
+            try:
+                records.append(dict(json.loads(line)))
+            except ValueError:
+                break
+        return records
+
+    def rewrite_splits(self, records: list[dict[str, Any]]) -> None:
+        _write(self.folder / _SPLITS, b"".join(json.dumps(one, ensure_ascii=False).encode() + b"\n" for one in records))
+
+    def chunk_numbers(self) -> set[int]:
+        """Numbers of the chunk files that are here."""
+        return {int(path.name[6:-4]) for path in self.folder.glob("chunk-*.jqc")}
+
+    def drop_chunk(self, number: int) -> None:
+        self.chunk_path(number).unlink(missing_ok=True)
+
+    def drop_staged(self) -> None:
+        """Forget all that was staged; the quarantine stays for its provider."""
+        for path in (self.folder / _MANIFEST, self.folder / _BEGUN, self.folder / _SPLITS):
+            path.unlink(missing_ok=True)
+        for number in self.chunk_numbers():
+            self.drop_chunk(number)
+        for path in self.folder.glob("quarantine-*.jqc"):
+            path.unlink(missing_ok=True)
+
+    def write_quarantine(self, data: bytes, part: int | None = None) -> None:
+        """The quarantine of the run, or of one split while the run goes on."""
+        self._make()
+        _write(self.folder / (_QUARANTINE if part is None else f"quarantine-{part:05d}.jqc"), data)
+
+    def quarantine(self, part: int | None = None) -> bytes | None:
+        path = self.folder / (_QUARANTINE if part is None else f"quarantine-{part:05d}.jqc")
         return path.read_bytes() if path.is_file() else None
 
     def purge(self) -> None:
         """Forget the run; may be repeated. The manifest goes first: what is left of a half purge is unfinished."""
         (self.folder / _MANIFEST).unlink(missing_ok=True)
+        (self.folder / _BEGUN).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _make(self) -> None:

@@ -1,0 +1,220 @@
+"""Reading a PostgreSQL table: the statement of a plan, split by split, as Arrow (ADBC) or as raw binary COPY.
+
+A split is a range of blocks of the table, `10:20` (from block 10, before block 20) or `20:` (to the end): every row of a
+snapshot stands in exactly one block, so the splits of one snapshot hold each row once, whatever keys the table has.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+from psycopg import pq
+
+from jinqiao.dataplane.connectors.base import ReadPlan, select_columns
+from jinqiao.dataplane.connectors.postgresql import (
+    Place,
+    quote,
+    statement,
+    telling,
+    telling_adbc,
+    translated,
+    where_clause,
+)
+from jinqiao.dataplane.connectors.protection import Throttle, timeout_of
+from jinqiao.dataplane.connectors.snapshots import WHOLE, RawReader, Reader
+from jinqiao.kernel.contracts.tables import LogicalType, TableSchema
+
+PIECE_BYTES = 4 << 20
+_HEADER_BYTES = 19  # signature, flags and extension length of binary COPY
+_END = b"\xff\xff"
+
+
+@dataclass(slots=True)
+class Query:
+    """What one plan asks of one table."""
+
+    place: Place
+    plan: ReadPlan
+    schema: TableSchema
+    expressions: dict[str, str]  # column → the expression that reads it exactly
+    throttle: Throttle
+    where: str = field(init=False)
+    settings: list[str] = field(init=False)
+    timeout_s: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        select_columns(self.schema, self.plan.columns)
+        self.where, self.settings = where_clause(self.plan.row_filter, self.schema)
+        self.timeout_s = timeout_of(self.plan, self.schema.row_estimate)
+
+    def statement(self, split: str = WHOLE) -> str:
+        chosen = ", ".join(f"{self.expressions[name]} AS {quote(name)}" for name in self.plan.columns)
+        return self._select(chosen, split)
+
+    def raw_statement(self, columns: Sequence[str], split: str = WHOLE) -> str:
+        """COPY of `columns` (they may repeat), whole numbers widened to bigint."""
+        whole = {column.name for column in self.schema.columns if column.type is LogicalType.INTEGER}
+        chosen = ", ".join(self.expressions[name] + ("::bigint" if name in whole else "") for name in columns)
+        return f"COPY ({self._select(chosen, split)}) TO STDOUT (FORMAT binary)"
+
+    def _select(self, chosen: str, split: str) -> str:
+        where = self.where
+        if split != WHOLE:
+            first, end = split.split(":")
+            bounds = [f"ctid >= '({int(first)},0)'::tid"] + ([f"ctid < '({int(end)},0)'::tid"] if end else [])
+            where += (" AND " if where else " WHERE ") + " AND ".join(bounds)
+        order = ", ".join(quote(name) for name in self.plan.order_by)
+        return f"SELECT {chosen} FROM {self.place.quoted(self.plan.table)}{where}" + (  # noqa: S608 -- quoted names
+            f" ORDER BY {order}" if order else ""
+        )
+
+    def bind(self) -> tuple[str, list[str]]:
+        """A statement that gives the filter's values to the transaction; empty where there are none. Marks are `$1`, `$2` …"""
+        if not self.settings:
+            return "", []
+        given = ", ".join(f"set_config('jinqiao.p{at}', ${at}, true)" for at in range(1, len(self.settings) + 1))
+        return f"SELECT {given}", self.settings
+
+
+class AdbcReader(Reader):
+    """Arrow batches over one connection, in one read-only transaction that sees `snapshot` (or one of its own)."""
+
+    def __init__(self, query: Query, snapshot: str = "") -> None:
+        self._query, self._snapshot = query, snapshot
+        self._connection: Any = None
+
+    def close(self) -> None:
+        if self._connection is not None:
+            with suppress(Exception):  # the server may be gone; nothing was written
+                self._connection.close()
+            self._connection = None
+
+    def _opened(self) -> Any:
+        import adbc_driver_manager
+        import adbc_driver_postgresql.dbapi as adbc
+
+        if self._connection is None:
+            query = self._query
+            try:
+                self._connection = adbc.connect(query.place.address)
+            except adbc_driver_manager.Error as problem:
+                raise query.place.refusal(str(problem)) from None
+            with telling_adbc(query.plan.table), closing(self._connection.cursor()) as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                if self._snapshot:
+                    cursor.execute(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'")
+                cursor.execute(f"SET LOCAL statement_timeout = {query.timeout_s * 1000}")
+                binding, values = query.bind()
+                if binding:
+                    cursor.execute(binding, tuple(values))
+                    cursor.fetchall()
+        return self._connection
+
+    def read(self, split: str) -> Iterator[pa.RecordBatch]:
+        query = self._query
+        with closing(self._opened().cursor()) as cursor:
+            deadline = time.monotonic() + query.timeout_s
+            with telling_adbc(query.plan.table, deadline):
+                cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(PIECE_BYTES)})
+                cursor.execute(query.statement(split))
+                reader = cursor.fetch_record_batch()
+            while True:
+                try:
+                    with telling_adbc(query.plan.table, deadline):
+                        batch = reader.read_next_batch()
+                except StopIteration:
+                    return
+                start = 0
+                while start < batch.num_rows:
+                    piece = batch.slice(start, query.throttle.batch_rows)
+                    start += piece.num_rows
+                    yield piece
+                    query.throttle.took(piece)
+
+
+class CopyReader(RawReader):
+    """Tuples of binary COPY over one connection; nothing of a row is looked at."""
+
+    def __init__(self, query: Query, columns: Sequence[str], snapshot: str = "") -> None:
+        self._query, self._columns, self._snapshot = query, tuple(columns), snapshot
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _opened(self) -> "psycopg.Connection[tuple[Any, ...]]":
+        if self._connection is None:
+            query = self._query
+            self._connection = query.place.connect()
+            with telling(query.plan.table):
+                self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                if self._snapshot:
+                    self._connection.execute(statement(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'"))
+                self._connection.execute(statement(f"SET LOCAL statement_timeout = {query.timeout_s * 1000}"))
+                binding, values = query.bind()
+                if binding:
+                    self._connection.pgconn.exec_params(binding.encode(), [value.encode() for value in values])
+        return self._connection
+
+    def copy(self, split: str) -> Iterator[tuple[bytearray, int]]:
+        """Pieces of about PIECE_BYTES. A message of the protocol is one row, so that rows are counted as they come.
+
+        `pq.PGconn.get_copy_data` is asked directly: through `Cursor.copy` each row costs three times as much.
+        """
+        query, connection = self._query, self._opened()
+        pgconn = connection.pgconn
+        pgconn.send_query(query.raw_statement(self._columns, split).encode())
+        self._expect(pgconn, pq.ExecStatus.COPY_OUT)
+        get, throttle = pgconn.get_copy_data, query.throttle
+        piece, rows, is_first, ended = bytearray(), 0, True, False
+        try:
+            while True:
+                size, data = self._told(pgconn, get)
+                if size < 0:
+                    break
+                piece += data
+                rows += 1
+                if is_first:
+                    del piece[:_HEADER_BYTES]
+                    is_first = False
+                if len(piece) >= PIECE_BYTES or rows >= throttle.batch_rows:
+                    if piece.endswith(_END) and len(data) == len(_END):
+                        del piece[-len(_END) :]
+                        rows -= 1
+                    if rows:
+                        yield piece, rows
+                        throttle.passed(rows, len(piece))
+                    piece, rows = bytearray(), 0
+            ended = True
+        finally:
+            if not ended:
+                self.close()  # in the middle of a COPY nothing else can be asked of it
+        self._expect(pgconn, pq.ExecStatus.COMMAND_OK)
+        if pgconn.get_result() is not None:
+            self.close()
+        if rows:
+            # the last message is the end mark and no row
+            del piece[-len(_END) :]
+            rows -= 1
+        if rows:
+            yield piece, rows
+            throttle.passed(rows, len(piece))
+
+    def _told(self, pgconn: pq.abc.PGconn, get: Any) -> tuple[int, Any]:
+        try:
+            return get(0)  # type: ignore[no-any-return]
+        except psycopg.Error as problem:
+            raise translated(problem.sqlstate, table=self._query.plan.table, text=str(problem)) from None
+
+    def _expect(self, pgconn: pq.abc.PGconn, status: int) -> None:
+        result = pgconn.get_result()
+        if result is None or result.status != status:
+            state = result.error_field(pq.DiagnosticField.SQLSTATE) if result is not None else None
+            self.close()
+            raise translated(state.decode() if state else None, table=self._query.plan.table)

@@ -1,0 +1,182 @@
+"""One exported snapshot of PostgreSQL for several readers, that outlives the process that made it.
+
+The transaction that exported the snapshot stays open; every reader imports it (`SET TRANSACTION SNAPSHOT`), so that all of
+them see the same instant. A sleeping process (`_keeper`) holds a copy of that connection's socket: when this process is killed,
+the server sees an open connection, keeps the snapshot for KEEP_S, and the restarted process imports it and goes on.
+When it is gone too, the database may still be as it was: the set of visible transactions (`pg_current_snapshot()`, Chinese
+可见事务集) is compared; every transaction that wrote has a number, so equal sets are equal contents.
+"""
+
+import contextlib
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from jinqiao.dataplane.connectors.postgresql import statement, telling
+from jinqiao.dataplane.connectors.postgresql_reading import AdbcReader, CopyReader, Query
+from jinqiao.dataplane.connectors.snapshots import WHOLE, Snapshot, SnapshotState
+from jinqiao.dataplane.errors import TableMissing
+
+KEEP_S = 900
+MANY_ROWS = 200_000  # fewer are read again sooner than a snapshot is kept for them
+SPLIT_BLOCKS = 4096  # of 8 KiB: most that a split may span
+EXPORTED, SINGLE = "exported snapshot", "repeatable read, read only"
+_TID_RANGES_FROM = 140000  # earlier servers read the whole table for every range of blocks
+
+_ABOUT = """
+SELECT c.oid::bigint, c.relkind::text, pg_relation_size(c.oid) / current_setting('block_size')::int, pg_current_snapshot()::text,
+       (SELECT system_identifier FROM pg_control_system())::text, pg_relation_filenode(c.oid), pg_backend_pid(),
+       (SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()), pg_is_in_recovery(), current_database()
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s
+"""
+
+
+class PostgresqlSnapshot(Snapshot):
+    """Opens a transaction at once; `close` ends it and the keeper. Raises what connecting raises, and TableMissing."""
+
+    def __init__(self, query: Query, *, parallel: int, resume: SnapshotState | None, chunk_rows: int) -> None:
+        self._query = query
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self._connection, self._id = self._begin(""), ""
+        try:
+            if resume is not None and resume.handle.get("id"):
+                self.resumed = self._import(str(resume.handle["id"]))
+            state = self._describe(chunk_rows)
+            if resume is not None and not self.resumed:
+                self.resumed = bool(resume.token) and resume.token == state.token
+            if resume is not None and self.resumed:
+                state = SnapshotState(resume.kind, resume.token, resume.splits, state.handle)
+                self._end_other(resume.handle)
+            self.state = state
+            self.readers = max(1, min(parallel, len(state.splits))) if self._id else 1
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def reader(self) -> AdbcReader:
+        return AdbcReader(self._query, self._id)
+
+    def raw_reader(self, columns: tuple[str, ...]) -> CopyReader:
+        return CopyReader(self._query, columns, self._id)
+
+    def close(self) -> None:
+        self._connection.close()
+        if self._keeper is not None:
+            self._keeper.terminate()
+            self._keeper.wait()
+            self._keeper = None
+
+    def _begin(self, snapshot: str) -> "psycopg.Connection[tuple[Any, ...]]":
+        connection = self._query.place.connect()
+        with telling(self._query.plan.table):
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            if snapshot:
+                connection.execute(statement(f"SET TRANSACTION SNAPSHOT '{snapshot}'"))
+        return connection
+
+    def _import(self, snapshot: str) -> bool:
+        """Go on with the snapshot of the process before us, if the server still has it."""
+        if not snapshot.replace("-", "").isalnum():
+            return False
+        try:
+            connection = self._query.place.connect()
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            connection.execute(statement(f"SET TRANSACTION SNAPSHOT '{snapshot}'"))
+        except psycopg.Error:
+            return False
+        self._connection.close()
+        self._connection = connection
+        return True
+
+    def _describe(self, chunk_rows: int) -> SnapshotState:
+        plan, place = self._query.plan, self._query.place
+        with telling(plan.table):
+            self._connection.execute(
+                statement(f"LOCK TABLE {place.quoted(plan.table)} IN ACCESS SHARE MODE")
+            ) if self._is_table() else None
+            row = self._connection.execute(_ABOUT, place.split(plan.table)).fetchone()
+        if row is None:
+            raise TableMissing(table=plan.table)
+        oid, kind, blocks, visible, system, filenode, backend, since, is_standby, database = row
+        splits = self._splits(kind, int(blocks or 0), chunk_rows)
+        handle: dict[str, Any] = {}
+        if len(splits) > 1 and not is_standby:
+            with telling(plan.table):
+                exported = self._connection.execute("SELECT pg_export_snapshot()").fetchone()
+            self._id = str(exported[0]) if exported else ""
+            handle = {"id": self._id, "backend": backend, "since": since}
+            if (self._query.schema.row_estimate or 0) >= MANY_ROWS:
+                self._keeper = _keeper(self._connection.fileno())
+                handle["keeper"] = self._keeper.pid if self._keeper else 0
+        elif is_standby:
+            splits = (WHOLE,)
+        token = "/".join(str(part) for part in (system, database, oid, filenode, visible))
+        return SnapshotState(EXPORTED if self._id else SINGLE, token, splits, handle)
+
+    def _is_table(self) -> bool:
+        row = self._connection.execute(
+            "SELECT c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = %s AND c.relname = %s",
+            self._query.place.split(self._query.plan.table),
+        ).fetchone()
+        return row is not None and row[0] in "rp"
+
+    def _splits(self, kind: str, blocks: int, chunk_rows: int) -> tuple[str, ...]:
+        """Ranges of blocks with about `chunk_rows` rows each; the last is open, for rows of other tables that inherit."""
+        version = self._connection.info.server_version
+        if kind not in "rm" or version < _TID_RANGES_FROM or blocks < 2 or self._query.plan.order_by:
+            return (WHOLE,)
+        rows = self._query.schema.row_estimate or blocks * 50
+        count = min(blocks, max(math.ceil(rows / chunk_rows), math.ceil(blocks / SPLIT_BLOCKS)))
+        step = math.ceil(blocks / count)
+        starts = list(range(0, blocks, step))
+        return tuple(
+            f"{start}:{following if following is not None else ''}"
+            for start, following in zip(starts, [*starts[1:], None], strict=True)
+        )
+
+    def _end_other(self, handle: dict[str, Any]) -> None:
+        """End the transaction that the killed process left open, and its keeper."""
+        if not handle.get("backend"):
+            return
+        with contextlib.suppress(psycopg.Error), self._query.place.connect() as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start::text = %s",
+                (handle["backend"], handle["since"]),
+            )
+        keeper = int(handle.get("keeper") or 0)
+        with contextlib.suppress(OSError):
+            if keeper and _is_keeper(keeper):
+                os.kill(keeper, signal.SIGTERM)
+
+
+def _keeper(descriptor: int) -> "subprocess.Popen[bytes] | None":
+    """A process that does nothing but hold the socket open for KEEP_S, in a session of its own so that it outlives us."""
+    sleep = shutil.which("sleep")
+    command = [sleep, str(KEEP_S)] if sleep else [sys.executable, "-S", "-c", f"import time; time.sleep({KEEP_S})"]
+    try:
+        return subprocess.Popen(
+            command,
+            pass_fds=(descriptor,),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:
+        return None
+
+
+def _is_keeper(process_id: int) -> bool:
+    """Is that process still the one that we started, and no other that got its number?"""
+    try:
+        return str(KEEP_S).encode() in Path(f"/proc/{process_id}/cmdline").read_bytes()
+    except OSError:
+        return False

@@ -1,0 +1,35 @@
+"""The raw path: between two PostgreSQL servers rows that nothing changes travel as they are, in binary COPY.
+
+It is taken where it cannot be told from the other by what arrives: no mask, no transform, no check beside keys that the source
+itself holds to be there, every column of the source of a type and size that the granted one holds exactly.
+"""
+
+from jinqiao.dataplane.connectors.ledger import holds_exactly
+from jinqiao.dataplane.pipeline.orders import keys_of, value_column
+from jinqiao.kernel.contracts.exchange import CopyMode, ExchangeOrder
+from jinqiao.kernel.contracts.tables import Column, Engine, LogicalType, Mask, TableSchema
+
+
+def can_go_raw(order: ExchangeOrder, engine: Engine, schema: TableSchema) -> bool:
+    """May the rows of this order travel in the source's own binary form?"""
+    if engine is not Engine.POSTGRESQL or order.target_engine is not Engine.POSTGRESQL:
+        return False
+    if order.mode is not CopyMode.FULL or order.checks or order.transforms:
+        return False
+    by_name = {column.name: column for column in schema.columns}
+    keys = set(keys_of(order))
+    for item in order.grant.items:
+        there = by_name.get(item.column)
+        if there is None or item.mask is not Mask.NONE or not _same(value_column(item), item.length, there):
+            return False
+        if item.code in keys and there.nullable:
+            return False
+    return True
+
+
+def _same(wanted: Column, length: int | None, there: Column) -> bool:
+    if wanted.type is not there.type:
+        return False
+    if wanted.type is LogicalType.TEXT and length is not None and (there.length is None or there.length > length):
+        return False
+    return wanted.type is not LogicalType.DECIMAL or holds_exactly(wanted, there)

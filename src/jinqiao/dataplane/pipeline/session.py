@@ -1,0 +1,37 @@
+"""What a mode adds to a reading, in one form for all: which rows, what is remembered, what the next run starts from."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from jinqiao.kernel.contracts.exchange import Finding
+from jinqiao.kernel.contracts.tables import RowCondition
+
+
+class Session:
+    """A full run: every granted row, nothing remembered. The other modes override what they need."""
+
+    columns: tuple[str, ...] = ()  # of the source, besides those of the items
+    conditions: tuple[RowCondition, ...] = ()  # besides those of the grant
+    in_splits = True  # may the table be read in splits, side by side?
+    can_resume = True  # may a killed extraction go on? not where the session itself holds what the rows told it
+    complete = False  # every granted row comes, though the mode asked for changes: delivered as a full batch
+
+    def marks(self, batch: pa.RecordBatch) -> pa.Array | None:
+        """The values of a batch of the source that `filter` wants back, row by row."""
+        return None
+
+    def filter(self, batch: pa.RecordBatch, marks: pa.Array | None) -> pa.RecordBatch:
+        """Rows in the form of the target, those of them that are handed over. Thread-safe."""
+        return batch
+
+    def deletes(self) -> Iterator[pa.RecordBatch]:
+        """Keys that are gone at the source, after the last row was read."""
+        return iter(())
+
+    def findings(self) -> tuple[Finding, ...]:
+        return ()
+
+    def save(self, batch_id: str) -> str:
+        """Keep what the next run needs, void until the batch has arrived; the cursor to go on from."""
+        return ""
