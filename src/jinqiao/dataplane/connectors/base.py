@@ -72,6 +72,7 @@ class DeliveryPlan:
     rows_deleted: int = 0  # keys in the chunks of deletes
     drift: DriftChoice = DriftChoice.REFUSE
     ledger: LedgerPlace = LedgerPlace.TARGET
+    accept_doubles: bool = False  # APPEND though the ledger stands at the node
     at: datetime | None = None  # when the batch was extracted: the instant of its versions in HISTORY
 
 

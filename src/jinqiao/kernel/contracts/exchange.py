@@ -41,6 +41,13 @@ class LedgerPlace(enum.StrEnum):
     NODE = "node"  # at the consumer's node, where no table may be made at the target: at least once
 
 
+class Guarantee(enum.StrEnum):
+    """How often a batch can have changed the target."""
+
+    EXACTLY_ONCE = "exactly_once"  # data and ledger committed together
+    AT_LEAST_ONCE = "at_least_once"  # the ledger stands elsewhere: what was cut off between the two is delivered again
+
+
 class Reconcile(enum.StrEnum):
     COUNTS = "counts"  # every chunk's digest and the counts, always
     CONTENT = "content"  # and both sides read again
@@ -234,12 +241,16 @@ class BatchManifest(Contract):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryCounts(Contract):
-    received: int
+    """Rows. In a history, `updated` are rows with a new version, `deleted` those whose version was closed without one, and
+    `target_rows` the versions that are valid now."""
+
+    received: int  # in chunks of rows
     inserted: int
     updated: int
     deleted: int
     unchanged: int
     target_rows: int
+    guarantee: Guarantee = Guarantee.EXACTLY_ONCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
