@@ -184,6 +184,32 @@ class KeyNotGranted(InvalidInput):
     code = "exchange.task.key_not_granted"
 
 
+class KeysMissing(InvalidInput):
+    """Rows have to be told apart, and the binding names no key."""
+
+    code = "exchange.task.keys_missing"
+
+
+class DeliveryNotFitting(InvalidInput):
+    """A mode and a delivery that do not go together, or append without a ledger at the target."""
+
+    code = "exchange.task.delivery_not_fitting"
+
+
+class LogNotPossible(InvalidInput):
+    code = "exchange.task.log_not_possible"
+
+
+class ReloadNeedsApproval(NotAllowed):
+    """Emptying a table and loading it anew is a single act that somebody signs for."""
+
+    code = "exchange.reload.needs_approval"
+
+
+class SourceRetired(WrongState):
+    code = "exchange.source.retired"
+
+
 class LimitBroken(InvalidInput):
     code = "exchange.service.limit_broken"
 

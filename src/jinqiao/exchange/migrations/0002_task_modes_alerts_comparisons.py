@@ -215,7 +215,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='exchangetask',
             name='delivery',
-            field=models.CharField(choices=[('mirror', '镜像（含删除）'), ('upsert', '更新插入（不删除）'), ('append', '追加'), ('history', '保留历史版本'), ('reload', '清空重载（须签批）')], default='mirror', max_length=10, verbose_name='交付方式'),
+            field=models.CharField(choices=[('mirror', '镜像（含删除）'), ('upsert', '更新插入（不删除）'), ('append', '追加'), ('history', '保留历史版本')], default='mirror', max_length=10, verbose_name='交付方式'),
         ),
         migrations.AddField(
             model_name='exchangetask',

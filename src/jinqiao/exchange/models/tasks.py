@@ -22,7 +22,6 @@ DELIVERIES = [
     (Delivery.UPSERT.value, _("更新插入（不删除）")),
     (Delivery.APPEND.value, _("追加")),
     (Delivery.HISTORY.value, _("保留历史版本")),
-    (Delivery.RELOAD.value, _("清空重载（须签批）")),
 ]
 DRIFT_CHOICES = [
     (DriftChoice.REFUSE.value, _("停止并说明")),
