@@ -291,6 +291,7 @@ class Command(Contract):
     chunks: tuple[int, ...] = ()  # RESEND
     side: str = ""  # COMPARE: "source" or "target"; needed only where one node is both
     sealed_payload: str = ""  # RESUBMIT: a workbook sealed to the node
+    corrects: str = ""  # RESUBMIT: run whose quarantine is corrected; `run_id` and `order` are the new run's; answered as EXTRACT
     transfer: "SignedMessage | None" = None  # EXTRACT with a `consumer_url`: the order, signed, for the consumer's node
     issued_at: datetime
     attempt: int = 1
