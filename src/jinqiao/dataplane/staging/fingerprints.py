@@ -24,7 +24,7 @@ _ROWS = 4096  # at a time: the bytes and digests of more would fall out of the p
 def row_fingerprints(rows: pa.RecordBatch, algorithms: Suite) -> Fingerprints:
     """Of whole rows, in their order."""
     if rows.num_rows == 0:
-        return np.empty((0, 2), np.uint64)
+        return none_of()
     parts = []
     for start in range(0, rows.num_rows, _ROWS):
         pieces = bytes(canonical_rows(rows.slice(start, _ROWS))).split(_END)
@@ -45,6 +45,10 @@ def key_fingerprints(keys: pa.RecordBatch, algorithms: Suite) -> Fingerprints:
         column = pc.fill_null(column, 0)
     made[:, 0] = column.to_numpy().view(np.uint64)
     return made
+
+
+def none_of() -> Fingerprints:
+    return np.empty((0, 2), np.uint64)
 
 
 def to_arrow(fingerprints: Fingerprints) -> pa.Array:
@@ -72,6 +76,16 @@ class FingerprintIndex:
 
     def __len__(self) -> int:
         return len(self._first)
+
+    def repeated(self) -> int:
+        """How many of them stand there a second time."""
+        doubtful = np.flatnonzero(self._first[1:] == self._first[:-1])
+        if not len(doubtful):
+            return 0
+        # equal in the first half: only among these can two be the same
+        at = np.union1d(doubtful, doubtful + 1)
+        pairs = np.stack([self._first[at], self._second[at]], axis=1)
+        return len(pairs) - len(np.unique(pairs, axis=0))
 
     def find(self, wanted: Fingerprints) -> "np.ndarray[Any, np.dtype[np.int64]]":
         """For each its place in the index, -1 where it is not there."""
