@@ -68,6 +68,20 @@ def test_keys_are_required_without_a_rule_but_may_be_empty_texts() -> None:
         (CheckRule(check="required", item="没有这一项"), CheckParametersWrong),
         (CheckRule(check="pattern", item="姓名"), CheckParametersWrong),
         (CheckRule(check="required", item="姓名", parameters={"min": 1}), CheckParametersWrong),
+        (CheckRule(check="required", item="姓名", version=2), CheckUnknown),
+        (CheckRule(check="required", item="姓名", stop_share=1.5), CheckParametersWrong),
+        (CheckRule(check="required", item="姓名", stop_rows=-1), CheckParametersWrong),
+        (CheckRule(check="length", item="姓名", parameters={"max": "many"}), CheckParametersWrong),
+        (CheckRule(check="range", item="编号", parameters={"min": "one"}), CheckParametersWrong),
+        (CheckRule(check="pattern", item="姓名", parameters={"pattern": "("}), CheckParametersWrong),
+        (CheckRule(check="freshness", item="姓名", parameters={"days": 1}), CheckParametersWrong),
+        (CheckRule(check="reference", item="姓名", parameters={"table": " ", "column": "a"}), CheckParametersWrong),
+        (
+            CheckRule(check="cross_column", item="姓名", parameters={"operator": "lt", "other": "编号"}),
+            CheckParametersWrong,
+        ),
+        (CheckRule(check="sum_of", item="编号", parameters={"items": ["姓名"]}), CheckParametersWrong),
+        (CheckRule(check="unique", item="编号", parameters={"with": ["没有"]}), CheckParametersWrong),
     ],
 )
 def test_a_wrong_rule_is_refused_before_any_row(rule: CheckRule, error: type[Exception]) -> None:

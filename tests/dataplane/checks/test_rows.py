@@ -8,23 +8,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stdnum.cn import uscc
 
-from jinqiao.dataplane.checks.checker import catalogue
-from jinqiao.dataplane.checks.rows import CHECKS, Unique
+from jinqiao.dataplane.checks.cross import CROSS_CHECKS
+from jinqiao.dataplane.checks.rows import VALUE_CHECKS
+from jinqiao.dataplane.connectors.values import arrow_type
 from jinqiao.dataplane.errors import CheckParametersWrong
+from jinqiao.dataplane.staging.digests import logical_type
+from jinqiao.kernel.catalogues import check_catalogue
+from jinqiao.kernel.contracts.grants import GrantedItem
+from jinqiao.kernel.contracts.tables import Column
+from jinqiao.kernel.identifiers import organisation_code
 
 
 def broken(check: str, values: list[Any], type_: pa.DataType | None = None, /, **parameters: Any) -> list[bool]:
     column = pa.array(values, type_ or pa.string())
+    item = GrantedItem(item="值", code="value", column="value", type=logical_type(column.type))
+    assert arrow_type(Column(name="value", type=item.type)) == column.type
+    judge = VALUE_CHECKS[check](item, parameters)
     # a slice of a longer column: offsets must be respected
     padded = pa.concat_arrays([column[:1], column]).slice(1)
-    result: list[bool] = CHECKS[check](padded, parameters).tolist()
-    assert result == CHECKS[check](column, parameters).tolist()
+    result: list[bool] = judge(padded).tolist()
+    assert result == judge(column).tolist()
     return result
 
 
 def test_every_check_of_the_catalogue_has_its_function() -> None:
-    assert set(catalogue()) == {*CHECKS, "unique", "type"}
-    assert all({"title", "title_en", "note", "note_en"} <= set(entry) for entry in catalogue().values())
+    assert set(check_catalogue()) == {
+        *VALUE_CHECKS, *CROSS_CHECKS, "unique", "reference", "freshness", "type", "transform",
+    }  # fmt: skip
 
 
 def test_required_means_more_than_blanks() -> None:
@@ -104,8 +114,34 @@ def test_credit_codes_of_every_kind_of_body_pass() -> None:
     ]
 
 
-def test_unique_remembers_the_whole_run() -> None:
-    check = Unique()
+@pytest.mark.parametrize("body", ["12345678", "00000000", "D2143569", "MA0ABCD1"])
+def test_organisation_codes_agree_with_the_kernel(body: str) -> None:
+    good = body + organisation_code.check_sign(body)
+    other = body + ("1" if good[-1] != "1" else "2")
 
-    assert check(pa.array(["a", None, "a"]), {}).tolist() == [False, False, True]
-    assert check(pa.array(["b", None, "a"]), {}).tolist() == [False, False, True]
+    assert broken("organisation_code", [good, f"{body}-{good[-1]}", other, body, good.lower() + "a", None]) == [
+        False, False, True, True, True, False,
+    ]  # fmt: skip
+
+
+def test_code_lists_may_be_columns_of_code_tables() -> None:
+    assert broken("code_list", ["01", "57", "HA", None], table="GB/T 3304") == [False, True, True, False]
+    assert broken("code_list", ["01", "HA"], table="GB/T 3304", column="alpha") == [True, False]
+    assert broken("code_list", ["620302", "622201"], table="GB/T 2260", column="current") == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("check", "type_", "parameters"),
+    [
+        ("code_list", pa.int64(), {"values": ["x"]}),
+        ("code_list", pa.string(), {"table": "GB/T 3304", "column": "no_such"}),
+        ("code_list", pa.string(), {"table": "GB/T 3304", "values": ["01"]}),
+        ("length", pa.string(), {"min": 3, "max": 2}),
+        ("length", pa.string(), {"min": -1}),
+        ("range", pa.bool_(), {"min": 0}),
+        ("range", pa.date32(), {"max": "2026-02-30"}),
+    ],
+)
+def test_parameters_that_make_no_sense_are_refused(check: str, type_: pa.DataType, parameters: dict[str, Any]) -> None:
+    with pytest.raises(CheckParametersWrong):
+        broken(check, [None], type_, **parameters)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jinqiao.dataplane.checks.rows import Rows
 from jinqiao.dataplane.connectors.values import fit
@@ -40,12 +41,25 @@ class Quarantine:
         arrays.extend(fit(column.take(take), pa.string()).values for column in columns)
         self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
 
+    def table(self) -> pa.Table:
+        """The rows that are kept."""
+        return pa.Table.from_batches(self._batches, self._schema)
+
+    def extend(self, rows: pa.Table, offset: int) -> None:
+        """Rows of another quarantine of the same items, whose row numbers count from `offset`."""
+        room = KEPT_ROWS - sum(batch.num_rows for batch in self._batches)
+        self.rows += rows.num_rows
+        numbered = rows.slice(0, room).set_column(
+            0, self._schema.field(0), pc.add(rows.slice(0, room).column(0), offset)
+        )
+        self._batches.extend(numbered.to_batches())
+
     def sealed(self, provider: PublicIdentity, run_id: str) -> bytes:
         """The file: a key sealed to the provider, then the encrypted rows."""
         algorithms = suite(provider.suite)
         key = algorithms.new_key()
         head = json.dumps({"run": run_id, "suite": provider.suite, "key": provider.seal(key)}).encode()
-        body = algorithms.encrypt(key, to_ipc(pa.Table.from_batches(self._batches, self._schema)), run_id.encode())
+        body = algorithms.encrypt(key, to_ipc(self.table()), run_id.encode())
         return _MAGIC + len(head).to_bytes(4, "big") + head + body
 
 
