@@ -15,7 +15,7 @@ from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import BatchManifest, Command, CommandKind, ExchangeOrder, Receipt, SignedMessage
 from jinqiao.kernel.contracts.tables import Connection
 from jinqiao.kernel.crypto.errors import SignatureInvalid
-from jinqiao.kernel.crypto.identity import PublicIdentity, open_message
+from jinqiao.kernel.crypto.identity import Identity, PublicIdentity, open_message
 
 
 def opened(message: SignedMessage, home: NodeHome) -> Command:
@@ -48,13 +48,29 @@ def order_of(command: Command, home: NodeHome) -> ExchangeOrder:
     order = command.order
     if order is None or order.run_id != command.run_id:
         raise CommandIncomplete(command=command.id, missing="order")
-    provides = command.kind is CommandKind.EXTRACT
+    provides = is_provider(command, order, home)
     node = order.provider_node if provides else order.consumer_node
     identity = order.provider_identity if provides else order.consumer_identity
-    if node != home.node_id or identity.get("key_id") != home.identity.key_id:
+    if node != home.node_id or home.keys.named(str(identity.get("key_id"))) is None:
         raise OrderOfAnotherNode(run=order.run_id, node=node)
     check_grant(order)
     return order
+
+
+def is_provider(command: Command, order: ExchangeOrder, home: NodeHome) -> bool:
+    """Whether the command is for the provider's side of the order."""
+    if command.kind is CommandKind.COMPARE:
+        return command.side == "source" or (not command.side and order.provider_node == home.node_id)
+    return command.kind is not CommandKind.DELIVER
+
+
+def identity_for(order: ExchangeOrder, home: NodeHome, *, provider: bool) -> Identity:
+    """The identity that the order was made for: this node's of now, or one before a rotation. Raises OrderOfAnotherNode."""
+    named = order.provider_identity if provider else order.consumer_identity
+    identity = home.keys.named(str(named.get("key_id")))
+    if identity is None:
+        raise OrderOfAnotherNode(run=order.run_id, node=order.provider_node if provider else order.consumer_node)
+    return identity
 
 
 def check_grant(order: ExchangeOrder) -> None:

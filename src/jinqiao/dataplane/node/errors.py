@@ -1,6 +1,9 @@
 """Why a node does not do what it is told, or cannot start. Details name runs, nodes and grants."""
 
-from jinqiao.kernel.errors import InvalidInput, NotAllowed, Unavailable, WrongState
+from datetime import datetime
+
+from jinqiao.dataplane.errors import SpoolFull
+from jinqiao.kernel.errors import InvalidInput, NotAllowed, NotFound, Unavailable, WrongState
 
 
 class HomeInUse(WrongState):
@@ -56,6 +59,87 @@ class ChunkDiffers(InvalidInput):
 
     code = "node.chunk.differs"
     retryable = True
+
+
+class SpoolBudgetReached(SpoolFull):
+    """The staged chunks of this node take all that its configuration allows; details count bytes."""
+
+    code = "node.spool.budget"
+
+
+class StagedChunkBroken(InvalidInput):
+    """A chunk that this node staged is no longer what it was; the run is extracted anew at the next attempt."""
+
+    code = "node.chunk.staged_broken"
+    retryable = True
+
+
+class ManifestMissing(NotFound):
+    """Nothing of this run is staged here any more."""
+
+    code = "node.run.not_staged"
+
+
+class HomeCarried(WrongState):
+    """This node has no network to its platform: it is worked by export and import of bundles."""
+
+    code = "node.home.carried"
+
+
+class HomeNotCarried(WrongState):
+    """This node speaks with its platform by network; bundles would go past what it says there."""
+
+    code = "node.home.not_carried"
+
+
+class BundleBroken(InvalidInput):
+    """A bundle was altered, cut off, or is none. Details: reason, part."""
+
+    code = "node.bundle.broken"
+
+
+class BundleSignatureWrong(NotAllowed):
+    """The bundle is not signed by whom it says."""
+
+    code = "node.bundle.signature"
+
+
+class BundleOfAnotherNode(NotAllowed):
+    """The bundle is meant for, or comes from, another node."""
+
+    code = "node.bundle.other_node"
+
+
+class BundleMissing(WrongState):
+    """Earlier bundles are missing whose contents this one does not repeat. Details: expected, since, sequence."""
+
+    code = "node.bundle.missing"
+
+
+class BundleOutdated(WrongState):
+    """A newer bundle was taken already, and this one is not one that was taken: replayed, or made anew with an old number."""
+
+    code = "node.bundle.outdated"
+
+
+class TransferRefused(NotAllowed):
+    """A chunk that another node offers is not one that was ordered. Details: reason."""
+
+    code = "node.transfer.refused"
+
+
+class TransferUnknown(NotFound):
+    """No transfer of this run was announced since this node started."""
+
+    code = "node.transfer.unknown"
+
+
+class NotYet(Exception):
+    """A move has to wait: for its hours, or until somebody lets it go on. `until` is business time."""
+
+    def __init__(self, until: datetime, waiting_for: str) -> None:
+        super().__init__(waiting_for)
+        self.until, self.waiting_for = until, waiting_for
 
 
 class Closing(WrongState):

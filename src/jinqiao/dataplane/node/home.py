@@ -1,10 +1,18 @@
 """The home folder of a node: what it is, whom it trusts, its secrets, its spool and its ledger.
 
-node.toml        platform URL, node id, name, suite; optionally `ca_file`, `poll_s`, `parallel`
+node.toml        platform URL, node id, name, suite; optionally
+                     ca_file, poll_s, parallel
+                     spool_budget_bytes       staged chunks take no more than this (0: as the disk allows)
+                     spool_min_free_bytes     and always leave this much of the disk free
+                     keep_staged_h            hours that staged chunks stay after the receipt
+                     listen = "host:port"     take chunks directly from other nodes; `url` as they reach it,
+                     tls_certificate, tls_key   its certificate
+                     carried = true           no network to the platform: bundles are carried by hand
 platform.json    public identity of the platform: only its signature makes a command
 master.key, keystore.json   (kernel.keystore) the node's own identity
 ledger.db        commands and their results
 spool/           staged chunks
+rotate.request   asks the running process for a new identity
 node.lock        held while a node works here
 """
 
@@ -12,13 +20,14 @@ import fcntl
 import json
 import os
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jinqiao import __version__
 from jinqiao.dataplane.node.errors import HomeInUse, HomeNotPrepared
-from jinqiao.dataplane.platform import PlatformClient
+from jinqiao.dataplane.node.keys import CURRENT, KeyRing
+from jinqiao.dataplane.platform import PlatformClient, PlatformTime
 from jinqiao.dataplane.staging.spool import Spool
 from jinqiao.kernel.contracts.exchange import NodeAdmission, NodeRegistration
 from jinqiao.kernel.crypto.identity import Identity, PublicIdentity
@@ -29,7 +38,7 @@ PLATFORM = "platform.json"
 LEDGER = "ledger.db"
 SPOOL = "spool"
 LOCK = "node.lock"
-IDENTITY = "identity"
+ROTATE_REQUEST = "rotate.request"
 REGISTER_PATH = "/api/nodes/register"
 
 
@@ -41,22 +50,43 @@ class NodeHome:
     platform_url: str
     node_id: str
     platform: PublicIdentity
-    identity: Identity
+    keys: KeyRing
     poll_s: float = 1.0
     parallel: int = 2
     ca_file: Path | None = None
+    spool_budget_bytes: int = 0
+    spool_min_free_bytes: int | None = None
+    keep_staged_h: float = 0.0
+    listen: str = ""
+    url: str = ""
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    is_carried: bool = False
+    time: PlatformTime = field(default_factory=PlatformTime)
+
+    @property
+    def identity(self) -> Identity:
+        """The one of now; after a rotation another."""
+        return self.keys.current
 
     @property
     def ledger_file(self) -> Path:
         return self.path / LEDGER
 
     @property
+    def spool_folder(self) -> Path:
+        return self.path / SPOOL
+
+    @property
     def spool(self) -> Spool:
-        return Spool(self.path / SPOOL)
+        """To look into; a process that writes there keeps to its budget (`budget.BudgetedSpool`)."""
+        return Spool(self.spool_folder)
 
     def client(self, timeout_s: float = 30.0) -> PlatformClient:
         """A connection of its own to the platform, for one thread."""
-        return PlatformClient(self.platform_url, self.identity, timeout_s=timeout_s, ca_file=self.ca_file)
+        return PlatformClient(
+            self.platform_url, lambda: self.keys.current, timeout_s=timeout_s, ca_file=self.ca_file, time=self.time
+        )
 
     def lock(self) -> int:
         """Take the home for this process; close the descriptor at the end. Raises HomeInUse."""
@@ -79,6 +109,7 @@ def prepare(
     name: str = "",
     poll_s: float = 1.0,
     ca_file: Path | None = None,
+    carried: bool = False,
 ) -> PublicIdentity:
     """Make or renew a home; an identity that is there is kept. The public identity goes to the platform."""
     public = _identity_of(home, suite)
@@ -95,6 +126,8 @@ def prepare(
         "suite": public.suite,
         "poll_s": poll_s,
     }
+    if carried:
+        fields["carried"] = True
     if ca_file is not None:
         fields["ca_file"] = str(ca_file.resolve())
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()]
@@ -131,22 +164,35 @@ def load(home: Path) -> NodeHome:
     """Read a home. Raises HomeNotPrepared, IdentityBroken, KeyStoreBroken, KeyFileExposed."""
     try:
         fields = tomllib.loads((home / CONFIGURATION).read_text(encoding="utf-8"))
-        ca_file = fields.get("ca_file")
         return NodeHome(
             path=home,
             platform_url=str(fields["platform_url"]),
             node_id=str(fields["node_id"]),
             platform=PublicIdentity.from_json(json.loads((home / PLATFORM).read_bytes())),
-            identity=KeyStore(home, fields["suite"]).identity(IDENTITY, fields["suite"]),
+            keys=KeyRing(home, fields["suite"]),
             poll_s=max(0.05, float(fields.get("poll_s", 1.0))),
             parallel=max(1, int(fields.get("parallel", 2))),
-            ca_file=Path(ca_file) if ca_file else None,
+            ca_file=_path(fields.get("ca_file")),
+            spool_budget_bytes=max(0, int(fields.get("spool_budget_bytes", 0))),
+            spool_min_free_bytes=(
+                max(0, int(fields["spool_min_free_bytes"])) if "spool_min_free_bytes" in fields else None
+            ),
+            keep_staged_h=max(0.0, float(fields.get("keep_staged_h", 0.0))),
+            listen=str(fields.get("listen", "")),
+            url=str(fields.get("url", "")),
+            tls_certificate=_path(fields.get("tls_certificate")),
+            tls_key=_path(fields.get("tls_key")),
+            is_carried=bool(fields.get("carried", False)),
         )
     except (OSError, KeyError, TypeError, ValueError) as problem:
         raise HomeNotPrepared(home=home.name) from problem
 
 
+def _path(text: Any) -> Path | None:
+    return Path(str(text)) if text else None
+
+
 def _identity_of(home: Path, suite: str) -> PublicIdentity:
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o700)
-    return KeyStore(home, suite).identity(IDENTITY, suite).public
+    return KeyStore(home, suite).identity(CURRENT, suite).public

@@ -5,20 +5,42 @@ import json
 import logging
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from typing import Any
 
 from jinqiao.dataplane.connectors import Source, Target, open_source, open_target
-from jinqiao.dataplane.errors import RunStopped
-from jinqiao.dataplane.node.admission import check_sender, connection_of, manifest_of, order_of, receipt_of
-from jinqiao.dataplane.node.errors import Closing
+from jinqiao.dataplane.connectors.protection import open_now, seconds_until_open
+from jinqiao.dataplane.errors import ChunkDamaged, ReadingHeldTooLong, RunStopped
+from jinqiao.dataplane.node.admission import (
+    check_sender,
+    connection_of,
+    identity_for,
+    is_provider,
+    manifest_of,
+    order_of,
+    receipt_of,
+)
+from jinqiao.dataplane.node.direct import DirectOffer
+from jinqiao.dataplane.node.errors import Closing, CommandIncomplete, ManifestMissing, NotYet
 from jinqiao.dataplane.node.home import NodeHome
 from jinqiao.dataplane.node.ledger import Ledger, Task
-from jinqiao.dataplane.node.relay import Relay
+from jinqiao.dataplane.node.relay import CarriedByHand, Carrier, Relay
 from jinqiao.dataplane.node.stopwatch import Stopwatch
 from jinqiao.dataplane.pipeline import deliver, extract, verify_manifest
+from jinqiao.dataplane.pipeline.compare import content_of
 from jinqiao.dataplane.platform import PlatformRefused
-from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult, ExchangeOrder, Problem, Progress
+from jinqiao.dataplane.staging.spool import Spool
+from jinqiao.kernel.contracts.exchange import (
+    BatchManifest,
+    CommandKind,
+    CommandResult,
+    ExchangeOrder,
+    Problem,
+    Progress,
+    Stage,
+)
 from jinqiao.kernel.contracts.tables import Connection
 from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.errors import JinqiaoError
@@ -26,23 +48,27 @@ from jinqiao.kernel.moments import now
 
 logger = logging.getLogger(__name__)
 
+HELD_LOOK_S = 0.5
+HELD_PUT_BACK = timedelta(minutes=5)  # a resume ends the waiting at once
+FETCH_AGAIN = 3  # times, where a chunk was damaged in the spool of the consumer's node
+
 
 class Worker:
     """Works commands for one node. `closing` is set when the process is to end."""
 
     def __init__(
-        self, home: NodeHome, ledger: Ledger, closing: threading.Event, tell: Callable[[Progress], None]
+        self, home: NodeHome, ledger: Ledger, closing: threading.Event, tell: Callable[[Progress], None], spool: Spool
     ) -> None:
-        self._home, self._ledger, self._closing, self._tell = home, ledger, closing, tell
-        self._spool = home.spool
+        self._home, self._ledger, self._closing, self._tell, self._spool = home, ledger, closing, tell, spool
 
     def work(self, task: Task) -> CommandResult:
-        """The result, also where it failed. Raises Closing where the process ends first: the command is worked again then."""
+        """The result, also where it failed. Raises Closing where the process ends first: the command is worked again then;
+        NotYet where it has to wait."""
         command = task.command
         watch = Stopwatch()
         try:
             fields = self._do(task, watch)
-        except Closing:
+        except (Closing, NotYet):
             raise
         except JinqiaoError as problem:
             if isinstance(problem, RunStopped) and self._closing.is_set() and not self._ledger.is_stopped(task):
@@ -72,23 +98,110 @@ class Worker:
                 return self._extract(task, watch)
             case CommandKind.DELIVER:
                 return self._deliver(task, watch)
+            case CommandKind.RESEND:
+                return self._resend(task, watch)
+            case CommandKind.COMPARE:
+                return self._compare(task, watch)
             case CommandKind.PURGE:
                 return self._purge(task)
-            case _:  # STOP works by standing in the ledger
+            case CommandKind.STOP | CommandKind.PAUSE | CommandKind.RESUME:  # they work by standing in the ledger
                 return {}
+            case kind:
+                raise CommandIncomplete(command=task.command.id, missing=kind.value)
 
     def _extract(self, task: Task, watch: Stopwatch) -> dict[str, Any]:
         command = task.command
         order = order_of(command, self._home)
         self._check_stop(task)
         self._drop_if_for_another_order(order)
+        if self._spool.outgoing(order.run_id).manifest() is None:
+            self._wait_for_turn(task, order)
         with watch("extract"), self._source(connection_of(command)) as source:
-            manifest = extract(order, source, spool=self._spool, progress=self._tell, stop=self._stop_of(task))
-        with watch("hand_over"), self._home.client() as platform:
-            relay = Relay(platform, order, manifest, tell=self._tell, pause=self._pause_of(task))
-            relay.upload(self._spool.outgoing(order.run_id), self._ledger, command.id)
-        receipt = receipt_of(order, manifest)
-        return {"manifest": manifest, "receipt": receipt, "receipt_signature": self._signed(receipt.canonical())}
+            manifest = self._staged(task, order, source)
+        with watch("hand_over"), self._carrier(task, order, manifest) as carrier:
+            carrier.upload(self._spool.outgoing(order.run_id), self._ledger, command.id)
+        return {
+            "manifest": manifest,
+            "direct": self._ledger.sent_directly(command.id),
+            **self._signed_receipt(order, manifest, provider=True),
+        }
+
+    def _staged(self, task: Task, order: ExchangeOrder, source: Source) -> BatchManifest:
+        """Extract, while the source may be read. Raises NotYet where that ends first: what is staged stays."""
+        try:
+            return extract(
+                order,
+                source,
+                spool=self._spool,
+                identity=identity_for(order, self._home, provider=True),
+                progress=self._tell,
+                stop=lambda: self._stop_of(task)() or not open_now(order.windows, now()),
+                hold=lambda: self._ledger.is_held(order.run_id),
+            )
+        except RunStopped:
+            if not self._stop_of(task)():
+                self._wait_for_turn(task, order)
+            raise
+        except ReadingHeldTooLong:
+            self._wait_for_turn(task, order)
+            raise
+
+    @contextmanager
+    def _carrier(self, task: Task, order: ExchangeOrder, manifest: BatchManifest) -> Iterator[Carrier]:
+        """How this node's chunks come and go: by hand, straight to the other node, or by the relay."""
+        if self._home.is_carried:
+            yield CarriedByHand(manifest)
+            return
+        with ExitStack() as stack:
+            offer = None
+            announcement = task.command.transfer
+            if task.command.kind is CommandKind.EXTRACT and order.consumer_url and announcement is not None:
+                offer = DirectOffer(self._home, order, announcement)
+                stack.callback(offer.close)
+            platform = stack.enter_context(self._home.client())
+            yield Relay(platform, order, manifest, tell=self._tell, pause=self._pause_of(task), offer=offer)
+
+    def _resend(self, task: Task, watch: Stopwatch) -> dict[str, Any]:
+        """Upload chunks again whose copy at the relay was damaged. A node without a network packs them into its next bundle."""
+        command = task.command
+        order = order_of(command, self._home)
+        spool = self._spool.outgoing(order.run_id)
+        manifest = spool.manifest()
+        if manifest is None:
+            raise ManifestMissing(run=order.run_id)
+        with watch("hand_over"), self._carrier(task, order, manifest) as carrier:
+            if isinstance(carrier, Relay):
+                carrier.resend(spool, command.chunks)
+            else:
+                carrier.upload(spool, self._ledger, command.id)
+        return {}
+
+    def _compare(self, task: Task, watch: Stopwatch) -> dict[str, Any]:
+        """Read one side again, in the hours in which it may be read."""
+        command = task.command
+        order = order_of(command, self._home)
+        reads_source = is_provider(command, order, self._home)
+        if reads_source:
+            self._wait_for_turn(task, order)
+        with watch("compare"), self._source(connection_of(command)) as source:
+            content = content_of(order, source, "source" if reads_source else "target", stop=self._stop_of(task))
+        return {"content": content}
+
+    def _wait_for_turn(self, task: Task, order: ExchangeOrder) -> None:
+        """Raises NotYet while the run is paused by hand, or its source may not be read at this hour."""
+        self._wait_while_held(task, Stage.EXTRACT)
+        if wait_s := seconds_until_open(order.windows, now()):
+            self._put_off(task, Stage.EXTRACT, "window", timedelta(seconds=wait_s))
+
+    def _wait_while_held(self, task: Task, stage: Stage) -> None:
+        """Raises NotYet while the run is paused by hand."""
+        if self._ledger.is_held(task.command.run_id):
+            self._put_off(task, stage, "resume", HELD_PUT_BACK)
+
+    def _put_off(self, task: Task, stage: Stage, waiting_for: str, wait: timedelta) -> None:
+        self._tell(Progress(run_id=task.command.run_id, stage=stage, waiting_for=waiting_for, at=now()))
+        logger.info("command %s waits for %s", task.command.id, waiting_for)
+        raise NotYet(now() + wait, waiting_for)
 
     def _deliver(self, task: Task, watch: Stopwatch) -> dict[str, Any]:
         command = task.command
@@ -97,25 +210,47 @@ class Worker:
         check_sender(command, order, manifest)
         self._check_stop(task)
         incoming = self._spool.incoming(order.run_id)
-        with watch("fetch"), self._home.client() as platform:
-            Relay(platform, order, manifest, tell=self._tell, pause=self._pause_of(task)).download(incoming)
-        order_of(command, self._home)  # the fetching may have taken days
-        with watch("deliver"), self._target(connection_of(command)) as target:
-            counts = deliver(
-                order,
-                manifest,
-                target,
-                spool=self._spool,
-                identity=self._home.identity,
-                progress=self._tell,
-                stop=self._stop_of(task),
-            )
+        for is_last in (*(False,) * (FETCH_AGAIN - 1), True):
+            with watch("fetch"), self._carrier(task, order, manifest) as carrier:
+                carrier.download(incoming)
+            order_of(command, self._home)  # the fetching may have taken days
+            self._wait_while_held(task, Stage.DELIVER)
+            try:
+                with watch("deliver"), self._target(connection_of(command)) as target:
+                    counts = deliver(
+                        order,
+                        manifest,
+                        target,
+                        spool=self._spool,
+                        identity=identity_for(order, self._home, provider=False),
+                        progress=self._tell,
+                        stop=lambda: self._stop_of(task)() or self._ledger.is_held(order.run_id),
+                    )
+            except RunStopped:
+                if not self._stop_of(task)():
+                    self._wait_while_held(task, Stage.DELIVER)  # the target's ledger knows where to go on
+                raise
+            except ChunkDamaged as problem:
+                if is_last or problem.details.get("reason") != "digest":
+                    raise
+                logger.warning("a chunk of run %s was damaged in the spool; it is fetched again", order.run_id)
+            else:
+                break
+        return {"counts": counts, **self._signed_receipt(order, manifest, provider=False)}
+
+    def _signed_receipt(self, order: ExchangeOrder, manifest: BatchManifest, *, provider: bool) -> dict[str, Any]:
+        """Signed with the identity that the order names, so that it verifies also after a rotation on the way."""
         receipt = receipt_of(order, manifest)
-        return {"counts": counts, "receipt": receipt, "receipt_signature": self._signed(receipt.canonical())}
+        signature = identity_for(order, self._home, provider=provider).sign(receipt.canonical())
+        return {"receipt": receipt, "receipt_signature": base64.b64encode(signature).decode("ascii")}
 
     def _purge(self, task: Task) -> dict[str, Any]:
-        """Forget the staged chunks of a run, unless it was ordered anew since."""
-        if not self._ledger.has_newer_move(task):
+        """Forget the staged chunks of a run, unless it was ordered anew since; at once, or after the time that they are kept."""
+        if self._ledger.has_newer_move(task):
+            return {}
+        if self._home.keep_staged_h:
+            self._ledger.note_kept(task.command.run_id)
+        else:
             self._spool.purge(task.command.run_id)
             self._ledger.forget_staging(task.command.run_id)
         return {}
@@ -139,10 +274,7 @@ class Worker:
         """Raises SealBroken where it was sealed to another node."""
         if not connection.sealed_password:
             return None
-        return self._home.identity.unseal(connection.sealed_password).decode("utf-8")
-
-    def _signed(self, data: bytes) -> str:
-        return base64.b64encode(self._home.identity.sign(data)).decode("ascii")
+        return self._home.keys.unseal(connection.sealed_password).decode("utf-8")
 
     # -- ending early
 
@@ -158,6 +290,12 @@ class Worker:
     def _pause_of(self, task: Task) -> Callable[[float], None]:
         def pause(seconds: float) -> None:
             self._check_stop(task)
+            while self._ledger.is_held(task.command.run_id):
+                stage = Stage.DELIVER if task.command.kind is CommandKind.DELIVER else Stage.HAND_OVER
+                self._tell(Progress(run_id=task.command.run_id, stage=stage, waiting_for="resume", at=now()))
+                if self._closing.wait(HELD_LOOK_S):
+                    raise Closing
+                self._check_stop(task)
             if seconds and self._closing.wait(seconds):
                 raise Closing
 

@@ -15,7 +15,7 @@ from jinqiao.dataplane.connectors.values import arrow_schema, arrow_type, fit
 from jinqiao.dataplane.masks import mask_array
 from jinqiao.dataplane.pipeline.orders import target_columns, value_column
 from jinqiao.dataplane.staging.digests import canonical_rows
-from jinqiao.kernel.contracts.exchange import ExchangeOrder
+from jinqiao.kernel.contracts.exchange import ContentDigest, ExchangeOrder
 from jinqiao.kernel.crypto.identity import PublicIdentity
 from jinqiao.kernel.crypto.suites import Suite, suite
 from jinqiao.kernel.digests import ROW_END
@@ -51,6 +51,14 @@ def compare(order: ExchangeOrder, source: Source, target: Source, *, stop: Calla
         source=_content(_granted(order, source, stop), algorithms),
         target=_content(_shown(order, target, stop), algorithms),
     )
+
+
+def content_of(order: ExchangeOrder, opened: Source, side: str, *, stop: Callable[[], bool] = never) -> ContentDigest:
+    """One side read again: `side` is "source", or "target" with the target's table opened as a source."""
+    algorithms = suite(PublicIdentity.from_json(order.consumer_identity).suite)
+    rows = _granted(order, opened, stop) if side == "source" else _shown(order, opened, stop)
+    found = _content(rows, algorithms)
+    return ContentDigest(rows=found.rows, digest=found.digest)
 
 
 def _granted(order: ExchangeOrder, source: Source, stop: Callable[[], bool]) -> Iterator[pa.RecordBatch]:

@@ -1,0 +1,87 @@
+"""A new identity for a node, without a person entering anything again.
+
+1. A new identity is made and kept beside the old one.
+2. The platform is told, signed with the old key, with a proof by the new one. From its answer on only the new key signs calls.
+3. The passwords that lie at the platform sealed to the old key are opened here and sealed to the new one.
+
+Cut off anywhere, the same steps are taken again: the platform accepts what it knows already.
+"""
+
+import base64
+import logging
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jinqiao.dataplane.node.home import NodeHome
+from jinqiao.dataplane.platform import PlatformClient, PlatformRefused
+from jinqiao.kernel.contracts.exchange import NodeRotated, NodeRotation
+from jinqiao.kernel.crypto.errors import SealBroken
+from jinqiao.kernel.crypto.identity import Identity
+
+logger = logging.getLogger(__name__)
+
+ROTATE_PATH = "/api/nodes/rotate"
+MOST_ROUNDS = 5  # passwords may be entered anew while others are sealed again
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What a rotation came to. `lost` secrets could not be opened by any key of this node: they are to be entered anew."""
+
+    old_key_id: str
+    new_key_id: str
+    resealed: int
+    lost: int
+
+
+def rotate(home: NodeHome) -> Rotation:
+    """Raises PlatformAway (the next call goes on), PlatformRefused, PlatformAnswerBroken."""
+    old, new = home.keys.current, home.keys.following()
+    if old.key_id != new.key_id:
+        _tell(home, new)
+        home.keys.promote()
+    resealed, lost, secrets = 0, 0, dict[str, str]()
+    with home.client() as platform:
+        for _ in range(MOST_ROUNDS):
+            answer = _sent(platform, _word(home, new, secrets))
+            secrets, lost = _sealed_anew(home, new, answer)
+            resealed += len(secrets)
+            if not secrets:
+                break
+    home.keys.finish()
+    logger.info("node %s works with key %s; %d secrets were sealed anew", home.node_id, new.key_id, resealed)
+    if lost:
+        logger.error("%d secrets are sealed to a key that this node does not have", lost)
+    return Rotation(old.key_id, new.key_id, resealed, lost)
+
+
+def _tell(home: NodeHome, new: Identity) -> None:
+    """Signed with the old key; where the platform does not know that any more, an earlier answer was lost: then with the new."""
+    try:
+        with home.client() as platform:
+            _sent(platform, _word(home, new, {}))
+    except PlatformRefused as refusal:
+        if refusal.problem.code != "signature.unknown_key":
+            raise
+        with PlatformClient(home.platform_url, new, ca_file=home.ca_file, time=home.time) as platform:
+            _sent(platform, _word(home, new, {}))
+
+
+def _word(home: NodeHome, new: Identity, resealed: dict[str, str]) -> NodeRotation:
+    word = NodeRotation(node_id=home.node_id, identity=new.public.to_json(), resealed=resealed)
+    return replace(word, proof=base64.b64encode(new.sign(word.canonical())).decode("ascii"))
+
+
+def _sent(platform: PlatformClient, word: NodeRotation) -> NodeRotated:
+    answer: Any = platform.post(ROTATE_PATH, word)
+    return NodeRotated.from_json(answer)
+
+
+def _sealed_anew(home: NodeHome, new: Identity, answer: NodeRotated) -> tuple[dict[str, str], int]:
+    secrets, lost = {}, 0
+    for text in answer.sealed:
+        try:
+            secrets[text] = new.public.seal(home.keys.unseal(text))
+        except SealBroken:
+            lost += 1
+    return secrets, lost
