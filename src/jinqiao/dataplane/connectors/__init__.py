@@ -11,7 +11,8 @@ imported when they are needed: a node that serves SQLite loads no PostgreSQL dri
     protection.py      throttle, pause, windows, time-outs of a reading
     values.py          Arrow types of the logical types, exact fitting of values
     ledger.py          run table, ledger, merge: what all databases have in common as targets
-    sqlite*.py, postgresql*.py, mysql*.py, csv_*.py    one engine each
+    file_source.py, file_target.py    what all data files have in common
+    sqlite*.py, postgresql*.py, mysql*.py, csv_*.py, excel_*.py, jsonl_*.py, parquet_*.py, folder_*.py    one engine each
 """
 
 from jinqiao.dataplane.connectors.base import DeliveryPlan, LedgerState, ReadPlan, Source, Target
@@ -40,6 +41,22 @@ def open_source(connection: Connection, password: str | None = None) -> Source:
             from jinqiao.dataplane.connectors.csv_source import CsvSource
 
             return CsvSource(connection, password)
+        case Engine.EXCEL:
+            from jinqiao.dataplane.connectors.excel_source import ExcelSource
+
+            return ExcelSource(connection, password)
+        case Engine.JSONL:
+            from jinqiao.dataplane.connectors.jsonl_source import JsonlSource
+
+            return JsonlSource(connection, password)
+        case Engine.PARQUET:
+            from jinqiao.dataplane.connectors.parquet_source import ParquetSource
+
+            return ParquetSource(connection, password)
+        case Engine.FOLDER:
+            from jinqiao.dataplane.connectors.folder_source import FolderSource
+
+            return FolderSource(connection, password)
         case _:
             raise EngineUnknown(engine=str(connection.engine))
 
@@ -63,5 +80,21 @@ def open_target(connection: Connection, password: str | None = None) -> Target:
             from jinqiao.dataplane.connectors.csv_target import CsvTarget
 
             return CsvTarget(connection, password)
+        case Engine.EXCEL:
+            from jinqiao.dataplane.connectors.excel_target import ExcelTarget
+
+            return ExcelTarget(connection, password)
+        case Engine.JSONL:
+            from jinqiao.dataplane.connectors.jsonl_target import JsonlTarget
+
+            return JsonlTarget(connection, password)
+        case Engine.PARQUET:
+            from jinqiao.dataplane.connectors.parquet_target import ParquetTarget
+
+            return ParquetTarget(connection, password)
+        case Engine.FOLDER:
+            from jinqiao.dataplane.connectors.folder_target import FolderTarget
+
+            return FolderTarget(connection, password)
         case _:
             raise EngineUnknown(engine=str(connection.engine))

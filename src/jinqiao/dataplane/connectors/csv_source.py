@@ -91,11 +91,11 @@ class CsvSource(FileSource):
         self._encodings, self._delimiter = csv_options(connection)
 
     def columns(self, table: FileTable) -> tuple[Column, ...]:
-        names = header_of(table.path, encoding_of(table.path, self._encodings), self._delimiter)
+        names = header_of(table.path, self._encoding(table.path), self._delimiter)
         return tuple(Column(name=name, type=LogicalType.TEXT, native_type="csv") for name in names)
 
     def batches(self, table: FileTable, columns: tuple[Column, ...], rows: int) -> Iterator[pa.RecordBatch]:
-        encoding = encoding_of(table.path, self._encodings)
+        encoding = self._encoding(table.path)
         names = header_of(table.path, encoding, self._delimiter)
         chosen = tuple(column.name for column in columns)
         try:
@@ -104,3 +104,6 @@ class CsvSource(FileSource):
             if "Empty CSV file" in str(problem):  # a header alone is an empty table
                 return
             raise FileNotReadable(state="row", table=table.name) from None
+
+    def _encoding(self, path: Path) -> str:
+        return self.known(path, "encoding", lambda: encoding_of(path, self._encodings))

@@ -14,11 +14,11 @@ import hashlib
 import re
 import time
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,6 +39,7 @@ from jinqiao.dataplane.errors import (
 from jinqiao.kernel.contracts.tables import Column, Connection, LogicalType, Operator, RowCondition, TableSchema
 
 Mark = tuple[int, int, int, int]
+Known = TypeVar("Known")
 _TYPE = re.compile(r"(\w+)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?")
 _HEAD_BYTES = 64 << 10
 _SETTLED_NS = 20_000_000
@@ -105,6 +106,7 @@ class FileSource(Source):
         self._place = Path(connection.database)
         self._options = connection.options
         self._types = _types_of(connection)
+        self._known: dict[tuple[Path, str], tuple[Mark, Any]] = {}
 
     # --- what a format gives --------------------------------------------------------------------------------------
 
@@ -119,6 +121,10 @@ class FileSource(Source):
     def parts(self, name: str, path: Path) -> tuple[FileTable, ...]:
         """The tables of one file."""
         return (FileTable(name, path),)
+
+    def row_estimate(self, table: FileTable) -> int | None:
+        """Number of rows, where the format says it without reading them."""
+        return None
 
     # --- what is common -------------------------------------------------------------------------------------------
 
@@ -168,6 +174,19 @@ class FileSource(Source):
                         return candidate
         raise TableMissing(table=table)
 
+    def known(self, path: Path, what: str, find: Callable[[], Known]) -> Known:
+        """Something that was found in a file, found once as long as the file stays the same."""
+        mark = mark_of(path)
+        entry = self._known.get((path, what))
+        if entry is None or entry[0] != mark:
+            entry = self._known[path, what] = (mark, find())
+        found: Known = entry[1]
+        return found
+
+    def declared(self, table: FileTable) -> dict[str, Column]:
+        """Types that the connection's options give to columns of this table, by name."""
+        return self._types.get("*", {}) | self._types.get(table.name, {})
+
     def _files(self) -> dict[str, Path]:
         """Files that are tables, by name; two files with the same stem keep their suffix. Raises DatabaseMissing."""
         try:
@@ -186,26 +205,25 @@ class FileSource(Source):
         return {path.stem if stems.count(path.stem) == 1 else path.name: path for path in paths}
 
     def _schema(self, table: FileTable) -> TableSchema:
-        declared = self._types.get("*", {}) | self._types.get(table.name, {})
+        declared = self.declared(table)
         columns = []
         for column in self.columns(table):
             type_ = declared.get(column.name)
             if type_ is not None:
                 column = replace(column, type=type_.type, precision=type_.precision, scale=type_.scale, length=None)
             columns.append(column)
-        return TableSchema(name=table.name, columns=tuple(columns))
+        return TableSchema(name=table.name, columns=tuple(columns), row_estimate=self.row_estimate(table))
 
     def _rows(self, table: FileTable, schema: TableSchema, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
         select_columns(schema, plan.columns)
-        conditions = [(condition, *select_columns(schema, (condition.column,))) for condition in plan.row_filter]
+        conditions = with_columns(plan.row_filter, schema)
         order = select_columns(schema, plan.order_by)
-        compared = [column.name for _, column in conditions] + [column.name for column in order]
+        compared = [condition.column for condition in plan.row_filter] + list(plan.order_by)
         chosen = select_columns(schema, tuple(dict.fromkeys([*plan.columns, *compared])))
         throttle = Throttle(plan)
-        rows = (kept(batch, conditions, plan.table) for batch in self.batches(table, chosen, throttle.batch_rows))
-        if order:
-            rows = ordered(rows, order, plan)
-        for batch in rows:
+        read = self.batches(table, chosen, throttle.batch_rows)
+        rows = (kept(batch, conditions, plan.table) for batch in read)
+        for batch in ordered(rows, order, plan) if order else rows:
             wanted = batch.select(list(plan.columns))
             for start in range(0, wanted.num_rows, throttle.batch_rows):
                 piece = wanted.slice(start, throttle.batch_rows)
@@ -240,6 +258,11 @@ def typed(values: pa.Array, column: Column, table: str) -> pa.Array:
     if fitted.bad is not None:
         raise ValueOfAnotherType(table=table, column=column.name, type=column.type.value, rows=int(fitted.bad.sum()))
     return fitted.values
+
+
+def with_columns(conditions: tuple[RowCondition, ...], schema: TableSchema) -> list[tuple[RowCondition, Column]]:
+    """Each condition with its column. Raises ColumnMissing."""
+    return [(condition, select_columns(schema, (condition.column,))[0]) for condition in conditions]
 
 
 def kept(batch: pa.RecordBatch, conditions: list[tuple[RowCondition, Column]], table: str) -> pa.RecordBatch:
@@ -285,5 +308,4 @@ def ordered(rows: Iterator[pa.RecordBatch], order: tuple[Column, ...], plan: Rea
     }
     places = pc.sort_indices(pa.table(keys), sort_keys=[(name, "ascending") for name in keys])
     for start in range(0, len(places), plan.batch_rows):
-        for batch in whole.take(places.slice(start, plan.batch_rows)).combine_chunks().to_batches():
-            yield batch
+        yield from whole.take(places.slice(start, plan.batch_rows)).combine_chunks().to_batches()

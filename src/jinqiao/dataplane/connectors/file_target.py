@@ -2,75 +2,56 @@
 
     <folder>/<table><suffix>                  the table
     <folder>/.jinqiao/ledger.json             batches that are merged, with their counts
-    <folder>/.jinqiao/<run>/chunk-00001-….arrow   chunks of a batch that is not merged yet
+    <folder>/.jinqiao/<run>/chunk-00001-….rows.arrow   chunks of a batch that is not merged yet
 
 A rename and a ledger cannot commit together. So the counts and the digest of the new file are noted first (`pending`), then
 it is renamed, then the note becomes the entry: whoever finds a note compares the file and knows on which side of the rename
 the process died.
 """
 
-import errno
-import hashlib
-import json
 import os
-import re
-import shutil
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from jinqiao.dataplane.connectors.base import DeliveryPlan, LedgerState, Target
+from jinqiao.dataplane.connectors.base import DeliveryPlan, LedgerState
 from jinqiao.dataplane.connectors.ledger import run_table
+from jinqiao.dataplane.connectors.staged_target import StagedTarget, file_digest
 from jinqiao.dataplane.connectors.values import arrow_schema, arrow_type, fit
 from jinqiao.dataplane.errors import (
-    DatabaseMissing,
     FileNotReadable,
-    PermissionDenied,
     ReconciliationFailed,
-    TargetDiskFull,
     TargetKeyNotUnique,
     TargetSchemaMismatch,
     TargetTableMissing,
 )
 from jinqiao.dataplane.staging.digests import canonical_rows
-from jinqiao.kernel.contracts.exchange import ChunkKind, ChunkManifest, CopyMode, Delivery, DeliveryCounts
+from jinqiao.kernel.contracts.exchange import ChunkKind, CopyMode, Delivery, DeliveryCounts
 from jinqiao.kernel.contracts.tables import Connection
 from jinqiao.kernel.digests import ROW_END
-from jinqiao.kernel.keystore import sync_folder, write_durably
-
-OWN = ".jinqiao"
-_CHUNK = re.compile(r"chunk-(\d{5,})-([0-9a-f]+)\.(rows|deletes)\.arrow")
-_BLOCK_BYTES = 1 << 20
+from jinqiao.kernel.keystore import sync_folder
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-class FileTarget(Target):
+class FileTarget(StagedTarget):
     """A target of data files. Subclasses are the formats."""
 
     suffix: ClassVar[str]
-    title: ClassVar[str]
 
     def __init__(self, connection: Connection, password: str | None = None) -> None:
-        place = Path(connection.database)
+        super().__init__(connection, password)
+        place = self._folder
         self._only = place if place.suffix.lower() == self.suffix and not place.is_dir() else None
-        self._folder = place.parent if self._only is not None else place
-        self._own = self._folder / OWN
-        self._options = connection.options
+        if self._only is not None:
+            self._folder = place.parent
 
     # --- what a format gives --------------------------------------------------------------------------------------
 
     @abstractmethod
     def header(self, path: Path) -> tuple[str, ...]:
-        """Names of the columns of a table that is there. Raises FileNotReadable."""
+        """Names of the columns of a table that is there, none where the file does not say. Raises FileNotReadable."""
 
     @abstractmethod
     def current(self, path: Path, plan: DeliveryPlan) -> Iterator[pa.RecordBatch]:
@@ -82,45 +63,18 @@ class FileTarget(Target):
 
     # --- what is common -------------------------------------------------------------------------------------------
 
-    def test(self) -> str:
-        if not self._folder.is_dir():
-            raise DatabaseMissing(database=self._folder.name)
-        if not os.access(self._folder, os.W_OK):
-            raise PermissionDenied(table=self._folder.name)
-        return self.title
-
-    def state(self, batch_id: str) -> LedgerState:
-        self.test()
-        ledger = self._ledger()
-        entry = ledger["merged"].get(batch_id)
-        if entry is None:
-            entry = self._settled(ledger, batch_id)
-        if entry is not None:
-            return LedgerState(merged=DeliveryCounts.from_json(entry["counts"]))
-        return LedgerState(loaded={number: digest for number, digest, _, _ in self._chunks(batch_id)})
-
     def prepare(self, plan: DeliveryPlan) -> LedgerState:
         state = self.state(plan.batch_id)
         path = self._file(plan.table)
         if not path.is_file():
             if not plan.create:
                 raise TargetTableMissing(table=plan.table)
-        elif self._header(path, plan) != tuple(column.name for column in plan.columns):
+        elif self._header(path, plan) not in ((), tuple(column.name for column in plan.columns)):
             raise TargetSchemaMismatch(table=plan.table, columns=", ".join(column.name for column in plan.columns))
         if state.merged is None:
             with self._writing(plan.table):
                 self._run(plan.batch_id).mkdir(parents=True, exist_ok=True, mode=0o700)
         return state
-
-    def load(self, plan: DeliveryPlan, chunk: ChunkManifest, rows: pa.Table | bytes) -> None:
-        if isinstance(rows, bytes):
-            raise TypeError("this target takes Arrow")
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_file(sink, rows.schema) as writer:
-            writer.write_table(rows)
-        name = f"chunk-{chunk.number:05d}-{chunk.content_digest}.{chunk.kind.value}.arrow"
-        with self._writing(plan.table):
-            write_durably(self._run(plan.batch_id) / name, sink.getvalue())
 
     def merge(self, plan: DeliveryPlan) -> DeliveryCounts:
         state = self.state(plan.batch_id)
@@ -153,11 +107,8 @@ class FileTarget(Target):
             if changed:
                 temporary.replace(path)
                 sync_folder(self._folder)
-            self._settled(ledger, plan.batch_id)
+            self.settled(ledger, plan.batch_id)
         return counts
-
-    def clean(self, plan: DeliveryPlan) -> None:
-        shutil.rmtree(self._run(plan.batch_id), ignore_errors=True)
 
     def _file(self, table: str) -> Path:
         if self._only is not None:
@@ -169,32 +120,7 @@ class FileTarget(Target):
             raise TargetTableMissing(table=table)
         return path
 
-    def _run(self, batch_id: str) -> Path:
-        return self._own / run_table(batch_id)
-
-    @contextmanager
-    def _writing(self, table: str) -> Iterator[None]:
-        try:
-            yield
-        except PermissionError:
-            raise PermissionDenied(table=table) from None
-        except OSError as problem:
-            if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise TargetDiskFull(table=table) from None
-            raise
-
-    def _ledger(self) -> dict[str, Any]:
-        try:
-            ledger: dict[str, Any] = json.loads((self._own / "ledger.json").read_bytes())
-        except FileNotFoundError:
-            return {"merged": {}, "pending": {}}
-        return ledger
-
-    def _save(self, ledger: dict[str, Any]) -> None:
-        self._own.mkdir(exist_ok=True, mode=0o700)
-        write_durably(self._own / "ledger.json", json.dumps(ledger, ensure_ascii=False).encode())
-
-    def _settled(self, ledger: dict[str, Any], batch_id: str) -> dict[str, Any] | None:
+    def settled(self, ledger: dict[str, Any], batch_id: str) -> dict[str, Any] | None:
         """Turn the note of a batch into its entry, if the file is the one that the note announced."""
         note: dict[str, Any] | None = ledger["pending"].get(batch_id)
         if note is None:
@@ -206,26 +132,6 @@ class FileTarget(Target):
         ledger["pending"] = {}
         self._save(ledger)
         return note
-
-    def _chunks(self, batch_id: str) -> list[tuple[int, str, ChunkKind, Path]]:
-        """Number, content digest, kind and file of each loaded chunk, in their order."""
-        found = []
-        for path in self._run(batch_id).glob("chunk-*.arrow"):
-            named = _CHUNK.fullmatch(path.name)
-            if named is not None:
-                found.append((int(named.group(1)), named.group(2), ChunkKind(named.group(3)), path))
-        return sorted(found)
-
-    def _staged(self, plan: DeliveryPlan, kind: ChunkKind) -> pa.Table:
-        """All loaded chunks of a kind; they stay in their files and are mapped."""
-        columns = [c for c in plan.columns if kind is ChunkKind.ROWS or c.name in plan.keys]
-        schema = arrow_schema(tuple(columns))
-        parts = []
-        for _, _, found, path in self._chunks(plan.batch_id):
-            if found is kind:
-                with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
-                    parts.append(reader.read_all().select(schema.names).cast(schema))
-        return pa.concat_tables(parts) if parts else schema.empty_table()
 
     def _header(self, path: Path, plan: DeliveryPlan) -> tuple[str, ...]:
         try:

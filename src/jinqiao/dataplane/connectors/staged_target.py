@@ -1,0 +1,132 @@
+"""Folders as targets: where chunks wait and how a batch is remembered, for data files and for folders of documents.
+
+<folder>/.jinqiao/ledger.json             batches that are merged, with their counts; `pending`: one that is under way
+<folder>/.jinqiao/<run>/chunk-00001-….rows.arrow   chunks of a batch that is not merged yet
+"""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from jinqiao.dataplane.connectors.base import DeliveryPlan, LedgerState, Target
+from jinqiao.dataplane.connectors.ledger import run_table
+from jinqiao.dataplane.connectors.values import arrow_schema
+from jinqiao.dataplane.errors import (
+    DatabaseMissing,
+    PermissionDenied,
+    TargetDiskFull,
+)
+from jinqiao.kernel.contracts.exchange import ChunkKind, ChunkManifest, DeliveryCounts
+from jinqiao.kernel.contracts.tables import Connection
+from jinqiao.kernel.keystore import write_durably
+
+OWN = ".jinqiao"
+_CHUNK = re.compile(r"chunk-(\d{5,})-([0-9a-f]+)\.(rows|deletes)\.arrow")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class StagedTarget(Target):
+    """A folder that takes batches: chunks wait in a folder of the run, the ledger is a file beside them."""
+
+    title: ClassVar[str]
+
+    def __init__(self, connection: Connection, password: str | None = None) -> None:
+        self._folder = Path(connection.database)
+        self._options = connection.options
+
+    @property
+    def _own(self) -> Path:
+        return self._folder / OWN
+
+    def test(self) -> str:
+        if not self._folder.is_dir():
+            raise DatabaseMissing(database=self._folder.name)
+        if not os.access(self._folder, os.W_OK):
+            raise PermissionDenied(table=self._folder.name)
+        return self.title
+
+    def state(self, batch_id: str) -> LedgerState:
+        self.test()
+        ledger = self._ledger()
+        entry = ledger["merged"].get(batch_id)
+        if entry is None:
+            entry = self.settled(ledger, batch_id)
+        if entry is not None:
+            return LedgerState(merged=DeliveryCounts.from_json(entry["counts"]))
+        return LedgerState(loaded={number: digest for number, digest, _, _ in self._chunks(batch_id)})
+
+    def settled(self, ledger: dict[str, Any], batch_id: str) -> dict[str, Any] | None:
+        """The entry of a batch that was merged in full although its ledger entry is still to be written; None otherwise."""
+        return None
+
+    def load(self, plan: DeliveryPlan, chunk: ChunkManifest, rows: pa.Table | bytes) -> None:
+        if isinstance(rows, bytes):
+            raise TypeError("this target takes Arrow")
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, rows.schema) as writer:
+            writer.write_table(rows)
+        name = f"chunk-{chunk.number:05d}-{chunk.content_digest}.{chunk.kind.value}.arrow"
+        with self._writing(plan.table):
+            write_durably(self._run(plan.batch_id) / name, sink.getvalue())
+
+    def clean(self, plan: DeliveryPlan) -> None:
+        shutil.rmtree(self._run(plan.batch_id), ignore_errors=True)
+
+    def _run(self, batch_id: str) -> Path:
+        return self._own / run_table(batch_id)
+
+    @contextmanager
+    def _writing(self, table: str) -> Iterator[None]:
+        try:
+            yield
+        except PermissionError:
+            raise PermissionDenied(table=table) from None
+        except OSError as problem:
+            if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise TargetDiskFull(table=table) from None
+            raise
+
+    def _ledger(self) -> dict[str, Any]:
+        try:
+            ledger: dict[str, Any] = json.loads((self._own / "ledger.json").read_bytes())
+        except FileNotFoundError:
+            return {"merged": {}, "pending": {}}
+        return ledger
+
+    def _save(self, ledger: dict[str, Any]) -> None:
+        self._own.mkdir(exist_ok=True, mode=0o700)
+        write_durably(self._own / "ledger.json", json.dumps(ledger, ensure_ascii=False).encode())
+
+    def _chunks(self, batch_id: str) -> list[tuple[int, str, ChunkKind, Path]]:
+        """Number, content digest, kind and file of each loaded chunk, in their order."""
+        found = []
+        for path in self._run(batch_id).glob("chunk-*.arrow"):
+            named = _CHUNK.fullmatch(path.name)
+            if named is not None:
+                found.append((int(named.group(1)), named.group(2), ChunkKind(named.group(3)), path))
+        return sorted(found)
+
+    def _staged(self, plan: DeliveryPlan, kind: ChunkKind) -> pa.Table:
+        """All loaded chunks of a kind; they stay in their files and are mapped."""
+        columns = [c for c in plan.columns if kind is ChunkKind.ROWS or c.name in plan.keys]
+        schema = arrow_schema(tuple(columns))
+        parts = []
+        for _, _, found, path in self._chunks(plan.batch_id):
+            if found is kind:
+                with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+                    parts.append(reader.read_all().select(schema.names).cast(schema))
+        return pa.concat_tables(parts) if parts else schema.empty_table()
