@@ -122,6 +122,54 @@ class FileTooLarge(InvalidInput):
     code = "source.file.too_large"
 
 
+class OdbcMissing(WrongState):
+    """The driver manager, or the library over it, is not installed on the node's machine."""
+
+    code = "source.odbc.missing"
+
+
+class OdbcDriverMissing(InvalidInput):
+    """The connection string names a driver or data source that the node's machine does not have."""
+
+    code = "source.odbc.driver"
+
+
+class OdbcStringNotValid(InvalidInput):
+    """The connection string is malformed, names no driver, or carries user or password."""
+
+    code = "source.odbc.string"
+
+
+class DialectUnknown(InvalidInput):
+    """No such dialect, or one in which nothing can be delivered."""
+
+    code = "source.odbc.dialect"
+
+
+class ValueTooWide(InvalidInput):
+    """A value is longer than the buffer that the connection's options allow; it is never cut."""
+
+    code = "source.value.too_wide"
+
+
+class HttpSourceNotValid(InvalidInput):
+    """The options of an HTTP source contradict themselves or leave out what is needed."""
+
+    code = "source.http.options"
+
+
+class HttpAnswerNotValid(InvalidInput):
+    """An answer is not what the options declare: no JSON, no rows where they should be, a page twice, too much."""
+
+    code = "source.http.answer"
+
+
+class HttpStatusRefused(JinqiaoError):
+    """The interface answered with a status that trying again does not mend."""
+
+    code = "source.http.status"
+
+
 class SourceFailed(JinqiaoError):
     """The source refused a statement for a reason without a name of its own; `state` is the engine's error code."""
 
