@@ -69,6 +69,13 @@ def call(arguments: list[str]) -> int:
     return command.main(arguments)
 
 
+def copy(arguments: list[str]) -> int:
+    """the exchange engine alone: `copy SOURCE TARGET --table T`, exactly once, resumed after any crash"""
+    from jinqiao.dataplane.copy import command
+
+    return command.main(arguments)
+
+
 def _managed(name: str) -> Command:
     def command(arguments: list[str]) -> int:
         _control_plane()
@@ -154,6 +161,7 @@ COMMANDS: dict[str, Command] = {
     "node": node,
     "gateway": gateway,
     "call": call,
+    "copy": copy,
     "audit": audit,
     "keys": keys,
     "backup": backup,

@@ -455,3 +455,22 @@ class ReconciliationFailed(WrongState):
     """What the target took is not what was sent; the transaction was rolled back."""
 
     code = "pipeline.reconcile.failed"
+
+
+# --- jinqiao copy ---------------------------------------------------------------------------------------------------------
+
+
+class AddressNotUnderstood(InvalidInput):
+    """The address of a source or target has a form that is not known."""
+
+    code = "copy.address"
+
+
+class CopyArgumentWrong(InvalidInput):
+    code = "copy.argument"
+
+
+class CopyUnderWay(WrongState):
+    """Another process copies the same table with the same spool."""
+
+    code = "copy.under_way"

@@ -41,6 +41,7 @@ from jinqiao.kernel.errors import JinqiaoError
 if TYPE_CHECKING:
     from jinqiao.dataplane.connectors.postgresql_reading import Query
     from jinqiao.dataplane.connectors.postgresql_snapshot import PostgresqlSnapshot
+    from jinqiao.dataplane.connectors.snapshots import Snapshot
 
 PORT = 5432
 ZONE = "Asia/Shanghai"  # instants are shown as wall-clock time in China
@@ -289,6 +290,26 @@ class PostgresqlSource(Source):
 
         schema, expressions = self._table(plan.table)
         return Query(self._place, plan, schema, expressions, Throttle(plan))
+
+    def major_version(self) -> int:
+        with closing(self._place.connect()) as connection:
+            return connection.info.server_version // 10_000
+
+    def record_hash(
+        self, plan: ReadPlan, columns: Sequence[str], seed: int, snapshot: "Snapshot | None" = None
+    ) -> tuple[int, str]:
+        """Number of rows, and the sum of their hashes (hex, modulo 2^128), computed in the database."""
+        from jinqiao.dataplane.connectors.postgresql_snapshot import PostgresqlSnapshot
+
+        query = self.query(plan)
+        with closing(self._place.connect()) as connection, telling(plan.table):
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            if isinstance(snapshot, PostgresqlSnapshot) and snapshot.id:
+                connection.execute(statement(f"SET TRANSACTION SNAPSHOT '{snapshot.id}'"))
+            query.prepare(connection)
+            row = connection.execute(statement(query.hash_statement(columns, seed))).fetchone()
+        rows, total = (int(row[0]), int(row[1])) if row else (0, 0)
+        return rows, f"{total % (1 << 128):032x}"
 
     def open_snapshot(
         self, plan: ReadPlan, *, parallel: int = 1, resume: SnapshotState | None = None, chunk_rows: int = 100_000

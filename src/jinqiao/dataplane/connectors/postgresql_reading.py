@@ -57,17 +57,24 @@ class Query:
 
     def raw_statement(self, columns: Sequence[str], split: str = WHOLE) -> str:
         """COPY of `columns` (they may repeat), whole numbers widened to bigint."""
-        whole = {column.name for column in self.schema.columns if column.type is LogicalType.INTEGER}
-        chosen = ", ".join(self.expressions[name] + ("::bigint" if name in whole else "") for name in columns)
-        return f"COPY ({self._select(chosen, split)}) TO STDOUT (FORMAT binary)"
+        return f"COPY ({self._select(self._portable(columns), split)}) TO STDOUT (FORMAT binary)"
 
-    def _select(self, chosen: str, split: str) -> str:
+    def hash_statement(self, columns: Sequence[str], seed: int) -> str:
+        """Rows and the sum of their hashes. Values are hashed in the types in which they travel."""
+        hashed = f"hash_record_extended(ROW({self._portable(columns)}), {int(seed)})"
+        return self._select(f"count(*), coalesce(sum({hashed}), 0)", WHOLE, ordered=False)
+
+    def _portable(self, columns: Sequence[str]) -> str:
+        whole = {column.name for column in self.schema.columns if column.type is LogicalType.INTEGER}
+        return ", ".join(self.expressions[name] + ("::bigint" if name in whole else "") for name in columns)
+
+    def _select(self, chosen: str, split: str, *, ordered: bool = True) -> str:
         where = self.where
         if split != WHOLE:
             first, end = split.split(":")
             bounds = [f"ctid >= '({int(first)},0)'::tid"] + ([f"ctid < '({int(end)},0)'::tid"] if end else [])
             where += (" AND " if where else " WHERE ") + " AND ".join(bounds)
-        order = ", ".join(quote(name) for name in self.plan.order_by)
+        order = ", ".join(quote(name) for name in self.plan.order_by if ordered)
         return f"SELECT {chosen} FROM {self.place.quoted(self.plan.table)}{where}" + (  # noqa: S608 -- quoted names
             f" ORDER BY {order}" if order else ""
         )
@@ -78,6 +85,13 @@ class Query:
             return "", []
         given = ", ".join(f"set_config('jinqiao.p{at}', ${at}, true)" for at in range(1, len(self.settings) + 1))
         return f"SELECT {given}", self.settings
+
+    def prepare(self, connection: "psycopg.Connection[tuple[Any, ...]]") -> None:
+        """Time limit and values of the filter, in the transaction that has begun."""
+        connection.execute(statement(f"SET LOCAL statement_timeout = {self.timeout_s * 1000}"))
+        if self.settings:
+            marks = ", ".join(f"set_config('jinqiao.p{at}', %s, true)" for at in range(1, len(self.settings) + 1))
+            connection.execute(statement(f"SELECT {marks}"), self.settings)
 
 
 class AdbcReader(Reader):
@@ -156,10 +170,7 @@ class CopyReader(RawReader):
                 self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 if self._snapshot:
                     self._connection.execute(statement(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'"))
-                self._connection.execute(statement(f"SET LOCAL statement_timeout = {query.timeout_s * 1000}"))
-                binding, values = query.bind()
-                if binding:
-                    self._connection.pgconn.exec_params(binding.encode(), [value.encode() for value in values])
+                query.prepare(self._connection)
         return self._connection
 
     def copy(self, split: str) -> Iterator[tuple[bytearray, int]]:

@@ -44,7 +44,7 @@ class PostgresqlSnapshot(Snapshot):
     def __init__(self, query: Query, *, parallel: int, resume: SnapshotState | None, chunk_rows: int) -> None:
         self._query = query
         self._keeper: subprocess.Popen[bytes] | None = None
-        self._connection, self._id = self._begin(""), ""
+        self._connection, self.id = self._begin(""), ""
         try:
             if resume is not None and resume.handle.get("id"):
                 self.resumed = self._import(str(resume.handle["id"]))
@@ -55,16 +55,16 @@ class PostgresqlSnapshot(Snapshot):
                 state = SnapshotState(resume.kind, resume.token, resume.splits, state.handle)
                 self._end_other(resume.handle)
             self.state = state
-            self.readers = max(1, min(parallel, len(state.splits))) if self._id else 1
+            self.readers = max(1, min(parallel, len(state.splits))) if self.id else 1
         except BaseException:
             self._connection.close()
             raise
 
     def reader(self) -> AdbcReader:
-        return AdbcReader(self._query, self._id)
+        return AdbcReader(self._query, self.id)
 
     def raw_reader(self, columns: tuple[str, ...]) -> CopyReader:
-        return CopyReader(self._query, columns, self._id)
+        return CopyReader(self._query, columns, self.id)
 
     def close(self) -> None:
         self._connection.close()
@@ -107,18 +107,18 @@ class PostgresqlSnapshot(Snapshot):
         oid, kind, blocks, visible, system, filenode, backend, since, is_standby, database = row
         splits = self._splits(kind, int(blocks or 0), chunk_rows)
         handle: dict[str, Any] = {}
-        if len(splits) > 1 and not is_standby:
+        if not is_standby:
             with telling(plan.table):
                 exported = self._connection.execute("SELECT pg_export_snapshot()").fetchone()
-            self._id = str(exported[0]) if exported else ""
-            handle = {"id": self._id, "backend": backend, "since": since}
-            if (self._query.schema.row_estimate or 0) >= MANY_ROWS:
+            self.id = str(exported[0]) if exported else ""
+            handle = {"id": self.id, "backend": backend, "since": since}
+            if len(splits) > 1 and (self._query.schema.row_estimate or 0) >= MANY_ROWS:
                 self._keeper = _keeper(self._connection.fileno())
                 handle["keeper"] = self._keeper.pid if self._keeper else 0
-        elif is_standby:
+        else:
             splits = (WHOLE,)
         token = "/".join(str(part) for part in (system, database, oid, filenode, visible))
-        return SnapshotState(EXPORTED if self._id else SINGLE, token, splits, handle)
+        return SnapshotState(EXPORTED if self.id and len(splits) > 1 else SINGLE, token, splits, handle)
 
     def _is_table(self) -> bool:
         row = self._connection.execute(

@@ -100,6 +100,7 @@ class Extraction(Closing):
         self._quarantines: dict[int, Quarantine] = {}
 
     def close(self) -> None:
+        self._session.close()
         if self.snapshot is not None:
             self.snapshot.close()
             self.snapshot = None
@@ -133,6 +134,14 @@ class Extraction(Closing):
         self._out.purge()
         self._note_begun(snapshot, provider.seal(self._key))
         return snapshot
+
+    def head(self) -> BatchManifest:
+        """What is known of the batch before anything is read: for a delivery that begins at once."""
+        return BatchManifest(
+            run_id=self._order.run_id, batch_id=self.batch_id, suite=self.suite_name, columns=target_columns(self._order),
+            chunks=(), rows=0, rows_read=0, rows_quarantined=0, findings=(), batch_digest="", snapshot="", form=self.form,
+            complete=self._session.complete, wrapped_key=self.wrapped_key, extracted_at=now(),
+        )  # fmt: skip
 
     def _begun(self) -> dict[str, Any] | None:
         """What an earlier process wrote down, if it was for this order and this node can open its key."""

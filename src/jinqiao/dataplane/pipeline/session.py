@@ -35,3 +35,6 @@ class Session:
     def save(self, batch_id: str) -> str:
         """Keep what the next run needs, void until the batch has arrived; the cursor to go on from."""
         return ""
+
+    def close(self) -> None:
+        """Give back what it holds; safe to call twice."""

@@ -1,0 +1,6 @@
+"""`jinqiao copy`: the exchange engine alone, from one table to another, without a platform.
+
+places.py    addresses (`postgresql://…`, `mysql://…`, `sqlite:///…`, a file) as connections
+copying.py   one copy: order, spool, extraction and delivery side by side, reconciliation
+command.py   the command line, its JSON and its exit codes
+"""
