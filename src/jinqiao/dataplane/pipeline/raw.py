@@ -4,7 +4,7 @@ It is taken where it cannot be told from the other by what arrives: no mask, no 
 itself holds to be there, every column of the source of a type and size that the granted one holds exactly.
 """
 
-from jinqiao.dataplane.connectors.ledger import holds_exactly
+from jinqiao.dataplane.connectors.drift import holds_exactly
 from jinqiao.dataplane.pipeline.orders import keys_of, value_column
 from jinqiao.kernel.contracts.exchange import CopyMode, ExchangeOrder
 from jinqiao.kernel.contracts.tables import Column, Engine, LogicalType, Mask, TableSchema
