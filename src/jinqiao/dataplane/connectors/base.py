@@ -23,6 +23,7 @@ from jinqiao.kernel.contracts.tables import Column, Engine, RowCondition, TableS
 
 if TYPE_CHECKING:
     from jinqiao.dataplane.connectors.snapshots import Snapshot, SnapshotState
+    from jinqiao.dataplane.connectors.watermarks import WatermarkFacts
 
 CONNECT_TIMEOUT_S = 10
 
@@ -123,6 +124,12 @@ class Source(Closing, ABC):
     def state_token(self, table: str) -> str | None:
         """Text that is another one whenever the table's contents may have changed; None where the source cannot tell."""
         return None
+
+    def watermark_facts(self, plan: ReadPlan, column: Column) -> "WatermarkFacts":
+        """What the source says of a watermark column, for the rows that the plan's filter lets through."""
+        from jinqiao.dataplane.connectors.watermarks import read_facts
+
+        return read_facts(self, plan, column)
 
     def open_snapshot(
         self, plan: ReadPlan, *, parallel: int = 1, resume: "SnapshotState | None" = None, chunk_rows: int = 100_000

@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 import pymysql
@@ -39,6 +39,9 @@ from jinqiao.dataplane.errors import (
 )
 from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType, Operator, RowCondition, TableSchema
 from jinqiao.kernel.errors import JinqiaoError
+
+if TYPE_CHECKING:
+    from jinqiao.dataplane.connectors.watermarks import WatermarkFacts
 
 PORT = 3306
 READ_TIMEOUT_S = 3600
@@ -314,6 +317,11 @@ class MysqlSource(Source):
                         cursor.close()
                 else:
                     _forget(cursor)
+
+    def watermark_facts(self, plan: ReadPlan, column: Column) -> "WatermarkFacts":
+        from jinqiao.dataplane.connectors.watermarks import mysql_facts
+
+        return mysql_facts(self._place, plan, self.schema(plan.table), column)
 
     def _abandon(self, connection: "pymysql.Connection[Any]") -> None:
         """Stop the statement at the server: otherwise closing the cursor would read all that is left of it."""

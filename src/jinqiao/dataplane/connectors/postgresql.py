@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from jinqiao.dataplane.connectors.postgresql_reading import Query
     from jinqiao.dataplane.connectors.postgresql_snapshot import PostgresqlSnapshot
     from jinqiao.dataplane.connectors.snapshots import Snapshot
+    from jinqiao.dataplane.connectors.watermarks import WatermarkFacts
 
 PORT = 5432
 ZONE = "Asia/Shanghai"  # instants are shown as wall-clock time in China
@@ -310,6 +311,11 @@ class PostgresqlSource(Source):
             row = connection.execute(statement(query.hash_statement(columns, seed))).fetchone()
         rows, total = (int(row[0]), int(row[1])) if row else (0, 0)
         return rows, f"{total % (1 << 128):032x}"
+
+    def watermark_facts(self, plan: ReadPlan, column: Column) -> "WatermarkFacts":
+        from jinqiao.dataplane.connectors.watermarks import postgresql_facts
+
+        return postgresql_facts(self.query(plan), column)
 
     def open_snapshot(
         self, plan: ReadPlan, *, parallel: int = 1, resume: SnapshotState | None = None, chunk_rows: int = 100_000

@@ -20,9 +20,10 @@ import numpy as np
 import pyarrow as pa
 
 from jinqiao.dataplane.connectors.values import arrow_schema
-from jinqiao.dataplane.errors import KeyNotGranted, SourceKeyNotUnique
+from jinqiao.dataplane.errors import KeyNotGranted, SourceKeyNotUnique, StateLost
 from jinqiao.dataplane.pipeline.modes.terms import terms_of
-from jinqiao.dataplane.pipeline.orders import keys_of, target_columns
+from jinqiao.dataplane.pipeline.orders import target_columns, target_keys
+from jinqiao.dataplane.pipeline.session import Session
 from jinqiao.dataplane.staging.fingerprints import (
     FINGERPRINT,
     FingerprintIndex,
@@ -34,7 +35,7 @@ from jinqiao.dataplane.staging.fingerprints import (
     to_arrow,
 )
 from jinqiao.dataplane.staging.state import StateReader, TaskState
-from jinqiao.kernel.contracts.exchange import ExchangeOrder
+from jinqiao.kernel.contracts.exchange import Delivery, ExchangeOrder
 
 _ROW, _KEY = "#row", "#key"  # no code of an item looks like this
 
@@ -47,22 +48,29 @@ class DiffCounts:
     unchanged: int
 
 
-class DiffSession:
+class DiffSession(Session):
     """One run of a diff. `filter` may be called by several threads at once; the rest by one, after them."""
 
+    can_resume = False  # what was met of the last state is in this process only
+
     def __init__(self, state: TaskState, order: ExchangeOrder) -> None:
-        """Reads the state that `order.after` names. Raises KeyNotGranted where nothing tells rows apart."""
-        columns, keys = target_columns(order), keys_of(order)
+        """Reads the state that `order.after` names.
+
+        Raises KeyNotGranted where nothing tells rows apart, StateLost where rows would be appended a second time.
+        """
+        columns, keys = target_columns(order), target_keys(order)
         if not keys:
             raise KeyNotGranted(run=order.run_id, keys=", ".join(order.key_columns))
         self._table, self._algorithms = order.source_table, state.algorithms
-        self._keys = pa.schema([field for field in map(arrow_schema(columns).field, keys)])
+        self._keys = pa.schema([field for field in arrow_schema(columns) if field.name in keys])
         self._schema = pa.schema([pa.field(_ROW, FINGERPRINT), pa.field(_KEY, FINGERPRINT), *self._keys])
         self._lock = threading.Lock()
         terms = terms_of(order)
         self._base = state.open(order.after, terms)
         self.complete = self._base is None
         self.lost = self.complete and bool(order.after)
+        if self.lost and order.delivery is Delivery.APPEND:
+            raise StateLost(task=order.task_id)
         self._index = _loaded(self._base)
         self._met = np.zeros(len(self._index), np.bool_)
         self._hits = 0
@@ -71,7 +79,7 @@ class DiffSession:
         self._counts: DiffCounts | None = None
         self._writer = state.writer(terms)
 
-    def filter(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def filter(self, batch: pa.RecordBatch, marks: pa.Array | None = None) -> pa.RecordBatch:
         """Of rows of the target's columns, those that are new or not as they were delivered."""
         rows = row_fingerprints(batch, self._algorithms)
         place = self._index.find(rows)
@@ -99,10 +107,11 @@ class DiffSession:
         """What the run found. Raises SourceKeyNotUnique."""
         return self._settle()
 
-    def save(self, batch_id: str) -> None:
+    def save(self, batch_id: str) -> str:
         """Keep what the batch brings, for the run whose cursor names it. Raises SourceKeyNotUnique, SpoolFull."""
         self._settle()
         self._writer.save(batch_id)
+        return batch_id
 
     def close(self) -> None:
         self._writer.discard()

@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from jinqiao.dataplane.pipeline.orders import keys_of, target_columns
+from jinqiao.dataplane.pipeline.orders import target_columns, target_keys
 from jinqiao.kernel.contracts.exchange import ExchangeOrder
 
 _FORM = 1  # of fingerprints and frames; a later form makes older states count as lost
@@ -17,7 +17,7 @@ def terms_of(order: ExchangeOrder) -> str:
         "columns": [
             [column.name, column.type.value, column.precision, column.scale] for column in target_columns(order)
         ],
-        "keys": keys_of(order),
+        "keys": target_keys(order),
         "target": [order.consumer_node, order.target_table],
     }
     return hashlib.sha256(json.dumps(said, ensure_ascii=False, sort_keys=True).encode()).hexdigest()

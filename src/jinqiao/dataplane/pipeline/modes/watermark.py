@@ -1,0 +1,190 @@
+"""Watermark: rows whose watermark is at least the cursor less the overlap, without those that were delivered as they are.
+
+    cursor     highest watermark read, but never beyond the source's clock, and never back
+    ties       rows with exactly the cursor's watermark are read again: some of them may have been committed since
+    late rows  read again where their watermark lies within the overlap; on PostgreSQL the cursor waits for transactions that
+               are still open (`connectors.watermarks`), so that what the server itself stamps is never missed
+    future     rows stamped after the source's own clock are handed over; they are read again until their time has come
+    NULL       rows without a watermark come with the first run only; they are counted in every run (finding `watermark`)
+    unchanged  rows of the window that were delivered are known by their fingerprints and not sent again
+
+The first run reads everything. Its cursor is bounded by the clock as it was before the snapshot was opened: what is committed
+while it reads has a later watermark, or lies within the overlap.
+
+`order.until` makes a backfill: the rows of a window, both ends included, whatever was delivered; the cursor and what is
+remembered stay as they are.
+"""
+
+import threading
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+
+from jinqiao.dataplane.connectors.watermarks import WatermarkFacts
+from jinqiao.dataplane.errors import StateLost
+from jinqiao.dataplane.pipeline.modes.cursors import Marks, Scale, highest_of, join_cursor, split_cursor
+from jinqiao.dataplane.pipeline.modes.terms import terms_of
+from jinqiao.dataplane.pipeline.orders import watermark_of
+from jinqiao.dataplane.pipeline.session import Session
+from jinqiao.dataplane.staging.fingerprints import (
+    FINGERPRINT,
+    FingerprintIndex,
+    Fingerprints,
+    from_arrow,
+    none_of,
+    row_fingerprints,
+    to_arrow,
+)
+from jinqiao.dataplane.staging.state import TaskState
+from jinqiao.kernel.contracts.exchange import Delivery, ExchangeOrder, Finding, Severity
+from jinqiao.kernel.contracts.tables import TableSchema
+
+NO_WATERMARK = "watermark"  # the check of the finding
+_ROW = "#row"
+_SCHEMA = pa.schema([pa.field(_ROW, FINGERPRINT)])
+_PRUNE_ROWS = 500_000
+
+
+class WatermarkSession(Session):
+    """One watermark run. `marks` and `filter` may be called by several threads at once; the rest by one, after them."""
+
+    can_resume = False  # fingerprints and the highest watermark of the rows that were staged are in this process only
+
+    def __init__(self, state: TaskState, order: ExchangeOrder, schema: TableSchema, facts: WatermarkFacts) -> None:
+        """`facts` were asked before the snapshot is opened; without `null_rows` those are counted that are read.
+
+        Raises WatermarkNotUsable, CursorNotUsable, KeyNotGranted; StateLost where rows would be appended a second time.
+        """
+        column = watermark_of(order, schema)
+        assert column is not None
+        self._scale, self._order, self._state = Scale(column), order, state
+        self.columns = (column.name,)
+        self._ceiling = self._scale.ceiling(facts.ceiling)
+        self._nulls_given, self._nulls_seen = facts.null_rows, 0
+        self._highest: int | None = None
+        self._lock = threading.Lock()
+        self._prints: list[Fingerprints] = []
+        self._marks: list[Marks] = []
+        self._waiting = 0
+        self._known = FingerprintIndex(none_of())
+        value, batch_id = split_cursor(order.after)
+        self._after = self._scale.number(value) if value else None
+        self._is_backfill = bool(order.until)
+        conditions = []
+        if self._is_backfill:
+            if self._after is not None:
+                conditions.append(self._scale.at_least(self._after))
+            conditions.append(self._scale.at_most(self._scale.number(order.until)))
+        elif self._after is not None:
+            conditions.append(self._scale.at_least(self._scale.back(self._after, order.overlap_s)))
+            self._load(batch_id)
+        else:
+            state.forget()  # of an earlier beginning
+        self.conditions = tuple(conditions)
+
+    def _load(self, batch_id: str) -> None:
+        """What was delivered of the window. Where that is lost, it is sent again, which only an append would notice."""
+        base = self._state.open(batch_id, terms_of(self._order))
+        if base is None:
+            if self._order.delivery is Delivery.APPEND:
+                raise StateLost(task=self._order.task_id)
+            return
+        try:
+            parts = [from_arrow(frame.column(_ROW)) for frame in base.frames()]
+        finally:
+            base.close()
+        if parts:
+            self._known = FingerprintIndex(np.concatenate(parts))
+
+    def marks(self, batch: pa.RecordBatch) -> pa.Array:
+        """Watermarks of the rows as numbers (`Scale`); every row read counts, also one that a check sets aside."""
+        numbers = self._scale.numbers(batch.column(self._scale.column.name))
+        highest = highest_of(numbers)
+        with self._lock:
+            self._nulls_seen += numbers.null_count
+            if highest is not None and (self._highest is None or highest > self._highest):
+                self._highest = highest
+        return numbers
+
+    def filter(self, batch: pa.RecordBatch, marks: pa.Array | None = None) -> pa.RecordBatch:
+        """Of rows of the target's columns, those that were not delivered as they are."""
+        if self._is_backfill or batch.num_rows == 0 or marks is None:
+            return batch
+        numbers = marks.fill_null(np.iinfo(np.int64).min).to_numpy()
+        if len(self._known):
+            prints = row_fingerprints(batch, self._state.algorithms)
+            new = self._known.find(prints) < 0
+            self._keep(prints, numbers)
+            return batch if new.all() else batch.filter(pa.array(new))
+        # only what the next run will read again has to be known
+        floor = self._floor()
+        again = np.flatnonzero(numbers >= floor) if floor is not None else np.empty(0, np.int64)
+        if len(again):
+            self._keep(row_fingerprints(batch.take(pa.array(again)), self._state.algorithms), numbers[again])
+        return batch
+
+    def findings(self) -> tuple[Finding, ...]:
+        rows = self._nulls_seen if self._nulls_given is None else self._nulls_given
+        if not rows:
+            return ()
+        name = self._scale.column.name
+        items = [item.code for item in self._order.grant.items if item.column == name]
+        return (Finding(check=NO_WATERMARK, item=items[0] if items else name, rows=rows, severity=Severity.WARN),)
+
+    def save(self, batch_id: str) -> str:
+        """The new cursor, after what belongs to it is durable; empty for a backfill, and before any watermark was seen."""
+        cursor = self._cursor()
+        if self._is_backfill or cursor is None:
+            return ""
+        self._prune()
+        with self._state.writer(terms_of(self._order)) as writer:
+            for prints in self._prints:
+                writer.add(pa.RecordBatch.from_arrays([to_arrow(prints)], schema=_SCHEMA))
+            writer.save(batch_id)
+        return join_cursor(self._scale.text(cursor), batch_id)
+
+    def close(self) -> None:
+        """Nothing is open between calls."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- the window of the next run
+
+    def _cursor(self) -> int | None:
+        """Where the next run goes on: it only grows while this one reads."""
+        reached = self._highest
+        if reached is not None and self._ceiling is not None:
+            reached = min(reached, self._ceiling)
+        if reached is None or (self._after is not None and reached < self._after):
+            return self._after
+        return reached
+
+    def _floor(self) -> int | None:
+        cursor = self._cursor()
+        return None if cursor is None else self._scale.back(cursor, self._order.overlap_s)
+
+    def _keep(self, prints: Fingerprints, numbers: Marks) -> None:
+        with self._lock:
+            self._prints.append(prints)
+            self._marks.append(numbers)
+            self._waiting += len(prints)
+            if self._waiting > _PRUNE_ROWS:
+                self._prune()
+
+    def _prune(self) -> None:
+        """Forget rows that fell out of the next run's window."""
+        floor = self._floor()
+        if floor is None or not self._prints:
+            return
+        prints, numbers = np.concatenate(self._prints), np.concatenate(self._marks)
+        within = numbers >= floor
+        self._prints, self._marks = [prints[within]], [numbers[within]]
+        self._waiting = 0
