@@ -20,7 +20,7 @@ from jinqiao.kernel.contracts.exchange import (
     NodeRegistration,
     SignedMessage,
 )
-from jinqiao.kernel.crypto.identity import Identity, open_message
+from jinqiao.kernel.crypto.identity import Identity, fingerprint, open_message
 from jinqiao.kernel.crypto.suites import suite
 from tests.api.conftest import Caller
 from tests.exchange.factories import NodeHands, World, make_node
@@ -46,7 +46,7 @@ def digest(data: bytes) -> str:
 
 
 def test_a_node_registers_polls_and_answers_over_http(world: World) -> None:
-    _node, code = actions.expect_node(
+    node, code = actions.expect_node(
         by=world.admin,
         number="front-1",
         name="前置节点",
@@ -60,7 +60,12 @@ def test_a_node_registers_polls_and_answers_over_http(world: World) -> None:
     admission = NodeAdmission.from_json(response.json())
     assert admission.node_id == "front-1"
 
-    assert caller.send("POST", POLL, beat()).json() == {"commands": []}
+    said = refused(caller.send("POST", POLL, beat()), 409, "exchange.node.awaiting")
+    assert said["details"] == {"node": "front-1", "fingerprint": fingerprint(caller.identity.key_id)}
+    actions.approve_node(node, by=world.admin, key_id=caller.identity.key_id)
+    answer = caller.send("POST", POLL, beat()).json()
+    assert answer["commands"] == []
+    assert abs(answer["now"] - time.time()) < 60
 
 
 def test_a_whole_run_goes_over_http(world: World) -> None:

@@ -10,6 +10,7 @@ from jinqiao.exchange import actions
 from jinqiao.exchange.enums import NetworkZone, NodeKind, NodeState
 from jinqiao.exchange.errors import (
     CodeWrong,
+    FingerprintDiffers,
     IdentityTaken,
     NodeInUse,
     NodeKindWrong,
@@ -22,7 +23,7 @@ from jinqiao.exchange.models import Node, QueryService
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import NodeRegistration
 from jinqiao.kernel.crypto.errors import IdentityBroken
-from jinqiao.kernel.crypto.identity import Identity
+from jinqiao.kernel.crypto.identity import Identity, fingerprint
 from jinqiao.workflow.models import ToDo
 from tests.exchange.factories import World, make_node
 from tests.factories import make_authority, make_organisation, make_post
@@ -53,7 +54,7 @@ def test_a_node_is_admitted_once_by_its_code_and_learns_the_platforms_key() -> N
     admission = actions.register_node(registration(code))
 
     node.refresh_from_db()
-    assert (admission.node_id, node.state) == ("node-x", NodeState.ACTIVE)
+    assert (admission.node_id, node.state) == ("node-x", NodeState.AWAITING)
     assert admission.platform_identity["suite"] == "international"
     with pytest.raises(CodeWrong):
         actions.register_node(registration(code))
@@ -81,9 +82,50 @@ def test_a_new_code_takes_the_place_of_the_old_one() -> None:
 
     with pytest.raises(CodeWrong):
         actions.register_node(registration(code))
-    actions.register_node(registration(new))
+    identity = Identity.generate()
+    actions.register_node(registration(new, identity))
+    actions.approve_node(node, by=admin, key_id=identity.key_id)
     with pytest.raises(NodeStateWrong):
         actions.renew_code(node, by=admin)
+
+
+def test_a_node_works_only_after_somebody_has_compared_its_fingerprint() -> None:
+    node, code = expected()
+    admin = node.organisation.posts.get()
+    identity = Identity.generate()
+    actions.register_node(registration(code, identity))
+
+    todo = ToDo.objects.get(kind="exchange.node.approval")
+    assert (todo.organisation, todo.done_at) == (node.organisation, None)
+    with pytest.raises(NodeStateWrong):
+        actions.resume_node(node, by=admin)
+    with pytest.raises(NotYourNode):
+        actions.approve_node(node, by=make_post(Role.DEPARTMENT_ADMINISTRATOR), key_id=identity.key_id)
+    with pytest.raises(FingerprintDiffers):
+        actions.approve_node(node, by=admin, key_id=Identity.generate().key_id)
+
+    assert actions.approve_node(node, by=admin, key_id=fingerprint(identity.key_id)).state == NodeState.ACTIVE
+    todo.refresh_from_db()
+    assert todo.done_at is not None
+    event = AuditEvent.objects.get(verb="exchange.node.approve")
+    assert event.details["key_id"] == identity.key_id
+    with pytest.raises(NodeStateWrong):
+        actions.approve_node(node, by=admin, key_id=identity.key_id)
+
+
+def test_a_node_that_is_not_the_expected_one_is_sent_away_with_a_new_code() -> None:
+    node, code = expected()
+    admin = node.organisation.posts.get()
+    stranger, right = Identity.generate(), Identity.generate()
+    actions.register_node(registration(code, stranger))
+    new = actions.renew_code(node, by=admin)
+
+    node.refresh_from_db()
+    assert (node.state, node.identity, node.key_id) == (NodeState.EXPECTED, {}, "")
+    actions.register_node(registration(new, right))
+    with pytest.raises(FingerprintDiffers):
+        actions.approve_node(node, by=admin, key_id=stranger.key_id)
+    assert actions.approve_node(node, by=admin, key_id=right.key_id).key_id == right.key_id
 
 
 def test_a_key_belongs_to_one_node_and_a_refused_registration_leaves_the_code_good() -> None:

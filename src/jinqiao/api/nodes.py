@@ -1,6 +1,7 @@
 """What front-end nodes call: register, poll, answer, bring and fetch chunks."""
 
 import json
+import time
 from typing import Any, TypeVar, cast
 
 from django.http import HttpRequest, HttpResponse
@@ -11,7 +12,15 @@ from jinqiao.api.errors import BodyBroken
 from jinqiao.api.schemas import json_answer, operation, schema_of
 from jinqiao.exchange import actions
 from jinqiao.kernel.contracts.base import Contract, canonical_json
-from jinqiao.kernel.contracts.exchange import CommandResult, Heartbeat, NodeAdmission, NodeRegistration, SignedMessage
+from jinqiao.kernel.contracts.exchange import (
+    CommandResult,
+    Heartbeat,
+    NodeAdmission,
+    NodeRegistration,
+    NodeRotated,
+    NodeRotation,
+    SignedMessage,
+)
 
 router = Router(tags=["nodes"])
 Body = TypeVar("Body", bound=Contract)
@@ -49,8 +58,8 @@ def register(request: HttpRequest) -> HttpResponse:
 
 _COMMANDS = {
     "type": "object",
-    "required": ["commands"],
-    "properties": {"commands": {"type": "array", "items": schema_of(SignedMessage)}},
+    "required": ["commands", "now"],
+    "properties": {"commands": {"type": "array", "items": schema_of(SignedMessage)}, "now": {"type": "number"}},
 }
 
 
@@ -60,9 +69,19 @@ _COMMANDS = {
     openapi_extra=operation(body=Heartbeat, answer=json_answer(_COMMANDS), _200="commands, oldest first"),
 )
 def poll(request: HttpRequest) -> HttpResponse:
-    """A heartbeat; the answer holds the commands that wait."""
+    """A heartbeat; the answer holds the commands that wait, and the platform's time (Unix seconds) for a node to set its clock by."""
     messages = actions.take_commands(caller(request).node, read_body(request, Heartbeat))
-    return answer_json({"commands": [message.to_json() for message in messages]})
+    return answer_json({"commands": [message.to_json() for message in messages], "now": round(time.time(), 3)})
+
+
+@router.post(
+    "rotate",
+    url_name="rotate",
+    openapi_extra=operation(body=NodeRotation, answer=json_answer(schema_of(NodeRotated)), _200="the new key is known"),
+)
+def rotate(request: HttpRequest) -> HttpResponse:
+    """A new identity, signed with the old one; said again with what was sealed anew."""
+    return answer_json(actions.rotate_identity(caller(request).node, read_body(request, NodeRotation)).to_json())
 
 
 @router.post("results", url_name="results", openapi_extra=operation(body=CommandResult, _204="taken"))

@@ -16,6 +16,7 @@ from jinqiao.exchange.actions.nodes import (
 )
 from jinqiao.exchange.actions.policy import policy_for
 from jinqiao.exchange.actions.relay import open_chunk, purge_relay, store_chunk
+from jinqiao.exchange.actions.rotation import rotate_identity
 from jinqiao.exchange.actions.runs import start_run, stop_run
 from jinqiao.exchange.actions.services import (
     attach_application,
@@ -64,6 +65,7 @@ __all__ = [
     "retire_node",
     "retry_due_runs",
     "revoke_key",
+    "rotate_identity",
     "start_due_runs",
     "start_run",
     "stop_run",

@@ -1,14 +1,16 @@
 """What nodes fetch and answer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
 
 from django.db import transaction
 
 from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
 from jinqiao.exchange import rules
-from jinqiao.exchange.actions import outcome, sources
+from jinqiao.exchange.actions import comparing, outcome, resending, slots, sources
 from jinqiao.exchange.actions.commanding import OPEN
 from jinqiao.exchange.actions.nodes import heard
 from jinqiao.exchange.actions.platform import node_actor
@@ -16,6 +18,7 @@ from jinqiao.exchange.actions.runs import fail_run, locked_run, move_run, proble
 from jinqiao.exchange.enums import CommandState, NodeKind, RunState
 from jinqiao.exchange.errors import CommandMissing, GrantNotLive, NodeKindWrong
 from jinqiao.exchange.models import Node, NodeCommand, Run
+from jinqiao.exchange.queries.progress import present_stage, with_sample
 from jinqiao.exchange.queries.runs import LIVE
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult, Heartbeat, Progress, SignedMessage
@@ -23,29 +26,48 @@ from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult, Heartb
 REDELIVER_AFTER_S = 20
 """A taken command is handed out again after this time, unless the node says that it works on the run."""
 SEEN_EVERY_S = 5
-_MOVING = frozenset({CommandKind.EXTRACT.value, CommandKind.DELIVER.value})
+URL_LENGTH = 200
+_NOTED = ("seen_at", "silence_noticed_at", "version", "spool_free_bytes", "url", "python")
+_MOVING = frozenset({CommandKind.EXTRACT.value, CommandKind.RESUBMIT.value, CommandKind.DELIVER.value})
 
 
 def take_commands(node: Node, heartbeat: Heartbeat) -> list[SignedMessage]:
-    """Note the heartbeat and hand out what waits for this node, oldest first.
+    """Note the heartbeat and hand out what waits for this node: small things oldest first, then runs by their task's priority.
 
-    An order whose grant is no longer live is not handed out: its run fails instead (no grant, no byte).
+    A node works at no more runs at once than its cap; what is held by hand does not count. An order whose grant is no longer
+    live is not handed out: its run fails instead (no grant, no byte).
     """
     if node.kind != NodeKind.FRONT_END:
         raise NodeKindWrong(node=node.number)
     _note(node, heartbeat)
     again = moments.now() - timedelta(seconds=REDELIVER_AFTER_S)
     messages = []
-    commands = NodeCommand.objects.filter(node=node, state__in=OPEN).order_by("id")
-    for command in commands.values("pk", "state", "taken_at", "run__number", "kind"):
+    fields = ("pk", "state", "taken_at", "run__number", "run__paused_at", "run__task__priority", "kind")
+    commands = list(NodeCommand.objects.filter(node=node, state__in=OPEN).order_by("id").values(*fields))
+    room = node.run_cap - sum(
+        command["kind"] in _MOVING and command["state"] == CommandState.TAKEN and command["run__paused_at"] is None
+        for command in commands
+    )
+    for command in sorted(commands, key=_turn):
         is_taken = command["state"] == CommandState.TAKEN
         is_busy = command["run__number"] in heartbeat.busy_with
         if is_taken and (is_busy or (command["taken_at"] and command["taken_at"] > again)):
             continue
+        is_new_move = command["kind"] in _MOVING and not is_taken
+        if is_new_move and room <= 0:
+            continue
         message = _hand_out(node, command["pk"])
         if message is not None:
             messages.append(message)
+            room -= is_new_move
     return messages
+
+
+def _turn(command: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    """What goes first: whatever moves nothing, then the higher priority, then what is half done, then the older."""
+    if command["kind"] not in _MOVING:
+        return 0, 0, 0, command["pk"]
+    return 1, -command["run__task__priority"], int(command["kind"] != CommandKind.DELIVER), command["pk"]
 
 
 def _note(node: Node, heartbeat: Heartbeat) -> None:
@@ -59,9 +81,16 @@ def _note(node: Node, heartbeat: Heartbeat) -> None:
             row.version = heartbeat.version[:20]
             row.clock_offset_s = round((heartbeat.clock_at - now).total_seconds(), 1)
             row.spool_free_bytes = max(heartbeat.spool_free_bytes, 0)
-            row.save(update_fields=["seen_at", "silence_noticed_at", "version", "clock_offset_s", "spool_free_bytes"])
+            row.url, row.python = _address(heartbeat.url), heartbeat.python[:20]
+            row.save(update_fields=[*_NOTED, "clock_offset_s"])
     if heartbeat.progress:
         _keep_progress(node, heartbeat.progress)
+
+
+def _address(url: str) -> str:
+    """Where a node says that it takes chunks; nothing where that is no address."""
+    parts = urlsplit(url)
+    return url if parts.scheme in ("http", "https") and parts.hostname and len(url) <= URL_LENGTH else ""
 
 
 @transaction.atomic
@@ -78,7 +107,11 @@ def _keep_progress(node: Node, progress: Iterable[Progress]) -> None:
             new[step.stage.value] = step.to_json()
         if new != run.progress:
             run.progress = new
-            run.save(update_fields=["progress"])
+            stage = present_stage(run)
+            for step in by_run[run.number]:
+                if step.stage is stage:
+                    run.samples = with_sample(run, step)
+            run.save(update_fields=["progress", "samples"])
 
 
 @transaction.atomic
@@ -126,8 +159,14 @@ def accept_result(node: Node, result: CommandResult) -> None:
     command.result = _kept(result)
     command.finished_at = moments.now()
     command.save(update_fields=["state", "result", "finished_at"])
+    if command.source is not None and result.slots:
+        slots.keep_slots(command.source, result.slots)
     if run is not None and command.kind in _MOVING:
         outcome.take_answer(run, command, result)
+    elif command.kind == CommandKind.COMPARE:
+        comparing.take_answer(command, result)
+    elif run is not None and command.kind == CommandKind.RESEND:
+        resending.take_answer(run, command, result)
     elif command.source is not None and command.kind in (CommandKind.TEST_CONNECTION, CommandKind.LIST_TABLES):
         sources.take_answer(command.source, command, result)
     elif command.state == CommandState.FAILED and result.problem is not None:

@@ -13,6 +13,7 @@ from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
 from jinqiao.exchange import rules
 from jinqiao.exchange.actions.platform import node_actor, platform_identity
+from jinqiao.exchange.actions.rotation import keep_identity
 from jinqiao.exchange.enums import NODE_MOVES, NetworkZone, NodeKind, NodeState, RunState
 from jinqiao.exchange.errors import (
     CodeWrong,
@@ -23,7 +24,7 @@ from jinqiao.exchange.errors import (
     NumberTaken,
     SuiteMismatch,
 )
-from jinqiao.exchange.models import Node, QueryService, Run
+from jinqiao.exchange.models import Node, NodeIdentity, QueryService, Run
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import NodeAdmission, NodeRegistration
 from jinqiao.kernel.crypto.identity import PublicIdentity
@@ -108,7 +109,8 @@ def register_node(registration: NodeRegistration) -> NodeAdmission:
     own = platform_identity()
     if public.suite != own.suite:
         raise SuiteMismatch(got=public.suite, wanted=own.suite)
-    taken = Node.objects.filter(key_id=public.key_id).first()
+    had = NodeIdentity.objects.select_related("node").filter(key_id=public.key_id).first()
+    taken = had.node if had is not None else Node.objects.filter(key_id=public.key_id).first()
     if taken is not None:
         raise IdentityTaken(node=taken.number)
     _move(node, NodeState.AWAITING)
@@ -143,6 +145,7 @@ def approve_node(node: Node, *, by: Post, key_id: str) -> Node:
     _move(node, NodeState.ACTIVE)
     node.seen_at = moments.now()
     node.save(update_fields=["state", "seen_at"])
+    keep_identity(node)
     if node.kind == NodeKind.GATEWAY:
         _give_services_a_gateway(node)
     workflow.finish_todos(trail.subject(node), by=by, kinds=[APPROVAL])

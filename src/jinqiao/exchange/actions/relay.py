@@ -1,11 +1,12 @@
 """The relay: ciphertext on its way from the provider's node to the consumer's. The platform cannot read it.
 
-Only the run's provider node brings chunks, while the run is being extracted; only its consumer node fetches them, while the run
-is being delivered; both only under a live grant. After the receipt the chunks are deleted.
+Only the run's provider node brings chunks, while the run is being extracted or where it was asked to bring one again; only its
+consumer node fetches them, while the run is being delivered; both only under a live grant. After the receipt they are deleted.
 """
 
 import contextlib
 import hmac
+import logging
 import os
 import re
 import secrets
@@ -17,6 +18,7 @@ from django.db import transaction
 
 from jinqiao.exchange import rules
 from jinqiao.exchange.actions.platform import platform_identity
+from jinqiao.exchange.actions.resending import is_asked_for
 from jinqiao.exchange.actions.runs import locked_run
 from jinqiao.exchange.enums import NodeKind, RunState
 from jinqiao.exchange.errors import (
@@ -31,8 +33,11 @@ from jinqiao.exchange.errors import (
 from jinqiao.exchange.models import Node, RelayChunk, Run
 from jinqiao.exchange.queries.runs import LIVE, order_of, run_by_number
 from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.exchange import BatchManifest
 from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.keystore import sync_folder
+
+log = logging.getLogger(__name__)
 
 _RUN_NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,59}")
 MOST_CHUNKS = 100_000
@@ -55,13 +60,24 @@ def _check(run: Run, node: Node, *, side: str, state: RunState) -> None:
         raise RunStateWrong(run=run.number, state=str(run.get_state_display()))
 
 
+def _check_bringer(run: Run, node: Node, number: int, digest: str) -> None:
+    """While the run is delivered only chunks that were asked for again, and only as the manifest has them."""
+    if run.state != RunState.DELIVERING or not is_asked_for(run, node, number):
+        _check(run, node, side="provider", state=RunState.EXTRACTING)
+        return
+    _check(run, node, side="provider", state=RunState.DELIVERING)
+    wanted = {chunk.number: chunk.digest for chunk in BatchManifest.from_json(run.manifest).chunks}
+    if wanted.get(number, "").lower() != digest.lower():
+        raise ChunkDigestWrong(run=run.number, chunk=number)
+
+
 def store_chunk(run_number: str, number: int, data: bytes, digest: str, *, node: Node) -> RelayChunk:
     """Keep a chunk: on the disk first, then in the books. The same chunk again changes nothing.
 
     `digest` is hexadecimal, by the platform's suite. Raises NotYourRun, GrantNotLive, RunStateWrong, ChunkDigestWrong, RelayFull.
     """
     run = run_by_number(run_number)
-    _check(run, node, side="provider", state=RunState.EXTRACTING)
+    _check_bringer(run, node, number, digest)
     if not 1 <= number <= MOST_CHUNKS:
         raise ChunkMissing(run=run_number, chunk=number)
     if not data:
@@ -76,7 +92,7 @@ def store_chunk(run_number: str, number: int, data: bytes, digest: str, *, node:
     _write(path, data)
     with transaction.atomic():
         run = locked_run(run)
-        _check(run, node, side="provider", state=RunState.EXTRACTING)
+        _check_bringer(run, node, number, digest)
         chunk, _made = RelayChunk.objects.update_or_create(
             run=run,
             number=number,
@@ -119,6 +135,9 @@ def open_chunk(run_number: str, number: int, *, node: Node) -> tuple[bytes, Rela
         data = (Path(settings.RELAY_ROOT) / chunk.path).read_bytes()
     except OSError as problem:
         raise ChunkMissing(run=run_number, chunk=number) from problem
+    if suite(platform_identity().suite).digest(data).hex() != chunk.digest:
+        log.error("chunk %d of run %s was damaged in the relay", number, run_number)
+        raise ChunkMissing(run=run_number, chunk=number)
     RelayChunk.objects.filter(pk=chunk.pk).update(fetched_at=moments.now())
     return data, chunk
 

@@ -4,7 +4,7 @@ import base64
 import binascii
 from dataclasses import dataclass
 
-from jinqiao.exchange.models import ExchangeReceipt, Node
+from jinqiao.exchange.models import ExchangeReceipt, Node, NodeIdentity
 from jinqiao.kernel.contracts.exchange import Receipt
 from jinqiao.kernel.crypto.identity import PublicIdentity
 from jinqiao.kernel.crypto.suites import suite
@@ -36,7 +36,11 @@ def signatures(receipt: ExchangeReceipt) -> tuple[Signature, Signature]:
 
 def _verified(node: Node, key_id: str, signature: str, body: bytes) -> Signature:
     try:
-        public = PublicIdentity.from_json(node.identity)
+        identity = node.identity
+        if node.key_id != key_id:  # signed before the node changed its key
+            former = NodeIdentity.objects.filter(node=node, key_id=key_id).first()
+            identity = former.identity if former is not None else identity
+        public = PublicIdentity.from_json(identity)
         algorithm = ALGORITHMS[suite(public.suite).name]
         if not signature or public.key_id != key_id:
             return Signature(node, key_id, algorithm, bool(signature), False)

@@ -1,0 +1,84 @@
+"""A node's new identity: sent signed with the old key, proved by the new one. No password is entered again: the node opens
+what was sealed to its old key and brings it sealed to the new one."""
+
+import base64
+import binascii
+from dataclasses import replace
+
+from django.db import transaction
+
+from jinqiao.audit import trail
+from jinqiao.exchange.actions.platform import node_actor, platform_identity
+from jinqiao.exchange.errors import IdentityTaken, RotationRefused, SuiteMismatch
+from jinqiao.exchange.models import DataSource, Node, NodeIdentity
+from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.exchange import NodeRotated, NodeRotation
+from jinqiao.kernel.crypto.errors import SignatureInvalid
+from jinqiao.kernel.crypto.identity import PublicIdentity, sealed_to
+
+
+@transaction.atomic
+def rotate_identity(node: Node, rotation: NodeRotation) -> NodeRotated:
+    """Take the new identity, and what was sealed anew; may be said again. The answer names what is still sealed to another key.
+
+    `node` is the caller as its signature showed it. Raises RotationRefused, IdentityTaken, SuiteMismatch, IdentityBroken.
+    """
+    signed_with = node.key_id
+    node = Node.objects.select_for_update(of=("self",)).select_related("organisation").get(pk=node.pk)
+    if rotation.node_id != node.number:
+        raise RotationRefused(node=node.number, reason="node")
+    public = PublicIdentity.from_json(rotation.identity)
+    suite = platform_identity().suite
+    if public.suite != suite:
+        raise SuiteMismatch(got=public.suite, wanted=suite)
+    try:
+        proof = base64.b64decode(rotation.proof, validate=True)
+        public.verify(replace(rotation, proof="").canonical(), proof)
+    except (SignatureInvalid, binascii.Error, ValueError) as problem:
+        raise RotationRefused(node=node.number, reason="proof") from problem
+    if node.key_id != signed_with:
+        raise RotationRefused(node=node.number, reason="another rotation")
+    if public.key_id != node.key_id:
+        _change(node, public)
+    return NodeRotated(key_id=node.key_id, sealed=_take_resealed(node, rotation.resealed))
+
+
+def _change(node: Node, public: PublicIdentity) -> None:
+    """From now on only the new key signs for this node; the old one stays to verify what it signed."""
+    taken = NodeIdentity.objects.select_related("node").filter(key_id=public.key_id).first()
+    if taken is not None:  # an identity that was given up does not come back
+        raise IdentityTaken(node=taken.node.number)
+    other = Node.objects.filter(key_id=public.key_id).first()
+    if other is not None:
+        raise IdentityTaken(node=other.number)
+    now, old = moments.now(), node.key_id
+    keep_identity(node)
+    NodeIdentity.objects.filter(node=node, until=None).update(until=now)
+    node.identity, node.key_id = public.to_json(), public.key_id
+    node.save(update_fields=["identity", "key_id"])
+    NodeIdentity.objects.create(node=node, key_id=public.key_id, identity=node.identity, since=now)
+    trail.record(
+        "exchange.node.rotate", by=node_actor(node), about=trail.subject(node), key_id=public.key_id, former=old
+    )
+
+
+def keep_identity(node: Node) -> None:
+    """Write down the identity that a node works with."""
+    NodeIdentity.objects.get_or_create(
+        key_id=node.key_id,
+        defaults={"node": node, "identity": node.identity, "since": node.registered_at or moments.now()},
+    )
+
+
+def _take_resealed(node: Node, resealed: dict[str, str]) -> tuple[str, ...]:
+    """Put secrets in their new form in the place of the old ones; a password that was changed meanwhile stays."""
+    left = []
+    for source in DataSource.objects.select_for_update(of=("self",)).filter(node=node).exclude(sealed_password=""):
+        new = resealed.get(source.sealed_password, "")
+        if new and sealed_to(new) == node.key_id:
+            source.sealed_password = new
+            source.save(update_fields=["sealed_password"])
+            trail.record("exchange.source.reseal", by=node_actor(node), about=trail.subject(source))
+        if sealed_to(source.sealed_password) != node.key_id:
+            left.append(source.sealed_password)
+    return tuple(left)
