@@ -1,4 +1,4 @@
-"""The delivery to a database: run table, ledger and merge, in SQL that the dialects complete.
+"""The delivery to a database: run tables, ledger, merge, so that a batch arrives exactly once.
 
 The ledger `jinqiao_ledger` stands in the target's own database. Chunk n of a batch and its ledger row (chunk = n) commit
 together; the merge and the batch's row (chunk = 0, with the counts) commit together. So the ledger is true at any instant:
@@ -8,132 +8,267 @@ together; the merge and the batch's row (chunk = 0, with the counts) commit toge
     killed in the merge                rolled back, the run table is still whole: merged again
     killed after the merge             the ledger gives the counts, nothing is written
 
-Nothing that the consumer can see is changed before the merge, except that an absent table is made where DDL cannot be
-rolled back (MariaDB). Rows are compared null-safe and byte by byte, never by a collation.
+Rows go to the run table, keys of chunks of deletes to a second one. Nothing that the consumer can see is changed before the
+merge, except that an absent table is made, and columns are adapted, where DDL cannot be rolled back (MariaDB).
+
+Where the target allows no table of ours (`LedgerPlace.NODE`), rows are staged in temporary tables of one connection, the merge
+is still one transaction, and its counts go to a `NodeLedger` afterwards. Killed between the two, or before the merge, the whole
+batch is delivered again: at least once.
 """
 
-import hashlib
-from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pyarrow as pa
 
-from jinqiao.dataplane.connectors.base import DeliveryPlan, LedgerState, Target
-from jinqiao.dataplane.errors import (
-    ManifestMismatch,
-    ReconciliationFailed,
-    TargetKeyNotUnique,
-    TargetSchemaMismatch,
-    TargetTableMissing,
+from jinqiao.dataplane.connectors.base import DeliveryPlan, LedgerState
+from jinqiao.dataplane.connectors.merging import Changes, Merge
+from jinqiao.dataplane.connectors.node_ledger import NodeLedger
+from jinqiao.dataplane.connectors.plans import (
+    check_plan,
+    key_columns,
+    matches_rows,
+    run_key,
+    shows_only,
+    table_columns,
+    table_key,
 )
-from jinqiao.kernel.contracts.exchange import ChunkManifest, CopyMode, DeliveryCounts
-from jinqiao.kernel.contracts.tables import Column, LogicalType
+from jinqiao.dataplane.connectors.sql_target import (
+    CHANGES_SUFFIX,
+    DELETES_SUFFIX,
+    RUN_PREFIX,
+    NewTable,
+    Role,
+    SqlTarget,
+    Staged,
+    run_table,
+)
+from jinqiao.dataplane.errors import ManifestMismatch, ReconciliationFailed, TargetTableMissing
+from jinqiao.kernel.contracts.exchange import ChunkKind, ChunkManifest, DeliveryCounts, Guarantee, LedgerPlace
 from jinqiao.kernel.moments import now
 
+__all__ = ["LEDGER", "RUN_PREFIX", "LedgerTarget", "run_table"]
+
 LEDGER = "jinqiao_ledger"
-RUN_PREFIX = "jinqiao_run_"
-_WIDER = {
-    LogicalType.INTEGER: (LogicalType.INTEGER,),
-    LogicalType.DOUBLE: (LogicalType.DOUBLE,),
-    LogicalType.BOOLEAN: (LogicalType.BOOLEAN, LogicalType.INTEGER),
-    LogicalType.DATE: (LogicalType.DATE,),
-    LogicalType.DATETIME: (LogicalType.DATETIME,),
-    LogicalType.BINARY: (LogicalType.BINARY,),
-    LogicalType.TEXT: (LogicalType.TEXT,),
-}
 
 
-def run_table(batch_id: str) -> str:
-    """Name of the run table of a batch."""
-    return RUN_PREFIX + hashlib.sha256(batch_id.encode()).hexdigest()[:16]
+class LedgerTarget(SqlTarget):
+    """A target whose batches stand in a ledger: its own, or, where `node_ledger` is given and a plan says so, the node's."""
 
+    node_ledger: NodeLedger | None = None
 
-def holds_exactly(there: Column, wanted: Column) -> bool:
-    """Can a target's column take every value of the wanted one, unchanged?"""
-    if wanted.type is LogicalType.DECIMAL:
-        if there.type is not LogicalType.DECIMAL:
-            return False
-        if there.precision is None or wanted.precision is None:
-            return there.precision is None
-        scale, wanted_scale = there.scale or 0, wanted.scale or 0
-        return scale >= wanted_scale and there.precision - scale >= wanted.precision - wanted_scale
-    if there.type not in _WIDER[wanted.type]:
-        return False
-    if wanted.type is LogicalType.TEXT and there.length is not None and wanted.length is not None:
-        return there.length >= wanted.length
-    return True
+    def __init__(self) -> None:
+        self.forget_session()
 
-
-class LedgerTarget(Target):
-    """Target with transactions and SQL. Subclasses are the dialects."""
-
-    placeholder = "?"
-    transactional_ddl = True
-    keys_compare_exactly = True  # False where a collation may call two different keys the same
-
-    # --- what a dialect gives -------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def quoted(self, table: str) -> str:
-        """A table's name as it stands in a statement; it may carry a schema."""
-
-    @abstractmethod
-    def quoted_column(self, name: str) -> str: ...
-
-    @abstractmethod
-    def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
-        """Run a statement; the number of rows it changed."""
-
-    @abstractmethod
-    def fetch(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]: ...
-
-    @contextmanager
-    @abstractmethod
-    def transaction(self, table: str = "") -> Iterator[None]:
-        """Everything inside commits at its end or not at all; the engine's errors come out as ours."""
-        yield
-
-    @abstractmethod
-    def existing(self, table: str) -> tuple[Column, ...] | None:
-        """Columns of a table of the target, None where there is none."""
-
-    @abstractmethod
-    def create(self, table: str, plan: DeliveryPlan, *, as_run_table: bool) -> None:
-        """Make a table with the plan's columns, in portable types with comments."""
-
-    @abstractmethod
-    def insert(self, table: str, rows: pa.Table) -> None: ...
-
-    @abstractmethod
-    def same(self, left: str, right: str, column: Column) -> str:
-        """SQL that is true where two values are the same, NULL included, byte by byte."""
-
-    @abstractmethod
-    def update_statement(self, table: str, run: str, matched: str, changed: str, columns: Sequence[str]) -> str: ...
-
-    def refuse_table(self, table: str) -> None:
-        """Raise what makes a table that is there no target (storage engine, kind of object)."""
-
-    def refuse_column(self, there: Column, wanted: Column) -> bool:
-        """Does the engine lose something here that the logical types do not show?"""
-        return False
-
-    def before_merge(self, plan: DeliveryPlan, run: str) -> None:
-        """Inside the transaction of the merge: locks, statistics."""
-
-    def run_becomes_table(self, plan: DeliveryPlan, run: str) -> bool:
-        """Inside the merge, the table absent: rename the run table into its place. False where that is not possible."""
-        return False
-
-    # --- what is common -------------------------------------------------------------------------------------------
+    def forget_session(self) -> None:
+        """The connection is gone, and its temporary tables with it."""
+        self._in_session: dict[int, str] = {}  # chunks in the temporary tables of this connection
+        self._session_batch = ""
 
     def state(self, batch_id: str) -> LedgerState:
+        merged = self.node_ledger.counts(batch_id) if self.node_ledger is not None else None
+        if merged is not None:
+            return LedgerState(merged=merged)
         with self.transaction(LEDGER):
             if self.existing(LEDGER) is None:
                 return LedgerState()
             return self._state(batch_id)
+
+    def prepare(self, plan: DeliveryPlan) -> LedgerState:
+        check_plan(plan)
+        at_node = self._at_node(plan)
+        if at_node is not None and (merged := at_node.counts(plan.batch_id)) is not None:
+            return LedgerState(merged=merged)
+        with self.transaction(plan.table):
+            there = self.existing(plan.table)
+            if there is None and not plan.create:
+                raise TargetTableMissing(table=plan.table)
+            if there is not None:
+                self.refuse_table(plan.table)
+                self.hold_schema(plan, there, adapt=not self.transactional_ddl)
+            if at_node is None:
+                self._make_ledger()
+        if at_node is not None:
+            self._stage_in_session(plan)
+            return LedgerState()
+        return self._stage(plan)
+
+    def load(self, plan: DeliveryPlan, chunk: ChunkManifest, rows: pa.Table | bytes) -> None:
+        staged, at_node = self._staged(plan), self._at_node(plan)
+        place = staged.rows if chunk.kind is ChunkKind.ROWS else staged.deletes
+        with self._session(plan), self.transaction(plan.table):
+            if at_node is None:
+                count = chunk.rows if isinstance(rows, bytes) else rows.num_rows
+                self._record(plan, chunk.number, count, chunk.content_digest, None)
+            if isinstance(rows, bytes):
+                columns = plan.columns if chunk.kind is ChunkKind.ROWS else key_columns(plan)
+                taken = self.insert_raw(plan, place, [column.name for column in columns], rows)
+                if taken != chunk.rows:
+                    raise ReconciliationFailed(table=plan.table, sent=chunk.rows, received=taken)
+            else:
+                self.insert(place, rows if chunk.kind is ChunkKind.ROWS else rows.select(list(plan.keys)))
+        if at_node is not None:
+            self._in_session[chunk.number] = chunk.content_digest
+
+    def merge(self, plan: DeliveryPlan) -> DeliveryCounts:
+        at_node = self._at_node(plan)
+        with self._session(plan), self.transaction(plan.table):
+            state = self._state(plan.batch_id) if at_node is None else LedgerState(self._in_session)
+            if state.merged is not None:
+                return state.merged
+            counts = self._merge(plan, len(state.loaded))
+            if at_node is None:
+                self._record(plan, 0, counts.received, "", counts)
+        if at_node is not None:
+            at_node.record(plan, counts)
+        return counts
+
+    def clean(self, plan: DeliveryPlan) -> None:
+        if self._at_node(plan) is None:
+            self._drop(plan.batch_id)
+        elif self._session_batch == plan.batch_id:
+            self._drop_session(plan)
+
+    # --- the merge ------------------------------------------------------------------------------------------------
+
+    def _merge(self, plan: DeliveryPlan, chunks: int) -> DeliveryCounts:
+        """Inside the transaction. Raises ReconciliationFailed where anything was not as planned, which rolls back."""
+        staged, temporary = self._staged(plan), self._at_node(plan) is not None
+        received = self.count(staged.rows)
+        gone = self.count(staged.deletes) if plan.rows_deleted else 0
+        for sent, arrived in ((plan.rows, received), (plan.rows_deleted, gone), (plan.chunks, chunks)):
+            if sent != arrived:
+                raise ReconciliationFailed(table=plan.table, sent=sent, received=arrived)
+        merge = Merge(self, plan, staged, received, temporary=temporary)
+        there = self.existing(plan.table)
+        if there is None:
+            if temporary or not self.run_becomes_table(plan, run_table(plan.batch_id)):
+                self._create_target(plan)
+                changes = merge.into_empty()
+            else:
+                changes = Changes(received, target_rows=received)
+        else:
+            self.lock(plan.table)
+            self.hold_schema(plan, there, adapt=self.transactional_ddl)
+            changes = merge.run()
+        shown = merge.visible_rows() if changes.target_rows is None else changes.target_rows
+        unchanged = received - changes.inserted - changes.updated
+        short = not matches_rows(plan) and unchanged != 0
+        if unchanged < 0 or short or (shows_only(plan) and shown != received):
+            raise ReconciliationFailed(table=plan.table, sent=received, received=shown)
+        return DeliveryCounts(
+            received=received,
+            inserted=changes.inserted,
+            updated=changes.updated,
+            deleted=changes.deleted,
+            unchanged=unchanged,
+            target_rows=shown,
+            guarantee=Guarantee.AT_LEAST_ONCE if temporary else Guarantee.EXACTLY_ONCE,
+        )
+
+    def _create_target(self, plan: DeliveryPlan) -> None:
+        self.create(NewTable(plan.table, table_columns(plan), table_key(plan), Role.TARGET, plan.comment))
+
+    # --- run tables -----------------------------------------------------------------------------------------------
+
+    def _staged(self, plan: DeliveryPlan) -> Staged:
+        name = run_table(plan.batch_id)
+        place = self.quoted if self._at_node(plan) is None else self.session_place
+        return Staged(place(name), place(name + DELETES_SUFFIX), place(name + CHANGES_SUFFIX))
+
+    def _run_tables(self, plan: DeliveryPlan, role: Role) -> list[NewTable]:
+        name = run_table(plan.batch_id)
+        tables = [NewTable(name, plan.columns, run_key(plan), role, plan.comment, beside=plan.table)]
+        if plan.rows_deleted:
+            tables.append(NewTable(name + DELETES_SUFFIX, key_columns(plan), plan.keys, role, beside=plan.table))
+        return tables
+
+    def _stage(self, plan: DeliveryPlan) -> LedgerState:
+        """The run tables, made where they are not there; which chunks are in them."""
+        with self.transaction(plan.table):
+            state = self._state(plan.batch_id)
+        if state.merged is not None:
+            return state
+        self._drop_abandoned(plan)
+        tables = self._run_tables(plan, Role.RUN)
+        with self.transaction(plan.table):
+            missing = [table for table in tables if self.existing(table.name) is None]
+            for table in missing:
+                self.create(table)
+            if not self.transactional_ddl and self.existing(plan.table) is None:
+                self._create_target(plan)
+        with self.transaction(plan.table):
+            # an unlogged run table is emptied when its server crashed: what the ledger says of it is no longer true
+            if state.loaded and (
+                missing or sum(self.count(self.quoted(t.name)) for t in tables) != self._loaded_rows(plan.batch_id)
+            ):
+                for table in tables:
+                    self.execute(f"DELETE FROM {self.quoted(table.name)}")  # noqa: S608 -- our own name
+                self._forget_chunks(plan.batch_id)
+                state = LedgerState()
+        return state
+
+    def _stage_in_session(self, plan: DeliveryPlan) -> None:
+        with self.transaction(plan.table):
+            if not self.transactional_ddl and self.existing(plan.table) is None:
+                self._create_target(plan)
+            for table in self._run_tables(plan, Role.SESSION):
+                self.drop_session(self.session_place(table.name))
+                self.create(table)
+        self._in_session, self._session_batch = {}, plan.batch_id
+
+    @contextmanager
+    def _session(self, plan: DeliveryPlan) -> Iterator[None]:
+        """Temporary tables live and die with one connection: nothing is loaded or merged without them."""
+        if self._at_node(plan) is not None and self._session_batch != plan.batch_id:
+            raise ManifestMismatch(run=plan.run_id, reason="session")
+        yield
+
+    def _drop_session(self, plan: DeliveryPlan) -> None:
+        with self.transaction(plan.table):
+            for table in self._run_tables(plan, Role.SESSION):
+                self.drop_session(self.session_place(table.name))
+        self.forget_session()
+
+    def _drop(self, batch_id: str) -> None:
+        name = run_table(batch_id)
+        with self.transaction(name):
+            for table in (name, name + DELETES_SUFFIX):
+                self.execute(f"DROP TABLE IF EXISTS {self.quoted(table)}")
+
+    def _drop_abandoned(self, plan: DeliveryPlan) -> None:
+        """Run tables of earlier batches of the same run: it was extracted again, they will never be merged."""
+        with self.transaction(plan.table):
+            mark = self.placeholder
+            rows = self.fetch(
+                f"SELECT DISTINCT batch_id FROM {self.quoted(LEDGER)} AS l WHERE run_id = {mark} AND batch_id <> {mark}"  # noqa: S608
+                f" AND NOT EXISTS (SELECT 1 FROM {self.quoted(LEDGER)} AS m WHERE m.batch_id = l.batch_id AND m.chunk = 0)",
+                (plan.run_id, plan.batch_id),
+            )
+        for (batch_id,) in rows:
+            self._drop(str(batch_id))
+            with self.transaction(plan.table):
+                self._forget_chunks(str(batch_id))
+
+    # --- the ledger -----------------------------------------------------------------------------------------------
+
+    def _at_node(self, plan: DeliveryPlan) -> NodeLedger | None:
+        if plan.ledger is LedgerPlace.TARGET:
+            return None
+        if self.node_ledger is None:
+            raise ManifestMismatch(run=plan.run_id, reason="ledger place")
+        return self.node_ledger
+
+    def _make_ledger(self) -> None:
+        if self.existing(LEDGER) is None:
+            counts = ", ".join(
+                f"{name} BIGINT" for name in ("inserted", "updated", "deleted", "unchanged", "target_rows")
+            )
+            self.execute(
+                f"CREATE TABLE IF NOT EXISTS {self.quoted(LEDGER)} (batch_id VARCHAR(190) NOT NULL, chunk INTEGER NOT NULL,"
+                " run_id VARCHAR(190) NOT NULL, target_table VARCHAR(200) NOT NULL, row_count BIGINT NOT NULL,"
+                f" digest VARCHAR(128) NOT NULL, {counts}, recorded_at VARCHAR(40) NOT NULL, PRIMARY KEY (batch_id, chunk))"
+            )
 
     def _state(self, batch_id: str) -> LedgerState:
         rows = self.fetch(
@@ -158,163 +293,6 @@ class LedgerTarget(Target):
                 )
         return LedgerState(loaded, merged)
 
-    def _make_ledger(self) -> None:
-        if self.existing(LEDGER) is None:
-            counts = ", ".join(
-                f"{name} BIGINT" for name in ("inserted", "updated", "deleted", "unchanged", "target_rows")
-            )
-            self.execute(
-                f"CREATE TABLE IF NOT EXISTS {self.quoted(LEDGER)} (batch_id VARCHAR(190) NOT NULL, chunk INTEGER NOT NULL,"
-                " run_id VARCHAR(190) NOT NULL, target_table VARCHAR(200) NOT NULL, row_count BIGINT NOT NULL,"
-                f" digest VARCHAR(128) NOT NULL, {counts}, recorded_at VARCHAR(40) NOT NULL, PRIMARY KEY (batch_id, chunk))"
-            )
-
-    def prepare(self, plan: DeliveryPlan) -> LedgerState:
-        with self.transaction(plan.table):
-            there = self.existing(plan.table)
-            if there is None and not plan.create:
-                raise TargetTableMissing(table=plan.table)
-            if there is not None:
-                self.refuse_table(plan.table)
-                self._check_columns(plan, there)
-            self._make_ledger()
-        with self.transaction(plan.table):
-            state = self._state(plan.batch_id)
-        if state.merged is not None:
-            return state
-        run = run_table(plan.batch_id)
-        self._drop_abandoned(plan)
-        with self.transaction(plan.table):
-            if self.existing(run) is None:
-                self.create(run, plan, as_run_table=True)
-                if state.loaded:
-                    self._forget_chunks(plan.batch_id)
-                    state = LedgerState()
-            if there is None and not self.transactional_ddl:
-                self.create(plan.table, plan, as_run_table=False)
-        with self.transaction(plan.table):
-            if state.loaded and self._count(run) != self._loaded_rows(plan.batch_id):
-                # an unlogged run table is emptied when its server crashed: what the ledger says of it is no longer true
-                self.execute(f"DELETE FROM {self.quoted(run)}")  # noqa: S608 -- our own name
-                self._forget_chunks(plan.batch_id)
-                state = LedgerState()
-        return state
-
-    def load(self, plan: DeliveryPlan, chunk: ChunkManifest, rows: pa.Table | bytes) -> None:
-        if isinstance(rows, bytes):
-            raise TypeError("this target takes Arrow")
-        with self.transaction(plan.table):
-            self._record(plan, chunk.number, rows.num_rows, chunk.content_digest, None)
-            self.insert(run_table(plan.batch_id), rows)
-
-    def merge(self, plan: DeliveryPlan) -> DeliveryCounts:
-        run = run_table(plan.batch_id)
-        with self.transaction(plan.table):
-            state = self._state(plan.batch_id)
-            if state.merged is not None:
-                return state.merged
-            received = self._count(run)
-            if received != plan.rows or len(state.loaded) != plan.chunks:
-                raise ReconciliationFailed(table=plan.table, sent=plan.rows, received=received)
-            self.before_merge(plan, run)
-            if self.existing(plan.table) is None:
-                if not self.run_becomes_table(plan, run):
-                    self.create(plan.table, plan, as_run_table=False)
-                    self._insert_new(plan, run)
-                counts = (received, 0, 0)
-            elif plan.keys:
-                counts = self._merge_by_key(plan, run)
-            else:
-                deleted = self.execute(f"DELETE FROM {self.quoted(plan.table)}")  # noqa: S608 -- quoted name
-                counts = (self._insert_new(plan, run), 0, deleted)
-            result = self._reconciled(plan, received, *counts)
-            self._record(plan, 0, received, "", result)
-        return result
-
-    def clean(self, plan: DeliveryPlan) -> None:
-        with self.transaction(plan.table):
-            self.execute(f"DROP TABLE IF EXISTS {self.quoted(run_table(plan.batch_id))}")
-
-    def _reconciled(
-        self, plan: DeliveryPlan, received: int, inserted: int, updated: int, deleted: int
-    ) -> DeliveryCounts:
-        """The counts, after they were held against what was sent. Raises ReconciliationFailed, which rolls back."""
-        target_rows = self._count(plan.table)
-        unchanged = received - inserted - updated
-        if unchanged < 0 or (plan.mode is CopyMode.FULL and target_rows != received):
-            raise ReconciliationFailed(table=plan.table, sent=received, received=target_rows)
-        return DeliveryCounts(
-            received=received,
-            inserted=inserted,
-            updated=updated,
-            deleted=deleted,
-            unchanged=unchanged,
-            target_rows=target_rows,
-        )
-
-    def _merge_by_key(self, plan: DeliveryPlan, run: str) -> tuple[int, int, int]:
-        """(inserted, updated, deleted); only rows that differ are touched."""
-        table, staged = self.quoted(plan.table), self.quoted(run)
-        keys = [self.quoted_column(key) for key in plan.keys]
-        if self.fetch(f"SELECT 1 FROM {staged} GROUP BY {', '.join(keys)} HAVING count(*) > 1 LIMIT 1"):  # noqa: S608
-            raise TargetKeyNotUnique(table=plan.table, keys=", ".join(plan.keys))
-        if not self.fetch(f"SELECT 1 FROM {table} LIMIT 1"):  # noqa: S608 -- nothing there to compare with
-            return self._insert_new(plan, run), 0, 0
-        matched = " AND ".join(f"t.{key} = r.{key}" for key in keys)
-        deleted = 0
-        if plan.mode is CopyMode.FULL:
-            deleted = self.execute(self.delete_statement(table, staged, matched))
-        rest = [column for column in plan.columns if column.name not in plan.keys or not self.keys_compare_exactly]
-        updated = 0
-        if rest:
-            named = [(self.quoted_column(column.name), column) for column in rest]
-            changed = (
-                "NOT (" + " AND ".join(self.same(f"t.{name}", f"r.{name}", column) for name, column in named) + ")"
-            )
-            updated = self.execute(self.update_statement(table, staged, matched, changed, [name for name, _ in named]))
-        names = ", ".join(self.quoted_column(column.name) for column in plan.columns)
-        given = ", ".join(f"r.{self.quoted_column(column.name)}" for column in plan.columns)
-        inserted = self.execute(
-            f"INSERT INTO {table} ({names}) SELECT {given} FROM {staged} AS r"  # noqa: S608 -- quoted names
-            f" WHERE NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {matched})"
-        )
-        return inserted, updated, deleted
-
-    def delete_statement(self, table: str, run: str, matched: str) -> str:
-        return f"DELETE FROM {table} AS t WHERE NOT EXISTS (SELECT 1 FROM {run} AS r WHERE {matched})"  # noqa: S608
-
-    def _insert_new(self, plan: DeliveryPlan, run: str) -> int:
-        names = ", ".join(self.quoted_column(column.name) for column in plan.columns)
-        return self.execute(
-            f"INSERT INTO {self.quoted(plan.table)} ({names}) SELECT {names} FROM {self.quoted(run)}"  # noqa: S608
-        )
-
-    def _check_columns(self, plan: DeliveryPlan, there: tuple[Column, ...]) -> None:
-        known = {column.name: column for column in there}
-        broken = [
-            column.name
-            for column in plan.columns
-            if column.name not in known
-            or not holds_exactly(known[column.name], column)
-            or self.refuse_column(known[column.name], column)
-        ]
-        if broken:
-            raise TargetSchemaMismatch(table=plan.table, columns=", ".join(broken))
-
-    def _drop_abandoned(self, plan: DeliveryPlan) -> None:
-        """Run tables of earlier batches of the same run: it was extracted again, they will never be merged."""
-        with self.transaction(plan.table):
-            mark = self.placeholder
-            rows = self.fetch(
-                f"SELECT DISTINCT batch_id FROM {self.quoted(LEDGER)} AS l WHERE run_id = {mark} AND batch_id <> {mark}"  # noqa: S608
-                f" AND NOT EXISTS (SELECT 1 FROM {self.quoted(LEDGER)} AS m WHERE m.batch_id = l.batch_id AND m.chunk = 0)",
-                (plan.run_id, plan.batch_id),
-            )
-        for (batch_id,) in rows:
-            with self.transaction(plan.table):
-                self.execute(f"DROP TABLE IF EXISTS {self.quoted(run_table(str(batch_id)))}")
-                self._forget_chunks(str(batch_id))
-
     def _forget_chunks(self, batch_id: str) -> None:
         self.execute(
             f"DELETE FROM {self.quoted(LEDGER)} WHERE batch_id = {self.placeholder} AND chunk > 0",  # noqa: S608
@@ -327,9 +305,6 @@ class LedgerTarget(Target):
             (batch_id,),
         )
         return int(rows[0][0])
-
-    def _count(self, table: str) -> int:
-        return int(self.fetch(f"SELECT count(*) FROM {self.quoted(table)}")[0][0])  # noqa: S608 -- quoted name
 
     def _record(self, plan: DeliveryPlan, chunk: int, rows: int, digest: str, counts: DeliveryCounts | None) -> None:
         marks = ", ".join([self.placeholder] * 12)

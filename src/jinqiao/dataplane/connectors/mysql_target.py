@@ -7,8 +7,9 @@ repeated, and an absent target table stands empty until its first merge.
 import os
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ import pymysql
 from jinqiao.dataplane.connectors.base import DeliveryPlan
 from jinqiao.dataplane.connectors.ledger import LedgerTarget
 from jinqiao.dataplane.connectors.mysql import Place, exact, quote, read_catalogue, server_version, telling
+from jinqiao.dataplane.connectors.sql_target import NewTable, Role, Staged
 from jinqiao.dataplane.connectors.values import arrow_type, plain_decimals
 from jinqiao.dataplane.errors import TargetKeyNotUnique, TargetNotTransactional, TargetRefused
 from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType
@@ -27,6 +29,7 @@ _KEY_CHARACTERS = 191  # of a key column without a declared length: what an inde
 _VARCHAR_MOST = 500
 _ROW_BYTES = 60_000  # InnoDB allows 65,535 for all columns that are not TEXT or BLOB
 _INSERT_ROWS, _LOAD_ROWS = 1_000, 20_000
+_EXACT_COLLATIONS = {True: "utf8mb4_nopad_bin", False: "utf8mb4_0900_bin"}  # MariaDB's, MySQL's
 _LOCAL_REFUSED = (1148, 3948, 4166)
 _ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"))
 _TYPES = {
@@ -45,9 +48,11 @@ class MysqlTarget(LedgerTarget):
     keys_compare_exactly = False
 
     def __init__(self, connection: Connection, password: str | None = None) -> None:
+        super().__init__()
         self._place = Place(connection, password)
         self._opened: pymysql.Connection[Any] | None = None
         self._may_load = True
+        self._bytewise: set[str] = set()  # columns of the target whose collation compares bytes
 
     @property
     def _connection(self) -> "pymysql.Connection[Any]":
@@ -58,6 +63,7 @@ class MysqlTarget(LedgerTarget):
         return self._opened
 
     def close(self) -> None:
+        self.forget_session()
         if self._opened is not None:
             with suppress(pymysql.Error):
                 self._opened.close()
@@ -67,6 +73,9 @@ class MysqlTarget(LedgerTarget):
         return server_version(self._connection)
 
     def quoted(self, table: str) -> str:
+        return quote(table)
+
+    def session_place(self, table: str) -> str:
         return quote(table)
 
     def quoted_column(self, name: str) -> str:
@@ -106,40 +115,109 @@ class MysqlTarget(LedgerTarget):
         if engine != "InnoDB":
             raise TargetNotTransactional(table=table, engine=engine or "VIEW")
 
-    def refuse_column(self, there: Column, wanted: Column) -> bool:
+    def loses(self, there: Column, wanted: Column) -> bool:
         """A time without microseconds and a FLOAT round."""
         if wanted.type is LogicalType.DATETIME:
             return there.native_type not in ("datetime(6)", "timestamp(6)")
         return wanted.type is LogicalType.DOUBLE and there.native_type.startswith("float")
 
-    def create(self, table: str, plan: DeliveryPlan, *, as_run_table: bool) -> None:
-        collations = self._collations(plan.table) if as_run_table else {}
-        exact_collation = "utf8mb4_nopad_bin" if "MariaDB" in server_version(self._connection) else "utf8mb4_0900_bin"
+    def required(self, table: str) -> list[str]:
+        rows = self.fetch(
+            "SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = %s"
+            " AND is_nullable = 'NO' AND column_default IS NULL AND extra NOT LIKE '%%auto_increment%%'"
+            " AND coalesce(generation_expression, '') = ''",
+            (table,),
+        )
+        return [str(name) for (name,) in rows]
+
+    def create(self, table: NewTable) -> None:
+        collations = self._collations(table.beside) if table.beside else {}
         values: list[str] = []
         room = _ROW_BYTES
         parts = []
-        for column in plan.columns:
-            is_key = column.name in plan.keys
-            type_, used = _type(column, is_key=is_key, room=room)
+        for column in table.columns:
+            text, used = self._declared(column, table.key, room, collations, values)
             room -= used
-            text = f"{quote(column.name)} {type_}"
-            if column.type is LogicalType.TEXT:
-                # the run table compares its keys as the target does, or the two could not be joined
-                collation = collations.get(column.name, exact_collation)
-                text += f" CHARACTER SET {collation.split('_')[0]} COLLATE {collation}"
-            text += " NULL" if column.nullable else " NOT NULL"
-            if column.comment:
-                text += " COMMENT %s"
-                values.append(column.comment)
             parts.append(text)
-        if plan.keys:
-            parts.append(f"PRIMARY KEY ({', '.join(quote(key) for key in plan.keys)})")
-        values.append(plan.comment)
+        if table.key:
+            parts.append(f"PRIMARY KEY ({', '.join(quote(key) for key in table.key)})")
+        values.append(table.comment)
+        temporary = "TEMPORARY " if table.role is Role.SESSION else ""
         self.execute(
-            f"CREATE TABLE IF NOT EXISTS {quote(table)} ({', '.join(parts)}) ENGINE=InnoDB"
-            f" DEFAULT CHARACTER SET utf8mb4 COLLATE {exact_collation} COMMENT %s",
+            f"CREATE {temporary}TABLE IF NOT EXISTS {quote(table.name)} ({', '.join(parts)}) ENGINE=InnoDB"
+            f" DEFAULT CHARACTER SET utf8mb4 COLLATE {self._exact_collation()} COMMENT %s",
             values,
         )
+
+    def _declared(
+        self, column: Column, key: Sequence[str], room: int, collations: Mapping[str, str], values: list[str]
+    ) -> tuple[str, int]:
+        """A column as it is declared, and the bytes it takes of the row's limit; its comment goes to `values`."""
+        type_, used = _type(column, is_key=column.name in key, room=room)
+        text = f"{quote(column.name)} {type_}"
+        if column.type is LogicalType.TEXT:
+            # the run table compares its keys as the target does, or the two could not be joined
+            collation = collations.get(column.name, self._exact_collation())
+            text += f" CHARACTER SET {collation.split('_')[0]} COLLATE {collation}"
+        text += " NULL" if column.nullable and column.name not in key else " NOT NULL"
+        if column.comment:
+            text += " COMMENT %s"
+            values.append(column.comment)
+        return text, used
+
+    def _exact_collation(self) -> str:
+        return _EXACT_COLLATIONS["MariaDB" in server_version(self._connection)]
+
+    def add_columns(self, table: str, columns: Sequence[Column]) -> None:
+        values: list[str] = []
+        parts = [f"ADD COLUMN {self._declared(column, (), 0, {}, values)[0]}" for column in columns]
+        self.execute(f"ALTER TABLE {quote(table)} {', '.join(parts)}", values)
+
+    def can_widen(self, table: str, names: Sequence[str]) -> bool:
+        """A column is declared anew as a whole: those with defaults, keys or a character set of their own are left alone."""
+        return not any(
+            default is not None or extra or key or (collation or "utf8mb4_").split("_")[0] != "utf8mb4"
+            for name, default, extra, key, collation in self.fetch(
+                "SELECT column_name, nullif(column_default, 'NULL'), extra, column_key, collation_name"
+                " FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = %s",
+                (table,),
+            )
+            if name in names
+        )
+
+    def widen_columns(self, table: str, columns: Sequence[Column]) -> None:
+        there = {column.name: column for column in self.existing(table) or ()}
+        collations = self._collations(table)
+        values: list[str] = []
+        parts = []
+        for column in columns:
+            kept = replace(column, nullable=there[column.name].nullable, comment=there[column.name].comment)
+            parts.append(f"MODIFY COLUMN {self._declared(kept, (), 0, collations, values)[0]}")
+        self.execute(f"ALTER TABLE {quote(table)} {', '.join(parts)}", values)
+
+    def before_match(self, plan: DeliveryPlan, staged: Staged) -> None:
+        collations = self._collations(plan.table)
+        self._bytewise = {name for name, collation in collations.items() if collation in _EXACT_COLLATIONS.values()}
+        indexed = self.fetch(
+            "SELECT column_name FROM information_schema.statistics"
+            " WHERE table_schema = DATABASE() AND table_name = %s AND seq_in_index = 1",
+            (plan.table,),
+        )
+        if "MariaDB" in server_version(self._connection) and not {name for (name,) in indexed} & set(plan.keys):
+            self.execute(
+                "SET SESSION join_cache_level = 4, join_buffer_size = 67108864"
+            )  # joins by hash, not row by row
+
+    def create_changes(self, place: str, query: str, *, temporary: bool) -> None:
+        # the only table that may be made inside of a transaction here; a merge that was rolled back leaves it
+        self.drop_session(place)
+        self.execute(f"CREATE TEMPORARY TABLE {place} ENGINE=InnoDB AS {query}")
+
+    def drop_changes(self, place: str) -> None:
+        self.drop_session(place)
+
+    def drop_session(self, place: str) -> None:
+        self.execute(f"DROP TEMPORARY TABLE IF EXISTS {place}")
 
     def _collations(self, table: str) -> dict[str, str]:
         rows = self.fetch(
@@ -149,13 +227,13 @@ class MysqlTarget(LedgerTarget):
         )
         return {str(name): str(collation) for name, collation in rows if str(collation).startswith("utf8mb4")}
 
-    def insert(self, table: str, rows: pa.Table) -> None:
+    def insert(self, place: str, rows: pa.Table) -> None:
         for column in rows.columns:
             if pa.types.is_floating(column.type) and not pc.all(pc.is_finite(column), min_count=0).as_py():
-                raise TargetRefused(table=table, state="NaN")  # no such numbers here
+                raise TargetRefused(table=place, state="NaN")  # no such numbers here
         if self._may_load:
             try:
-                self._load_data(table, rows)
+                self._load_data(place, rows)
             except pymysql.Error as problem:
                 if problem.args[0] not in _LOCAL_REFUSED:
                     raise
@@ -168,11 +246,11 @@ class MysqlTarget(LedgerTarget):
             for batch in rows.to_batches(max_chunksize=_INSERT_ROWS):
                 given = [_plain(column).to_pylist() for column in batch.columns]
                 cursor.executemany(
-                    f"INSERT INTO {quote(table)} ({names}) VALUES ({marks})",  # noqa: S608 -- quoted names
+                    f"INSERT INTO {place} ({names}) VALUES ({marks})",  # noqa: S608 -- quoted names
                     list(zip(*given, strict=True)),
                 )
 
-    def _load_data(self, table: str, rows: pa.Table) -> None:
+    def _load_data(self, place: str, rows: pa.Table) -> None:
         """Rows through a named pipe: they never touch the disk in clear. Warnings count as errors."""
         names, settings = [], []
         for at, field in enumerate(rows.schema):
@@ -189,7 +267,7 @@ class MysqlTarget(LedgerTarget):
             try:
                 with self._connection.cursor() as cursor:
                     taken = cursor.execute(
-                        f"LOAD DATA LOCAL INFILE %s INTO TABLE {quote(table)} CHARACTER SET utf8mb4"
+                        f"LOAD DATA LOCAL INFILE %s INTO TABLE {place} CHARACTER SET utf8mb4"
                         " FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n'"
                         f" ({', '.join(names)})" + (f" SET {', '.join(settings)}" if settings else ""),
                         (str(pipe),),
@@ -203,20 +281,30 @@ class MysqlTarget(LedgerTarget):
         if warnings or taken != rows.num_rows:
             found = self.fetch("SHOW WARNINGS LIMIT 1")
             if found and str(found[0][1]) == "1062":
-                raise TargetKeyNotUnique(table=table)
-            raise TargetRefused(table=table, state=str(found[0][1]) if found else "rows")
+                raise TargetKeyNotUnique(table=place)
+            raise TargetRefused(table=place, state=str(found[0][1]) if found else "rows")
 
     def same(self, left: str, right: str, column: Column) -> str:
-        if column.type is LogicalType.TEXT:
+        if column.type is LogicalType.TEXT and column.name not in self._bytewise:
             return f"{exact(left)} <=> {exact(right)}"
         return f"{left} <=> {right}"
 
-    def update_statement(self, table: str, run: str, matched: str, changed: str, columns: Sequence[str]) -> str:
-        given = ", ".join(f"t.{name} = r.{name}" for name in columns)
-        return f"UPDATE {table} AS t JOIN {run} AS r ON {matched} SET {given} WHERE {changed}"  # noqa: S608
+    def instant(self, text: str) -> str:
+        return f"TIMESTAMP '{text}'"
 
-    def delete_statement(self, table: str, run: str, matched: str) -> str:
-        return f"DELETE t FROM {table} AS t WHERE NOT EXISTS (SELECT 1 FROM {run} AS r WHERE {matched})"  # noqa: S608
+    def update_joined(
+        self, table: str, others: Sequence[tuple[str, str]], where: str, given: Sequence[tuple[str, str]]
+    ) -> str:
+        settings = ", ".join(f"t.{name} = {expression}" for name, expression in given)
+        joined = "".join(f" JOIN {place} AS {alias}" for place, alias in others)
+        return f"UPDATE {table} AS t{joined} SET {settings} WHERE {where}"  # noqa: S608 -- quoted names
+
+    def delete_where(self, table: str, where: str) -> str:
+        return f"DELETE t FROM {table} AS t WHERE {where}"
+
+    def delete_keys(self, table: str, keys: Sequence[str], place: str) -> str:
+        matched = " AND ".join(f"t.{key} = g.{key}" for key in keys)
+        return f"DELETE t FROM {table} AS t JOIN {place} AS g WHERE {matched}"
 
 
 def _type(column: Column, *, is_key: bool, room: int) -> tuple[str, int]:

@@ -1,5 +1,6 @@
 """PostgreSQL as a target: binary COPY into the run table, DDL and merge in ordinary transactions."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -10,11 +11,19 @@ from pgpq import ArrowToPostgresBinaryEncoder
 
 from jinqiao.dataplane.connectors.base import DeliveryPlan
 from jinqiao.dataplane.connectors.ledger import LedgerTarget
-from jinqiao.dataplane.connectors.postgresql import Place, quote, read_catalogue, statement, telling
+from jinqiao.dataplane.connectors.plans import HISTORY_COLUMNS, VALID_FROM, is_history, table_key, version_instant
+from jinqiao.dataplane.connectors.postgresql import ZONE, Place, quote, read_catalogue, statement, telling
+from jinqiao.dataplane.connectors.sql_target import NewTable, Role, Staged
 from jinqiao.dataplane.connectors.values import arrow_type
 from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType
 
 _COPY_ROWS = 20_000
+_WRITE_BYTES = 1 << 20
+_COPY_HEADER, _COPY_TRAILER = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
+_SORT_MB, _HASH_MB = (
+    256,
+    128,
+)  # for building a key, for joining the batch with the table; a server that gives more keeps it
 _TYPES = {
     LogicalType.TEXT: "text",
     LogicalType.INTEGER: "bigint",
@@ -24,6 +33,11 @@ _TYPES = {
     LogicalType.DATETIME: "timestamp",
     LogicalType.BINARY: "bytea",
 }
+# types that are read as text and take none, and those that round
+_NO_TEXT = re.compile(
+    r"(?:numeric|uuid|jsonb?|xml|interval|time|inet|cidr|macaddr8?|money|bit|point|lseg|box|path|polygon|circle|tsvector)\b|.*\[\]$"
+)
+_COARSE_TIME = re.compile(r"timestamp\([0-5]\)")
 
 
 class PostgresqlTarget(LedgerTarget):
@@ -31,6 +45,7 @@ class PostgresqlTarget(LedgerTarget):
     placeholder = "%s"
 
     def __init__(self, connection: Connection, password: str | None = None) -> None:
+        super().__init__()
         self._place = Place(connection, password)
         self._opened: psycopg.Connection[tuple[Any, ...]] | None = None
 
@@ -38,9 +53,12 @@ class PostgresqlTarget(LedgerTarget):
     def _connection(self) -> "psycopg.Connection[tuple[Any, ...]]":
         if self._opened is None:
             self._opened = self._place.connect()
+            with telling():
+                self._opened.execute(statement(f"SET TimeZone = '{ZONE}'"))
         return self._opened
 
     def close(self) -> None:
+        self.forget_session()
         if self._opened is not None:
             self._opened.close()
             self._opened = None
@@ -52,6 +70,9 @@ class PostgresqlTarget(LedgerTarget):
 
     def quoted(self, table: str) -> str:
         return self._place.quoted(table)
+
+    def session_place(self, table: str) -> str:
+        return f"pg_temp.{quote(table)}"
 
     def quoted_column(self, name: str) -> str:
         return quote(name)
@@ -71,58 +92,158 @@ class PostgresqlTarget(LedgerTarget):
         found = read_catalogue(self._connection, self._place, table)
         return found[0][0].columns if found else None
 
-    def create(self, table: str, plan: DeliveryPlan, *, as_run_table: bool) -> None:
+    def required(self, table: str) -> list[str]:
+        rows = self.fetch(
+            "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
+            " AND attnotnull AND NOT atthasdef AND attidentity = ''",
+            (self.quoted(table),),
+        )
+        return [str(name) for (name,) in rows]
+
+    def create(self, table: NewTable) -> None:
         # An unlogged table is emptied when its server crashes; `prepare` notices. One that becomes the target is logged.
-        unlogged = "UNLOGGED " if as_run_table and self.existing(plan.table) is not None else ""
+        unlogged = "UNLOGGED " if table.role is Role.RUN and self.existing(table.beside) is not None else ""
         parts = [
-            f"{quote(column.name)} {_type(column)}{'' if column.nullable else ' NOT NULL'}" for column in plan.columns
+            _declared(column, required=column.name in table.key or not column.nullable) for column in table.columns
         ]
-        if plan.keys and not as_run_table:
-            parts.append(f"PRIMARY KEY ({', '.join(quote(key) for key in plan.keys)})")
-        name = self.quoted(table)
+        if table.key and table.role is Role.TARGET:
+            parts.append(f"PRIMARY KEY ({', '.join(quote(key) for key in table.key)})")
+        name = self.session_place(table.name) if table.role is Role.SESSION else self.quoted(table.name)
         self.execute(f"CREATE {unlogged}TABLE {name} ({', '.join(parts)})")
-        if plan.comment:
-            self.execute(f"COMMENT ON TABLE {name} IS {self._text(plan.comment)}")
-        for column in plan.columns:
+        if table.comment:
+            self.execute(f"COMMENT ON TABLE {name} IS {self._text(table.comment)}")
+        self._comment_columns(name, table.columns)
+
+    def _comment_columns(self, place: str, columns: Sequence[Column]) -> None:
+        for column in columns:
             if column.comment:
-                self.execute(f"COMMENT ON COLUMN {name}.{quote(column.name)} IS {self._text(column.comment)}")
+                self.execute(f"COMMENT ON COLUMN {place}.{quote(column.name)} IS {self._text(column.comment)}")
+
+    def add_columns(self, table: str, columns: Sequence[Column]) -> None:
+        added = ", ".join(f"ADD COLUMN {_declared(column, required=False)}" for column in columns)
+        self.execute(f"ALTER TABLE {self.quoted(table)} {added}")
+        self._comment_columns(self.quoted(table), columns)
+
+    def can_widen(self, table: str, names: Sequence[str]) -> bool:
+        return True
+
+    def widen_columns(self, table: str, columns: Sequence[Column]) -> None:
+        there = {column.name: column for column in self.existing(table) or ()}
+        for column in columns:
+            name = quote(column.name)
+            by = "::int" if there[column.name].type is LogicalType.BOOLEAN else ""
+            self.execute(
+                f"ALTER TABLE {self.quoted(table)} ALTER COLUMN {name} TYPE {_type(column)} USING {name}{by}::{_type(column)}"
+            )
 
     def _text(self, text: str) -> str:
         return psycopg.sql.Literal(text).as_string(self._connection)
 
     def run_becomes_table(self, plan: DeliveryPlan, run: str) -> bool:
+        if self.fetch("SELECT relpersistence FROM pg_class WHERE oid = to_regclass(%s)", (self.quoted(run),)) != [
+            ("p",)
+        ]:
+            return False  # made beside a table that was there then: it would not outlive a crash
         schema, name = self._place.split(plan.table)
+        table = self.quoted(plan.table)
         if schema != self._place.schema:
             self.execute(f"ALTER TABLE {self.quoted(run)} SET SCHEMA {quote(schema)}")
         self.execute(f"ALTER TABLE {quote(schema)}.{quote(run)} RENAME TO {quote(name)}")
-        if plan.keys:
-            self.execute(
-                f"ALTER TABLE {self.quoted(plan.table)} ADD PRIMARY KEY ({', '.join(quote(key) for key in plan.keys)})"
-            )
+        if is_history(plan):
+            begin, end = (_declared(column, required=False) for column in HISTORY_COLUMNS)
+            given = f"NOT NULL DEFAULT {self.instant(version_instant(plan))}"  # no row is written for it
+            self.execute(f"ALTER TABLE {table} ADD COLUMN {begin} {given}, ADD COLUMN {end}")
+            self.execute(f"ALTER TABLE {table} ALTER COLUMN {quote(VALID_FROM)} DROP DEFAULT")
+            self._comment_columns(table, HISTORY_COLUMNS)
+        if key := table_key(plan):
+            self._give_memory()
+            self.execute(f"ALTER TABLE {table} ADD PRIMARY KEY ({', '.join(quote(name) for name in key)})")
         return True
 
-    def before_merge(self, plan: DeliveryPlan, run: str) -> None:
-        if self.existing(plan.table) is not None:
-            # others may read on, nobody else writes until the batch is visible
-            self.execute(f"LOCK TABLE {self.quoted(plan.table)} IN SHARE ROW EXCLUSIVE MODE")
-            self.execute(f"ANALYZE {self.quoted(run)}")
+    def lock(self, table: str) -> None:
+        self.execute(f"LOCK TABLE {self.quoted(table)} IN SHARE ROW EXCLUSIVE MODE")  # others may read on
 
-    def insert(self, table: str, rows: pa.Table) -> None:
+    def before_match(self, plan: DeliveryPlan, staged: Staged) -> None:
+        """The key of the run table says at once that it is unique, to us and to the planner."""
+        self._give_memory()
+        self.execute(f"CREATE UNIQUE INDEX ON {staged.rows} ({', '.join(quote(key) for key in plan.keys)})")
+
+    def _give_memory(self) -> None:
+        for setting, size_mb in (("maintenance_work_mem", _SORT_MB), ("work_mem", _HASH_MB)):
+            self.fetch(
+                "SELECT set_config(name, %s, true) FROM pg_settings WHERE name = %s AND setting::bigint < %s",
+                (f"{size_mb}MB", setting, size_mb << 10),
+            )
+        # few rows are found among many: what the planner expects to hand on must not keep it from working in parallel
+        self.fetch("SELECT set_config('parallel_tuple_cost', '0', true), set_config('jit', 'off', true)")
+
+    def empty(self, table: str, *, reload: bool) -> int:
+        if not reload or not self._may_truncate(table):
+            return super().empty(table, reload=reload)
+        rows = self.count(table)
+        self.execute(f"TRUNCATE {table}")
+        return rows
+
+    def _may_truncate(self, table: str) -> bool:
+        """Nothing refers to the table, no trigger wants to see its rows go, and the account may."""
+        found = self.fetch(
+            "SELECT has_table_privilege(oid, 'TRUNCATE') AND relkind IN ('r', 'p') AND NOT relhastriggers"
+            " FROM pg_class WHERE oid = to_regclass(%s)",
+            (table,),
+        )
+        return bool(found and found[0][0])
+
+    def create_changes(self, place: str, query: str, *, temporary: bool) -> None:
+        self.execute(f"CREATE {'' if temporary else 'UNLOGGED '}TABLE {place} AS {query}")
+
+    def insert(self, place: str, rows: pa.Table) -> None:
         encoder = ArrowToPostgresBinaryEncoder(rows.schema)
         names = ", ".join(quote(name) for name in rows.schema.names)
-        copy = f"COPY {self.quoted(table)} ({names}) FROM STDIN (FORMAT binary)"
+        copy = f"COPY {place} ({names}) FROM STDIN (FORMAT binary)"
         with self._connection.cursor() as cursor, cursor.copy(statement(copy)) as stream:
             stream.write(encoder.write_header())
             for batch in rows.to_batches(max_chunksize=_COPY_ROWS):
                 stream.write(encoder.write_batch(batch))
             stream.write(encoder.finish())
 
+    def insert_raw(self, plan: DeliveryPlan, place: str, columns: Sequence[str], tuples: bytes) -> int:
+        copy = f"COPY {place} ({', '.join(quote(name) for name in columns)}) FROM STDIN (FORMAT binary)"
+        view = memoryview(tuples)
+        with self._connection.cursor() as cursor:
+            with cursor.copy(statement(copy)) as stream:
+                stream.write(_COPY_HEADER)
+                for start in range(0, len(view), _WRITE_BYTES):
+                    stream.write(view[start : start + _WRITE_BYTES])
+                stream.write(_COPY_TRAILER)
+            return cursor.rowcount
+
     def same(self, left: str, right: str, column: Column) -> str:
+        if column.type is LogicalType.TEXT:
+            return f'{left}::text COLLATE "C" IS NOT DISTINCT FROM {right}::text COLLATE "C"'
+        if column.type is LogicalType.DOUBLE:  # 0 and -0 are equal and not the same
+            return (
+                f"({left} IS NOT DISTINCT FROM {right} AND ({left} <> 0 OR {left}::text = {right}::text) IS NOT FALSE)"
+            )
         return f"{left} IS NOT DISTINCT FROM {right}"
 
-    def update_statement(self, table: str, run: str, matched: str, changed: str, columns: Sequence[str]) -> str:
-        given = ", ".join(f"{name} = r.{name}" for name in columns)
-        return f"UPDATE {table} AS t SET {given} FROM {run} AS r WHERE {matched} AND {changed}"  # noqa: S608
+    def instant(self, text: str) -> str:
+        return f"TIMESTAMP '{text}'"
+
+    def delete_keys(self, table: str, keys: Sequence[str], place: str) -> str:
+        matched = " AND ".join(f"t.{key} = g.{key}" for key in keys)
+        return f"DELETE FROM {table} AS t USING {place} AS g WHERE {matched}"  # noqa: S608 -- quoted names
+
+    def loses(self, there: Column, wanted: Column) -> bool:
+        native = there.native_type
+        if wanted.type is LogicalType.TEXT:
+            return _NO_TEXT.match(native) is not None
+        if wanted.type is LogicalType.DATETIME:
+            return _COARSE_TIME.match(native) is not None
+        return wanted.type is LogicalType.DOUBLE and native == "real"
+
+
+def _declared(column: Column, *, required: bool) -> str:
+    return f"{quote(column.name)} {_type(column)}{' NOT NULL' if required else ''}"
 
 
 def _type(column: Column) -> str:

@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 
 from jinqiao.dataplane.connectors.base import DeliveryPlan
 from jinqiao.dataplane.connectors.ledger import LedgerTarget
+from jinqiao.dataplane.connectors.plans import is_history
+from jinqiao.dataplane.connectors.sql_target import NewTable, Role
 from jinqiao.dataplane.connectors.sqlite import BUSY_TIMEOUT_S, columns_of, quote, telling
 from jinqiao.dataplane.connectors.values import arrow_type, plain_decimals
 from jinqiao.dataplane.errors import DatabaseMissing, TargetRefused
@@ -25,6 +27,7 @@ class SqliteTarget(LedgerTarget):
     engine: ClassVar[Engine] = Engine.SQLITE
 
     def __init__(self, connection: Connection, password: str | None = None) -> None:
+        super().__init__()
         path = Path(connection.database)
         if not path.parent.is_dir():
             raise DatabaseMissing(database=path.name)
@@ -35,6 +38,7 @@ class SqliteTarget(LedgerTarget):
             self._connection.execute("PRAGMA cache_size = -65536")
 
     def close(self) -> None:
+        self.forget_session()
         self._connection.close()
 
     def test(self) -> str:
@@ -44,6 +48,9 @@ class SqliteTarget(LedgerTarget):
 
     def quoted(self, table: str) -> str:
         return quote(table)
+
+    def session_place(self, table: str) -> str:
+        return f"temp.{quote(table)}"
 
     def quoted_column(self, name: str) -> str:
         return quote(name)
@@ -69,38 +76,57 @@ class SqliteTarget(LedgerTarget):
     def existing(self, table: str) -> tuple[Column, ...] | None:
         return columns_of(self._connection, table) or None
 
-    def create(self, table: str, plan: DeliveryPlan, *, as_run_table: bool) -> None:
+    def required(self, table: str) -> list[str]:
+        rows = self.fetch('SELECT name FROM pragma_table_info(?) WHERE "notnull" AND dflt_value IS NULL', (table,))
+        return [str(name) for (name,) in rows]
+
+    def create(self, table: NewTable) -> None:
         parts = [
-            f"{quote(column.name)} {_type(column)}{'' if column.nullable else ' NOT NULL'}" for column in plan.columns
+            _declared(column, required=column.name in table.key or not column.nullable) for column in table.columns
         ]
-        if plan.keys:
-            parts.append(f"PRIMARY KEY ({', '.join(quote(key) for key in plan.keys)})")
+        if table.key:
+            parts.append(f"PRIMARY KEY ({', '.join(quote(key) for key in table.key)})")
         # what a column means stands as a comment in the statement, which SQLite keeps with the table
-        meaning = "; ".join(f"{column.name} = {column.comment}" for column in plan.columns if column.comment)
-        comment = f" /* {_comment(plan.comment)} {_comment(meaning)} */" if meaning or plan.comment else ""
-        self._connection.execute(f"CREATE TABLE {quote(table)} ({', '.join(parts)}{comment})")
+        meaning = "; ".join(f"{column.name} = {column.comment}" for column in table.columns if column.comment)
+        comment = f" /* {_comment(table.comment)} {_comment(meaning)} */" if meaning or table.comment else ""
+        place = self.session_place(table.name) if table.role is Role.SESSION else quote(table.name)
+        self.execute(f"CREATE TABLE {place} ({', '.join(parts)}{comment})")
+
+    def add_columns(self, table: str, columns: Sequence[Column]) -> None:
+        for column in columns:
+            self.execute(f"ALTER TABLE {quote(table)} ADD COLUMN {_declared(column, required=False)}")
 
     def run_becomes_table(self, plan: DeliveryPlan, run: str) -> bool:
-        self._connection.execute(f"ALTER TABLE {quote(run)} RENAME TO {quote(plan.table)}")
+        if is_history(plan):
+            return False
+        self.execute(f"ALTER TABLE {quote(run)} RENAME TO {quote(plan.table)}")
         return True
 
-    def insert(self, table: str, rows: pa.Table) -> None:
+    def create_changes(self, place: str, query: str, *, temporary: bool) -> None:
+        self.execute(f"CREATE TABLE {place} AS {query}")
+
+    def insert(self, place: str, rows: pa.Table) -> None:
         marks = ", ".join("?" * rows.num_columns)
         names = ", ".join(quote(name) for name in rows.schema.names)
-        statement = f"INSERT INTO {quote(table)} ({names}) VALUES ({marks})"  # noqa: S608 -- quoted names
+        statement = f"INSERT INTO {place} ({names}) VALUES ({marks})"  # noqa: S608 -- quoted names
         for batch in rows.to_batches(max_chunksize=_INSERT_ROWS):
             self._connection.executemany(
-                statement, zip(*(_stored(column, table) for column in batch.columns), strict=True)
+                statement, zip(*(_stored(column, place) for column in batch.columns), strict=True)
             )
 
     def same(self, left: str, right: str, column: Column) -> str:
-        return f"{left} IS {right}"
+        collation = " COLLATE BINARY" if column.type is LogicalType.TEXT else ""
+        return f"{left}{collation} IS {right}"
 
-    def update_statement(self, table: str, run: str, matched: str, changed: str, columns: Sequence[str]) -> str:
-        given = ", ".join(f"{name} = r.{name}" for name in columns)
-        return f"UPDATE {table} AS t SET {given} FROM {run} AS r WHERE {matched} AND {changed}"  # noqa: S608
+    def instant(self, text: str) -> str:
+        return f"'{text}'"
 
-    def refuse_column(self, there: Column, wanted: Column) -> bool:
+    def delete_keys(self, table: str, keys: Sequence[str], place: str) -> str:
+        names = ", ".join(keys)
+        left = f"({names})" if len(keys) > 1 else names
+        return f"DELETE FROM {table} WHERE {left} IN (SELECT {names} FROM {place})"  # noqa: S608 -- quoted names
+
+    def loses(self, there: Column, wanted: Column) -> bool:
         if wanted.type is not LogicalType.DECIMAL or "TEXT" in there.native_type.upper():
             return False
         return (wanted.precision or EXACT_NUMERIC_DIGITS + 1) > EXACT_NUMERIC_DIGITS
@@ -108,6 +134,10 @@ class SqliteTarget(LedgerTarget):
 
 def _comment(text: str) -> str:
     return text.replace("*/", "* /")
+
+
+def _declared(column: Column, *, required: bool) -> str:
+    return f"{quote(column.name)} {_type(column)}{' NOT NULL' if required else ''}"
 
 
 def _type(column: Column) -> str:
