@@ -118,13 +118,14 @@ def rows_of(path: Path, table: str, order_by: str = "1") -> list[tuple[Any, ...]
 
 
 def write_table(
-    target: Target, table: str, columns: Sequence[Column], keys: Sequence[str], rows: pa.Table
+    target: Target, table: str, columns: Sequence[Column], keys: Sequence[str], rows: pa.Table, **changes: Any
 ) -> DeliveryCounts:
-    """Rows into a table through the target itself, as one batch."""
-    plan = DeliveryPlan(
-        batch_id=f"{table}.1", run_id=table, table=table, columns=tuple(columns), keys=tuple(keys), mode=CopyMode.FULL,
-        rows=rows.num_rows, chunks=1,
-    )  # fmt: skip
+    """Rows into a table through the target itself, as one batch; `changes` go into its plan."""
+    given: dict[str, Any] = {
+        "batch_id": f"{table}.1", "run_id": table, "table": table, "columns": tuple(columns), "keys": tuple(keys),
+        "mode": CopyMode.FULL, "rows": rows.num_rows, "chunks": 1,
+    }  # fmt: skip
+    plan = DeliveryPlan(**(given | changes))
     target.prepare(plan)
     target.load(plan, ChunkManifest(number=1, rows=rows.num_rows, size_bytes=0, digest="0" * 64, content_digest="0" * 64), rows)
     counts = target.merge(plan)
