@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from jinqiao.kernel.contracts.tables import Connection
-from tests.dataplane.connectors.test_round_trips import ENGINES, place_of
+from tests.dataplane.connectors.places import PLACES, place_of
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=list(PLACES))
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Connection, str]:
     """A connection with its password, for every engine."""
     return place_of(request.param, request, tmp_path)

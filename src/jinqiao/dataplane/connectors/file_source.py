@@ -165,12 +165,10 @@ class FileSource(Source):
 
     def find(self, table: str) -> FileTable:
         """Where a table is. Raises TableMissing."""
-        files = self._files()
-        stem, _, part = table.rpartition("#")
-        for name in (table, stem):
-            if name in files:
-                for candidate in self.parts(name, files[name]):
-                    if candidate.name == table or (part and candidate.part == part):
+        for name, path in self._files().items():
+            if table == name or table.startswith(f"{name}#"):
+                for candidate in self.parts(name, path):
+                    if table in (candidate.name, f"{name}#{candidate.part}"):
                         return candidate
         raise TableMissing(table=table)
 
