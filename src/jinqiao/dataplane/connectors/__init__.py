@@ -1,7 +1,7 @@
 """Connectors: a department's database or folder of files, as a source that is read and as a target that is delivered to.
 
     open_source(connection, password=None) -> Source     .test() .tables() .schema(table) .read(ReadPlan) .close()
-    open_target(connection, password=None) -> Target     .test() .state() .prepare() .load() .merge() .clean() .close()
+    open_target(connection, password=None, ledger=None) -> Target     .test() .state() .prepare() .load() .merge() .clean() .close()
 
 `connection` is the contract `kernel.contracts.tables.Connection`; the password is given opened. Both are context managers;
 connecting happens at first use, so that `open_source` itself fails only for an engine that is not known. Drivers are
@@ -10,14 +10,21 @@ imported when they are needed: a node that serves SQLite loads no PostgreSQL dri
     base.py            ReadPlan, DeliveryPlan, Source, Target
     protection.py      throttle, pause, windows, time-outs of a reading
     values.py          Arrow types of the logical types, exact fitting of values
-    ledger.py          run table, ledger, merge: what all databases have in common as targets
+    plans.py           what a delivery plan does to its table
+    drift.py           tables that are no longer what the exchange was set up for
+    sql_target.py, merging.py, ledger.py, node_ledger.py    what all databases have in common as targets
     file_source.py, file_target.py    what all data files have in common
     sqlite*.py, postgresql*.py, mysql*.py, csv_*.py, excel_*.py, jsonl_*.py, parquet_*.py, folder_*.py    one engine each
 """
 
+from typing import TYPE_CHECKING
+
 from jinqiao.dataplane.connectors.base import DeliveryPlan, LedgerState, ReadPlan, Source, Target
 from jinqiao.dataplane.errors import EngineUnknown
 from jinqiao.kernel.contracts.tables import Connection, Engine
+
+if TYPE_CHECKING:
+    from jinqiao.dataplane.connectors.node_ledger import NodeLedger
 
 __all__ = ["DeliveryPlan", "LedgerState", "ReadPlan", "Source", "Target", "open_source", "open_target"]
 
@@ -61,8 +68,18 @@ def open_source(connection: Connection, password: str | None = None) -> Source:
             raise EngineUnknown(engine=str(connection.engine))
 
 
-def open_target(connection: Connection, password: str | None = None) -> Target:
-    """The target behind a connection. Raises EngineUnknown."""
+def open_target(connection: Connection, password: str | None = None, *, ledger: "NodeLedger | None" = None) -> Target:
+    """The target behind a connection; `ledger` takes the counts of batches whose plan keeps no ledger at the target.
+
+    Raises EngineUnknown.
+    """
+    target = _target(connection, password)
+    if ledger is not None:
+        target.node_ledger = ledger
+    return target
+
+
+def _target(connection: Connection, password: str | None) -> Target:
     match connection.engine:
         case Engine.SQLITE:
             from jinqiao.dataplane.connectors.sqlite_target import SqliteTarget

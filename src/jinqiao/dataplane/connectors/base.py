@@ -22,6 +22,7 @@ from jinqiao.kernel.contracts.exchange import (
 from jinqiao.kernel.contracts.tables import Column, Engine, RowCondition, TableSchema
 
 if TYPE_CHECKING:
+    from jinqiao.dataplane.connectors.node_ledger import NodeLedger
     from jinqiao.dataplane.connectors.snapshots import Snapshot, SnapshotState
     from jinqiao.dataplane.connectors.watermarks import WatermarkFacts
 
@@ -155,6 +156,7 @@ class Target(Closing, ABC):
     """
 
     engine: ClassVar[Engine]
+    node_ledger: "NodeLedger | None" = None  # of plans that keep no ledger at the target (`LedgerPlace.NODE`)
 
     @abstractmethod
     def test(self) -> str: ...

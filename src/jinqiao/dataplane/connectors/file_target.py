@@ -18,7 +18,8 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from jinqiao.dataplane.connectors.base import DeliveryPlan, LedgerState
-from jinqiao.dataplane.connectors.ledger import run_table
+from jinqiao.dataplane.connectors.plans import check_file_plan, deletes_keys
+from jinqiao.dataplane.connectors.sql_target import run_table
 from jinqiao.dataplane.connectors.staged_target import StagedTarget, file_digest
 from jinqiao.dataplane.connectors.values import arrow_schema, arrow_type, fit
 from jinqiao.dataplane.errors import (
@@ -64,6 +65,7 @@ class FileTarget(StagedTarget):
     # --- what is common -------------------------------------------------------------------------------------------
 
     def prepare(self, plan: DeliveryPlan) -> LedgerState:
+        check_file_plan(plan, self.title)
         state = self.state(plan.batch_id)
         path = self._file(plan.table)
         if not path.is_file():
@@ -173,7 +175,7 @@ def merged_rows(
         raise TargetKeyNotUnique(table=plan.table, keys=", ".join(plan.keys))
     old_keys = row_texts(there, plan.keys)
     old_rows = dict(zip(old_keys, row_texts(there, new.column_names), strict=True))
-    gone_keys = set(row_texts(gone, plan.keys)) - set(new_rows)
+    gone_keys = set(row_texts(gone, plan.keys)) - set(new_rows) if deletes_keys(plan) else set()
     inserted = sum(key not in old_rows for key in new_rows)
     updated = sum(key in old_rows and old_rows[key] != row for key, row in new_rows.items())
     if replace_all:

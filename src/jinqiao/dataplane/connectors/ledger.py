@@ -55,8 +55,6 @@ LEDGER = "jinqiao_ledger"
 class LedgerTarget(SqlTarget):
     """A target whose batches stand in a ledger: its own, or, where `node_ledger` is given and a plan says so, the node's."""
 
-    node_ledger: NodeLedger | None = None
-
     def __init__(self) -> None:
         self.forget_session()
 

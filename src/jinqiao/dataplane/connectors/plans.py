@@ -13,6 +13,7 @@ from jinqiao.dataplane.errors import (
     DeliveryNotPossible,
     HistoryColumnTaken,
     ManifestMismatch,
+    TargetCannot,
 )
 from jinqiao.kernel.contracts.exchange import CopyMode, Delivery, LedgerPlace
 from jinqiao.kernel.contracts.tables import Column, LogicalType
@@ -105,3 +106,12 @@ def check_plan(plan: DeliveryPlan) -> None:
             raise HistoryColumnTaken(table=plan.table, columns=", ".join(taken))
     if delivery is Delivery.APPEND and plan.ledger is LedgerPlace.NODE and not plan.accept_doubles:
         raise AppendMayDouble(table=plan.table)
+
+
+def check_file_plan(plan: DeliveryPlan, engine: str) -> None:
+    """As `check_plan`, for targets that keep no versions and always have their ledger beside the data. Raises TargetCannot."""
+    check_plan(plan)
+    if is_history(plan):
+        raise TargetCannot(engine=engine, delivery=plan.delivery.value)
+    if plan.ledger is LedgerPlace.NODE:
+        raise TargetCannot(engine=engine, delivery=f"ledger={plan.ledger.value}")
