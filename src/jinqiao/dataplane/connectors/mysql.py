@@ -4,7 +4,6 @@ Times are shown as wall-clock time in China (`time_zone = '+08:00'`); text is co
 so that a row filter never lets more rows through than the grant names.
 """
 
-import contextlib
 import re
 import ssl
 from collections.abc import Iterator, Mapping
@@ -15,10 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 import pymysql
 from pymysql.converters import conversions
-from pymysql.cursors import SSCursor
 
 from jinqiao.dataplane.connectors.base import CONNECT_TIMEOUT_S, ReadPlan, Source, select_columns
-from jinqiao.dataplane.connectors.protection import Throttle, timeout_of
+from jinqiao.dataplane.connectors.snapshots import WHOLE, SnapshotState
 from jinqiao.dataplane.connectors.values import MAX_PRECISION, filter_value
 from jinqiao.dataplane.errors import (
     AuthenticationFailed,
@@ -41,6 +39,7 @@ from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalT
 from jinqiao.kernel.errors import JinqiaoError
 
 if TYPE_CHECKING:
+    from jinqiao.dataplane.connectors.mysql_snapshot import MysqlSnapshot
     from jinqiao.dataplane.connectors.watermarks import WatermarkFacts
 
 PORT = 3306
@@ -218,7 +217,7 @@ def column_of(row: tuple[Any, ...]) -> Column:
     )
 
 
-def _expression(column: Column) -> str:
+def expression(column: Column) -> str:
     """What reads the column exactly in the text protocol."""
     name, native = quote(column.name), column.native_type
     if native.startswith("float"):
@@ -275,74 +274,26 @@ class MysqlSource(Source):
         return found[0]
 
     def read(self, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
+        from jinqiao.dataplane.connectors.mysql_snapshot import MysqlReader
+
+        with MysqlReader(self._place, plan, self.schema(plan.table)) as reader:
+            yield from reader.read(WHOLE)
+
+    def open_snapshot(
+        self, plan: ReadPlan, *, parallel: int = 1, resume: SnapshotState | None = None, chunk_rows: int = 100_000
+    ) -> "MysqlSnapshot":
+        from jinqiao.dataplane.connectors.mysql_snapshot import MysqlSnapshot
+
         schema = self.schema(plan.table)
-        columns = select_columns(schema, plan.columns)
-        where, values = where_clause(plan.row_filter, schema)
-        chosen = ", ".join(f"{_expression(column)} AS {quote(column.name)}" for column in columns)
-        order = ", ".join(quote(name) for name in plan.order_by)
-        statement = f"SELECT {chosen} FROM {quote(plan.table)}{where}" + (f" ORDER BY {order}" if order else "")  # noqa: S608
-        timeout_s = timeout_of(plan, schema.row_estimate)
-        throttle = Throttle(plan)
-        names = [column.name for column in columns]
-        with closing(self._place.connect(read_timeout_s=timeout_s + 30)) as connection:
-            cursor = SSCursor(connection)
-            finished = False
-            try:
-                with telling(plan.table):
-                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                    if "MariaDB" in server_version(connection):
-                        cursor.execute("SET SESSION max_statement_time = %s", (timeout_s,))
-                    else:
-                        cursor.execute("SET SESSION max_execution_time = %s", (timeout_s * 1000,))
-                    cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
-                    cursor.execute(statement, tuple(values))
-                while True:
-                    with telling(plan.table):
-                        rows = cursor.fetchmany(throttle.batch_rows)
-                    if not rows:
-                        finished = True
-                        return
-                    arrays = [
-                        _array(list(given), column)
-                        for given, column in zip(zip(*rows, strict=True), columns, strict=True)
-                    ]
-                    batch = pa.RecordBatch.from_arrays(arrays, names=names)
-                    yield batch
-                    throttle.took(batch)
-            finally:
-                if connection.open:
-                    if not finished:
-                        self._abandon(connection)
-                    with contextlib.suppress(pymysql.Error, OSError):
-                        cursor.close()
-                else:
-                    _forget(cursor)
+        return MysqlSnapshot(self._place, plan, schema, parallel=parallel, resume=resume, chunk_rows=chunk_rows)
 
     def watermark_facts(self, plan: ReadPlan, column: Column) -> "WatermarkFacts":
         from jinqiao.dataplane.connectors.watermarks import mysql_facts
 
         return mysql_facts(self._place, plan, self.schema(plan.table), column)
 
-    def _abandon(self, connection: "pymysql.Connection[Any]") -> None:
-        """Stop the statement at the server: otherwise closing the cursor would read all that is left of it."""
-        with (
-            contextlib.suppress(JinqiaoError, pymysql.Error),
-            closing(self._place.connect(read_timeout_s=10)) as other,
-            other.cursor() as cursor,
-        ):
-            cursor.execute("KILL QUERY %s", (connection.thread_id(),))
 
-
-def _forget(cursor: SSCursor) -> None:
-    """Let go of a cursor whose connection is gone: closing it would try to read the rest of its rows."""
-    result = cursor._result
-    if result is not None:
-        result.unbuffered_active = False
-        result.connection = None
-    cursor._result = None
-
-
-def _array(values: list[Any], column: Column) -> pa.Array:
+def array_of(values: list[Any], column: Column) -> pa.Array:
     if column.type is LogicalType.BINARY:
         return pa.array(values, pa.binary())
     try:

@@ -1,17 +1,17 @@
 """SQLite as a source: one file, one deferred read transaction, types from the declarations, values as they are stored."""
 
+import hashlib
 import re
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
 from jinqiao.dataplane.connectors.base import ReadPlan, Source, select_columns
-from jinqiao.dataplane.connectors.protection import Throttle, timeout_of
+from jinqiao.dataplane.connectors.snapshots import WHOLE, SnapshotState
 from jinqiao.dataplane.connectors.values import MAX_PRECISION, arrow_type, filter_value
 from jinqiao.dataplane.errors import (
     ColumnMissing,
@@ -29,6 +29,9 @@ from jinqiao.dataplane.errors import (
 )
 from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType, Operator, RowCondition, TableSchema
 from jinqiao.kernel.errors import JinqiaoError
+
+if TYPE_CHECKING:
+    from jinqiao.dataplane.connectors.sqlite_snapshot import SqliteSnapshot
 
 BUSY_TIMEOUT_S = 30
 OWN_TABLES = "jinqiao_"
@@ -138,23 +141,24 @@ class SqliteSource(Source):
     def __init__(self, connection: Connection, password: str | None = None) -> None:
         self._path = Path(connection.database)
 
-    def _connect(self) -> sqlite3.Connection:
+    def connect(self) -> sqlite3.Connection:
         if not self._path.is_file():
             raise DatabaseMissing(database=self._path.name)
         with telling():
             connection = sqlite3.connect(
-                f"{self._path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
-            )
+                f"{self._path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None,
+                check_same_thread=False,
+            )  # fmt: skip
         connection.text_factory = bytes  # decoded, and checked, a column at a time
         return connection
 
     def test(self) -> str:
-        with closing(self._connect()) as connection, telling():
+        with closing(self.connect()) as connection, telling():
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         return f"SQLite {sqlite3.sqlite_version}"
 
     def tables(self) -> tuple[TableSchema, ...]:
-        with closing(self._connect()) as connection, telling():
+        with closing(self.connect()) as connection, telling():
             names = connection.execute(
                 "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
                 " ORDER BY name"
@@ -164,7 +168,7 @@ class SqliteSource(Source):
             )
 
     def schema(self, table: str) -> TableSchema:
-        with closing(self._connect()) as connection, telling(table):
+        with closing(self.connect()) as connection, telling(table):
             schema = self._schema(connection, table)
         if not schema.columns:
             raise TableMissing(table=table)
@@ -187,33 +191,36 @@ class SqliteSource(Source):
         return TableSchema(name=table, columns=columns_of(connection, table), row_estimate=estimate)
 
     def read(self, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
-        schema = self.schema(plan.table)
-        columns = select_columns(schema, plan.columns)
-        where, values = where_clause(plan.row_filter, schema)
-        order = ", ".join(quote(name) for name in plan.order_by)
-        statement = (
-            f"SELECT {', '.join(quote(column.name) for column in columns)} FROM {quote(plan.table)}{where}"  # noqa: S608
-            + (f" ORDER BY {order}" if order else "")
-        )
-        throttle = Throttle(plan)
-        with closing(self._connect()) as connection:
-            deadline = time.monotonic() + timeout_of(plan, schema.row_estimate)
-            connection.set_progress_handler(lambda: time.monotonic() > deadline, 100_000)
-            with telling(plan.table):
-                connection.execute("BEGIN")
-                cursor = connection.execute(statement, values)
-            while True:
-                with telling(plan.table):
-                    rows = cursor.fetchmany(throttle.batch_rows)
-                if not rows:
-                    return
-                arrays = [
-                    array_of(list(given), column)
-                    for given, column in zip(zip(*rows, strict=True), columns, strict=True)
-                ]
-                batch = pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns])
-                yield batch
-                throttle.took(batch)
+        from jinqiao.dataplane.connectors.sqlite_snapshot import SqliteReader
+
+        with closing(self.connect()) as connection:
+            yield from SqliteReader(connection, plan, self.schema(plan.table)).read(WHOLE)
+
+    def open_snapshot(
+        self, plan: ReadPlan, *, parallel: int = 1, resume: SnapshotState | None = None, chunk_rows: int = 100_000
+    ) -> "SqliteSnapshot":
+        from jinqiao.dataplane.connectors.sqlite_snapshot import SqliteSnapshot
+
+        return SqliteSnapshot(self, plan, resume=resume, chunk_rows=chunk_rows)
+
+    def state_token(self, table: str) -> str | None:
+        """The marks of the file, its journal and the index of its journal: any commit changes one of them."""
+        marks: list[str] = []
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            path = self._path.with_name(self._path.name + suffix)
+            try:
+                state = path.stat()
+                with path.open("rb") as file:
+                    head = file.read(136 if suffix == "-shm" else 100)
+            except FileNotFoundError:
+                marks.append("-")
+                continue
+            except OSError:
+                return None
+            # of the journal's index only its header tells of commits; readers write their marks behind it
+            facts = (0, 0, 0) if suffix == "-shm" else (state.st_ino, state.st_size, state.st_mtime_ns)
+            marks.append(f"{facts}{hashlib.sha256(head[:96]).hexdigest()[:16]}")
+        return "/".join(marks)
 
 
 def array_of(values: list[Any], column: Column) -> pa.Array:

@@ -1,0 +1,31 @@
+"""Splits by ranges of a whole-number key: `10:20` is from 10, before 20; `:20` and `20:` are open."""
+
+import math
+
+from jinqiao.dataplane.connectors.snapshots import WHOLE
+
+MOST_SPLITS = 4_096
+
+
+def key_ranges(first: int | None, last: int | None, rows: int | None, chunk_rows: int) -> tuple[str, ...]:
+    """Ranges with about `chunk_rows` rows each, if the keys lie evenly from `first` to `last`; together they hold every key.
+
+    `rows` is the estimate; a table that is no larger than two chunks, or empty, is read in one piece.
+    """
+    if first is None or last is None:
+        return (WHOLE,)
+    width = last - first + 1
+    count = min(math.ceil((rows if rows is not None else width) / chunk_rows), MOST_SPLITS, width)
+    if count <= 2:
+        return (WHOLE,)
+    bounds = [first + width * number // count for number in range(1, count)]
+    return tuple(
+        f"{since if since is not None else ''}:{until if until is not None else ''}"
+        for since, until in zip([None, *bounds], [*bounds, None], strict=True)
+    )
+
+
+def bounds_of(split: str) -> tuple[int | None, int | None]:
+    """Least key, and the first that is no longer in it; None where the range is open."""
+    since, _, until = split.partition(":")
+    return (int(since) if since else None, int(until) if until else None)
