@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import SM4
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jinqiao.kernel.crypto.errors import SealBroken, SuiteUnknown
@@ -128,3 +128,11 @@ def test_an_unknown_suite_is_named_in_the_error() -> None:
     with pytest.raises(SuiteUnknown) as caught:
         suite("rot13")
     assert "rot13" in caught.value.text("en").message
+
+
+@given(key=st.binary(max_size=100), messages=st.lists(st.binary(max_size=150), max_size=4), name=names)
+@settings(max_examples=30)
+def test_a_key_set_up_once_gives_the_same_hmac(key: bytes, messages: list[bytes], name: str) -> None:
+    of = suite(name).keyed(key)
+
+    assert [of(message) for message in messages] == [suite(name).hmac(key, message) for message in messages]

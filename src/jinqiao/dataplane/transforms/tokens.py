@@ -95,7 +95,7 @@ def _canonical(values: pa.Array) -> tuple[pa.Array, "np.ndarray[tuple[int], np.d
 def _digests(values: pa.Array, key: bytes, algorithms: Suite) -> "np.ndarray[tuple[int, int], np.dtype[np.uint8]]":
     """One row of 32 octets for each value. Values are different from one another: each is keyed once a batch."""
     octets = values.cast(pa.binary()).to_pylist()
-    joined = b"".join([algorithms.hmac(key, value) for value in octets])
+    joined = b"".join(map(algorithms.keyed(key), octets))
     return np.frombuffer(joined, np.uint8).reshape(-1, _DIGEST_BYTES)
 
 

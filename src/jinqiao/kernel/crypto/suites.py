@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Literal, Protocol
 
@@ -27,6 +27,7 @@ SuiteName = Literal["international", "guomi"]
 SUITE_NAMES: tuple[SuiteName, ...] = ("international", "guomi")
 NONCE_BYTES = 12
 TAG_BYTES = 16
+_BLOCK_BYTES = 64
 
 
 class Hasher(Protocol):
@@ -35,6 +36,7 @@ class Hasher(Protocol):
     def update(self, data: bytes, /) -> None: ...
     def digest(self) -> bytes: ...
     def hexdigest(self) -> str: ...
+    def copy(self) -> "Hasher": ...
 
 
 class Suite(ABC):
@@ -60,6 +62,21 @@ class Suite(ABC):
 
     @abstractmethod
     def hmac(self, key: bytes, data: bytes) -> bytes: ...
+
+    def keyed(self, key: bytes) -> Callable[[bytes], bytes]:
+        """`hmac` under one key for many messages: the key is set up once (RFC 2104; both digests have blocks of 64 octets)."""
+        padded = (self.digest(key) if len(key) > _BLOCK_BYTES else key).ljust(_BLOCK_BYTES, b"\0")
+        inner, outer = self.hasher(), self.hasher()
+        inner.update(bytes(octet ^ 0x36 for octet in padded))
+        outer.update(bytes(octet ^ 0x5C for octet in padded))
+
+        def of(data: bytes) -> bytes:
+            first, second = inner.copy(), outer.copy()
+            first.update(data)
+            second.update(first.digest())
+            return second.digest()
+
+        return of
 
     def derive(self, secret: bytes, *, salt: bytes, info: bytes, length: int) -> bytes:
         """HKDF (RFC 5869) with this suite's HMAC."""
