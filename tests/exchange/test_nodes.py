@@ -107,7 +107,7 @@ def test_a_node_works_only_after_somebody_has_compared_its_fingerprint() -> None
     assert actions.approve_node(node, by=admin, key_id=fingerprint(identity.key_id)).state == NodeState.ACTIVE
     todo.refresh_from_db()
     assert todo.done_at is not None
-    event = AuditEvent.objects.get(verb="exchange.node.approve")
+    event = AuditEvent.objects.get(action="exchange.node.approve")
     assert event.details["key_id"] == identity.key_id
     with pytest.raises(NodeStateWrong):
         actions.approve_node(node, by=admin, key_id=identity.key_id)

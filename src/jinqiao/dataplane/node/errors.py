@@ -92,34 +92,10 @@ class HomeNotCarried(WrongState):
     code = "node.home.not_carried"
 
 
-class BundleBroken(InvalidInput):
-    """A bundle was altered, cut off, or is none. Details: reason, part."""
+class RotationPending(Unavailable):
+    """The running process has been asked for a new key and has not got it from the platform yet; its log says why."""
 
-    code = "node.bundle.broken"
-
-
-class BundleSignatureWrong(NotAllowed):
-    """The bundle is not signed by whom it says."""
-
-    code = "node.bundle.signature"
-
-
-class BundleOfAnotherNode(NotAllowed):
-    """The bundle is meant for, or comes from, another node."""
-
-    code = "node.bundle.other_node"
-
-
-class BundleMissing(WrongState):
-    """Earlier bundles are missing whose contents this one does not repeat. Details: expected, since, sequence."""
-
-    code = "node.bundle.missing"
-
-
-class BundleOutdated(WrongState):
-    """A newer bundle was taken already, and this one is not one that was taken: replayed, or made anew with an old number."""
-
-    code = "node.bundle.outdated"
+    code = "node.rotation.pending"
 
 
 class TransferRefused(NotAllowed):

@@ -39,6 +39,7 @@ LEDGER = "ledger.db"
 SPOOL = "spool"
 LOCK = "node.lock"
 ROTATE_REQUEST = "rotate.request"
+REGISTRATION = "registration.json"
 REGISTER_PATH = "/api/nodes/register"
 
 
@@ -157,6 +158,27 @@ def register(
         poll_s=admission.poll_s,
         ca_file=ca_file,
     )
+    return admission
+
+
+def write_registration(home: Path, to: Path, code: str, name: str, suite: str = "international") -> PublicIdentity:
+    """The registration of a node without a network, as a file that is carried to the platform; the answer goes to `admit`."""
+    public = _identity_of(home, suite)
+    word = NodeRegistration(code=code, identity=public.to_json(), name=name, version=__version__)
+    write_durably(home / REGISTRATION, json.dumps({"name": name, "suite": suite}).encode())
+    write_durably(to, json.dumps(word.to_json(), ensure_ascii=False, indent=1).encode())
+    return public
+
+
+def admit(home: Path, file: Path) -> NodeAdmission:
+    """Prepare the home of a node without a network with the platform's answer. Raises HomeNotPrepared, ContractBroken."""
+    try:
+        kept = json.loads((home / REGISTRATION).read_bytes())
+        admission = NodeAdmission.from_json(json.loads(file.read_bytes()))
+        platform = PublicIdentity.from_json(admission.platform_identity)
+        prepare(home, "", admission.node_id, platform, kept["suite"], name=kept["name"], carried=True)
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise HomeNotPrepared(home=home.name) from problem
     return admission
 
 

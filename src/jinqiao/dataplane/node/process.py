@@ -323,6 +323,8 @@ class Node:
 
     def _refuse(self, message: SignedMessage, problem: Problem) -> None:
         command_id = message.body.get("id")
+        if self.home.is_carried:
+            return
         if not isinstance(command_id, str) or not command_id:
             return
         try:

@@ -1,6 +1,7 @@
 """What changes movement: one verb, one function; each checks the rules, changes state and writes the trail in one transaction."""
 
 from jinqiao.exchange.actions.bindings import bind_entry
+from jinqiao.exchange.actions.bundles import export_bundle, import_bundle
 from jinqiao.exchange.actions.commands import accept_result, take_commands
 from jinqiao.exchange.actions.evidence import accept_evidence, note_broken
 from jinqiao.exchange.actions.keys import issue_key, revoke_key
@@ -48,6 +49,8 @@ __all__ = [
     "configure_task",
     "detach_application",
     "expect_node",
+    "export_bundle",
+    "import_bundle",
     "issue_key",
     "limit_service",
     "limit_task",

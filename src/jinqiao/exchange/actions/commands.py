@@ -54,9 +54,9 @@ def take_commands(node: Node, heartbeat: Heartbeat) -> list[SignedMessage]:
         if is_taken and (is_busy or (command["taken_at"] and command["taken_at"] > again)):
             continue
         is_new_move = command["kind"] in _MOVING and not is_taken
-        if is_new_move and room <= 0:
+        if is_new_move and (room <= 0 or command["run__paused_at"] is not None):
             continue
-        message = _hand_out(node, command["pk"])
+        message = hand_out(node, command["pk"])
         if message is not None:
             messages.append(message)
             room -= is_new_move
@@ -93,6 +93,18 @@ def _address(url: str) -> str:
     return url if parts.scheme in ("http", "https") and parts.hostname and len(url) <= URL_LENGTH else ""
 
 
+def note_carried(node: Node, heartbeat: Heartbeat) -> None:
+    """A heartbeat that came with a bundle: it is as old as the way was long, and says nothing of the node's clock."""
+    with transaction.atomic():
+        row = Node.objects.select_for_update(of=("self",)).select_related("organisation").get(pk=node.pk)
+        heard(row)
+        row.version, row.python = heartbeat.version[:20], heartbeat.python[:20]
+        row.spool_free_bytes = max(heartbeat.spool_free_bytes, 0)
+        row.save(update_fields=list(_NOTED))
+    if heartbeat.progress:
+        _keep_progress(node, heartbeat.progress)
+
+
 @transaction.atomic
 def _keep_progress(node: Node, progress: Iterable[Progress]) -> None:
     by_run: dict[str, list[Progress]] = {}
@@ -115,7 +127,8 @@ def _keep_progress(node: Node, progress: Iterable[Progress]) -> None:
 
 
 @transaction.atomic
-def _hand_out(node: Node, command_id: int) -> SignedMessage | None:
+def hand_out(node: Node, command_id: int) -> SignedMessage | None:
+    """The signed command, once more where it was taken before; None where it is not to be worked any more."""
     command = NodeCommand.objects.select_related("run").get(pk=command_id)
     run = locked_run(command.run) if command.run is not None and command.kind in _MOVING else None
     command = NodeCommand.objects.select_for_update(of=("self",)).get(pk=command_id)

@@ -206,9 +206,11 @@ def _change(
 
 
 def alert_silent_nodes() -> int:
-    """A to-do for the department of each node that has not been heard for ten minutes, once per silence. Gives their count."""
+    """A to-do for the department of each node that has not been heard for ten minutes, once per silence. Gives their count.
+
+    A node whose words are carried by bundles is not expected every minute."""
     limit = moments.now() - timedelta(seconds=SILENT_AFTER_S)
-    silent = Node.objects.filter(state=NodeState.ACTIVE, seen_at__lt=limit, silence_noticed_at=None)
+    silent = Node.objects.filter(state=NodeState.ACTIVE, seen_at__lt=limit, silence_noticed_at=None, bundles=None)
     return sum(_alert(node.pk, limit) for node in silent)
 
 

@@ -49,6 +49,8 @@ ACTION_WORDS: dict[str, Text] = {
     "exchange.key.revoke": _("吊销应用密钥"),
     "exchange.node.expect": _("登记节点"),
     "exchange.node.heard_again": _("节点恢复联系"),
+    "exchange.bundle.make": _("导出摆渡包"),
+    "exchange.bundle.take": _("导入摆渡包"),
     "exchange.node.approve": _("核准节点"),
     "exchange.node.register": _("节点接入"),
     "exchange.node.rotate": _("节点更换密钥"),
