@@ -40,3 +40,18 @@ def test_a_column_is_masked_as_its_values_are(values: list[str | None], mask: Ma
 @pytest.mark.parametrize("mask", [mask for mask in Mask if mask is not Mask.NONE])
 def test_what_is_no_text_is_hidden_whole(mask: Mask) -> None:
     assert mask_array(pa.array([19900101, None], pa.int64()), mask).to_pylist() == [HIDDEN, None]
+
+
+@given(
+    values=st.integers(0, 20).flatmap(
+        lambda size: st.lists(st.text("0123456789Xé五", min_size=size, max_size=size), max_size=6)
+    ),
+    mask=st.sampled_from(list(Mask)),
+    skipped=st.integers(0, 3),
+)
+def test_a_column_of_values_of_one_length_is_masked_as_its_values_are(
+    values: list[str], mask: Mask, skipped: int
+) -> None:
+    column = pa.array(values, pa.string()).slice(skipped)
+
+    assert mask_array(column, mask).to_pylist() == [mask_text(value, mask) for value in values[skipped:]]

@@ -9,12 +9,14 @@ NULL. A value too short to keep its visible part is hidden whole, so that a malf
     HIDDEN            *** whatever it was
 """
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from jinqiao.kernel.contracts.tables import Mask
 
 HIDDEN = "***"
+_STAR, _ASCII_MOST = ord("*"), 127
 # visible at the front, visible at the end, characters needed before anything is shown
 _WINDOWS = {Mask.IDENTITY_NUMBER: (6, 4, 15), Mask.PHONE: (3, 4, 11)}
 
@@ -37,17 +39,40 @@ def mask_array(values: pa.Array, mask: Mask) -> pa.Array:
     """The masked form of a text column; any other type than text is hidden whole unless the mask is NONE."""
     if mask is Mask.NONE:
         return values
-    hidden = pc.if_else(pc.is_valid(values), pa.scalar(HIDDEN, pa.string()), pa.scalar(None, pa.string()))
     if mask is Mask.HIDDEN or not pa.types.is_string(values.type):
-        return hidden
-    length = pc.utf8_length(values)
+        return _hidden(values)
     if mask is Mask.NAME:
+        length = pc.utf8_length(values)
         rest = pc.binary_repeat(pa.scalar("*"), pc.max_element_wise(pc.subtract(length, 1), 0))
         starred = pc.binary_join_element_wise(pc.utf8_slice_codeunits(values, 0, 1), rest, "")
         return pc.if_else(pc.greater(length, 1), starred, pc.binary_repeat(pa.scalar("*"), length))
     front, end, needed = _WINDOWS[mask]
+    starred = _starred(values, front, end, needed)
+    if starred is not None:
+        return starred
+    length = pc.utf8_length(values)
     stars = pc.binary_repeat(pa.scalar("*"), pc.max_element_wise(pc.subtract(length, front + end), 0))
     shown = pc.binary_join_element_wise(
         pc.utf8_slice_codeunits(values, 0, front), stars, pc.utf8_slice_codeunits(values, -end), ""
     )
-    return pc.if_else(pc.less(length, needed), hidden, shown)
+    return pc.if_else(pc.less(length, needed), _hidden(values), shown)
+
+
+def _hidden(values: pa.Array) -> pa.Array:
+    return pc.if_else(pc.is_valid(values), pa.scalar(HIDDEN, pa.string()), pa.scalar(None, pa.string()))
+
+
+def _starred(values: pa.Array, front: int, end: int, needed: int) -> pa.Array | None:
+    """The usual column: every value ASCII and of one length, as a matrix of octets. None where it is not."""
+    if len(values) == 0 or values.null_count or values.buffers()[2] is None:
+        return None
+    offsets = np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1]
+    size = int(offsets[1] - offsets[0])
+    if size < needed or (np.diff(offsets) != size).any():
+        return None
+    octets = np.frombuffer(values.buffers()[2], np.uint8)[offsets[0] : offsets[-1]].reshape(-1, size)
+    if octets.max() > _ASCII_MOST:
+        return None
+    shown = octets.copy()
+    shown[:, front : size - end] = _STAR
+    return pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets - offsets[0]), pa.py_buffer(shown))
