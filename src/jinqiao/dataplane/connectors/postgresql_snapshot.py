@@ -39,12 +39,17 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 
 
 
 class PostgresqlSnapshot(Snapshot):
-    """Opens a transaction at once; `close` ends it and the keeper. Raises what connecting raises, and TableMissing."""
+    """Opens a transaction at once; `close` ends it and the keeper. Raises what connecting raises, and TableMissing.
 
-    def __init__(self, query: Query, *, parallel: int, resume: SnapshotState | None, chunk_rows: int) -> None:
-        self._query = query
+    `of` is an exported snapshot that all readers are to see, instead of a new one.
+    """
+
+    def __init__(
+        self, query: Query, *, parallel: int, resume: SnapshotState | None, chunk_rows: int, of: str = ""
+    ) -> None:
+        self._query, self._of = query, of
         self._keeper: subprocess.Popen[bytes] | None = None
-        self._connection, self.id = self._begin(""), ""
+        self._connection, self.id = self._begin(of), ""
         try:
             if resume is not None and resume.handle.get("id"):
                 self.resumed = self._import(str(resume.handle["id"]))
