@@ -14,6 +14,7 @@ imported when they are needed: a node that serves SQLite loads no PostgreSQL dri
     drift.py           tables that are no longer what the exchange was set up for
     sql_target.py, merging.py, ledger.py, node_ledger.py    what all databases have in common as targets
     file_source.py, file_target.py    what all data files have in common
+    odbc*.py           whatever has an ODBC driver
     sqlite*.py, postgresql*.py, mysql*.py, csv_*.py, excel_*.py, jsonl_*.py, parquet_*.py, folder_*.py    one engine each
 """
 
@@ -64,6 +65,10 @@ def open_source(connection: Connection, password: str | None = None) -> Source:
             from jinqiao.dataplane.connectors.folder_source import FolderSource
 
             return FolderSource(connection, password)
+        case Engine.ODBC:
+            from jinqiao.dataplane.connectors.odbc import OdbcSource
+
+            return OdbcSource(connection, password)
         case _:
             raise EngineUnknown(engine=str(connection.engine))
 
@@ -113,5 +118,9 @@ def _target(connection: Connection, password: str | None) -> Target:
             from jinqiao.dataplane.connectors.folder_target import FolderTarget
 
             return FolderTarget(connection, password)
+        case Engine.ODBC:
+            from jinqiao.dataplane.connectors.odbc_target import open_odbc_target
+
+            return open_odbc_target(connection, password)
         case _:
             raise EngineUnknown(engine=str(connection.engine))
