@@ -18,18 +18,23 @@ _FIXED = "JINQIAO_FIXED_DATE"
 _WRONG_BY = "JINQIAO_CLOCK_OFFSET_S"
 
 
+def _wrong_by_s() -> float:
+    return float(os.environ.get(_WRONG_BY) or 0)
+
+
 def real_time() -> float:
     """Unix time as this machine's clock has it, right or wrong."""
-    return time.time() + float(os.environ.get(_WRONG_BY) or 0)
+    return time.time() + _wrong_by_s()
 
 
 def now() -> datetime:
     """The present instant, aware, in UTC; shifted by whole days where a fixed date is set."""
-    real = datetime.fromtimestamp(real_time(), UTC)
+    real = datetime.now(UTC)
+    wrong = timedelta(seconds=_wrong_by_s())
     fixed = os.environ.get(_FIXED)
     if not fixed:
-        return real
-    return real + timedelta(days=(date.fromisoformat(fixed) - real.astimezone(CHINA).date()).days)
+        return real + wrong
+    return real + wrong + timedelta(days=(date.fromisoformat(fixed) - real.astimezone(CHINA).date()).days)
 
 
 def today() -> date:

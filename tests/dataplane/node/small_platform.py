@@ -3,6 +3,7 @@
 It behaves as the machine interface says, and can be told to be away, to lose answers, and to stall at a chunk.
 """
 
+import base64
 import http.server
 import json
 import re
@@ -10,6 +11,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,8 +23,10 @@ from jinqiao.kernel.contracts.exchange import (
     Heartbeat,
     NodeAdmission,
     NodeRegistration,
+    NodeRotated,
+    NodeRotation,
 )
-from jinqiao.kernel.crypto.identity import Identity, PublicIdentity, sign_message
+from jinqiao.kernel.crypto.identity import Identity, PublicIdentity, sealed_to, sign_message
 from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.kernel.httpsig import IdentityVerifier, Verifier, verify_request
 
@@ -41,6 +45,8 @@ class SmallPlatform:
         self.calls: list[tuple[str, str]] = []
         self.is_away = False
         self.loses_results = False
+        self.sealed: dict[str, set[str]] = defaultdict(set)  # node id → passwords sealed to it
+        self.loses_rotations = False
         self.refusals: dict[str, tuple[int, str]] = {}  # path → status, code
         self.at_chunk: Callable[[str, int], None] = lambda method, number: None
         self._nonces: set[str] = set()
@@ -146,7 +152,9 @@ class SmallPlatform:
             heartbeat = Heartbeat.from_json(json.loads(body))
             assert heartbeat.node_id == node_id
             self.heartbeats.append(heartbeat)
-            self._send(call, 200, {"commands": self.waiting[node_id]})
+            self._send(call, 200, {"commands": self.waiting[node_id], "now": time.time()})
+        elif path == "/api/nodes/rotate":
+            self._rotate(call, node_id, NodeRotation.from_json(json.loads(body)))
         elif path == "/api/nodes/results":
             result = CommandResult.from_json(json.loads(body))
             if self.loses_results:
@@ -170,6 +178,20 @@ class SmallPlatform:
                 self._send(call, 404, {"code": "exchange.chunk.missing"})
         else:
             self._send(call, 404, {"code": "api.route.missing"})
+
+    def _rotate(self, call: http.server.BaseHTTPRequestHandler, node_id: str, word: NodeRotation) -> None:
+        public = PublicIdentity.from_json(word.identity)
+        public.verify(replace(word, proof="").canonical(), base64.b64decode(word.proof))
+        for key_id in [key_id for key_id, (known, _) in self.nodes.items() if known == node_id]:
+            del self.nodes[key_id]
+        self.know(node_id, public)
+        kept = self.sealed[node_id]
+        self.sealed[node_id] = {word.resealed.get(text, text) for text in kept}
+        if self.loses_rotations:
+            self._send(call, 503, {"code": "service.unavailable"})
+            return
+        left = tuple(text for text in sorted(self.sealed[node_id]) if sealed_to(text) != public.key_id)
+        self._send(call, 200, NodeRotated(key_id=public.key_id, sealed=left).to_json())
 
     @staticmethod
     def _send(call: http.server.BaseHTTPRequestHandler, status: int, body: Any) -> None:
