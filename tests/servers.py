@@ -14,9 +14,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from jinqiao.kernel.contracts.tables import Connection, Engine
 
 START_TIMEOUT_S = 60
 _FAST = ("fsync=off", "full_page_writes=off", "max_connections=60", "log_min_messages=fatal", "shared_buffers=64MB")
+_FAST_MARIADB = ("innodb-flush-log-at-trx-commit=2", "innodb-buffer-pool-size=128M", "innodb-log-file-size=128M")
 
 
 class ServerMissing(RuntimeError):
@@ -44,7 +45,9 @@ class Server:
     password: str
     database: str
     folder: Path
-    process_id: int
+    process_id: int  # when it was started first
+    restart: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
+    """Kill it as a crash does, and start it again on the same files and port."""
 
     def connection(self, **changes: Any) -> Connection:
         """The contract that names this server."""
@@ -148,8 +151,8 @@ def _given(certificate: tuple[Path, Path], folder: Path, options: dict[str, Any]
 
 
 @contextmanager
-def postgresql(*, certificate: tuple[Path, Path] | None = None) -> Iterator[Server]:
-    """A PostgreSQL that lives as long as the `with`."""
+def postgresql(*, certificate: tuple[Path, Path] | None = None, settings: tuple[str, ...] = _FAST) -> Iterator[Server]:
+    """A PostgreSQL that lives as long as the `with`. `settings` are `name=value`; by default it is fast, not durable."""
     tools = _postgresql_tools(with_tls=certificate is not None)
     folder = Path(tempfile.mkdtemp(prefix="jq-pg-"))
     options = _unprivileged(folder)
@@ -171,16 +174,22 @@ def postgresql(*, certificate: tuple[Path, Path] | None = None) -> Iterator[Serv
             secure = ("ssl=on", f"ssl_cert_file={shown}", f"ssl_key_file={key}")
             rules = data / "pg_hba.conf"
             rules.write_text(re.sub(r"^host\b", "hostssl", rules.read_text(), flags=re.MULTILINE))
-        settings = " ".join(
-            f"-c {setting}" for setting in (*_FAST, *secure, f"port={port}", f"unix_socket_directories={folder}")
+        given = " ".join(
+            f"-c {setting}" for setting in (*settings, *secure, f"port={port}", f"unix_socket_directories={folder}")
         )
         control = [str(tools / "pg_ctl"), "-D", str(data), "-w", "-t", str(START_TIMEOUT_S)]
         _run_detached(
-            [*control, "-o", f"{settings} -c listen_addresses=127.0.0.1", "-l", str(folder / "log"), "start"], options
+            [*control, "-o", f"{given} -c listen_addresses=127.0.0.1", "-l", str(folder / "log"), "start"], options
         )
+
+        def restart() -> None:
+            _run_detached([*control, "-m", "immediate", "-l", str(folder / "log"), "restart"], options)
+
         try:
             process = int((data / "postmaster.pid").read_text().splitlines()[0])
-            server = Server(Engine.POSTGRESQL, "127.0.0.1", port, "postgres", password, "city", folder, process)
+            server = Server(
+                Engine.POSTGRESQL, "127.0.0.1", port, "postgres", password, "city", folder, process, restart
+            )
             server.execute("CREATE DATABASE city", database="postgres")
             yield server
         finally:
@@ -205,8 +214,10 @@ def _run_detached(command: list[str], options: dict[str, Any]) -> None:
 
 
 @contextmanager
-def mariadb(*, certificate: tuple[Path, Path] | None = None) -> Iterator[Server]:
-    """A MariaDB that lives as long as the `with`."""
+def mariadb(
+    *, certificate: tuple[Path, Path] | None = None, settings: tuple[str, ...] = _FAST_MARIADB
+) -> Iterator[Server]:
+    """A MariaDB that lives as long as the `with`. `settings` are `name=value`."""
     daemon, install = shutil.which("mariadbd") or "/usr/sbin/mariadbd", shutil.which("mariadb-install-db")
     if install is None or not Path(daemon).is_file():
         raise ServerMissing("no MariaDB: install the package mariadb-server")
@@ -224,13 +235,24 @@ def mariadb(*, certificate: tuple[Path, Path] | None = None) -> Iterator[Server]
         if certificate is not None:
             shown, key = _given(certificate, folder, options)
             secure = [f"--ssl-cert={shown}", f"--ssl-key={key}", "--require-secure-transport=ON"]
-        process = subprocess.Popen(
-            [daemon, "--no-defaults", f"--datadir={data}", f"--port={port}", "--bind-address=127.0.0.1",
-             f"--socket={folder / 's'}", f"--pid-file={folder / 'pid'}", f"--tmpdir={folder}", "--skip-name-resolve", "--skip-log-bin",
-             "--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=128M", "--innodb-log-file-size=128M",
-             "--local-infile=1", "--max-allowed-packet=64M", *secure],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, cwd="/", **options,
-        )  # fmt: skip
+
+        def start() -> "subprocess.Popen[bytes]":
+            return subprocess.Popen(
+                [daemon, "--no-defaults", f"--datadir={data}", f"--port={port}", "--bind-address=127.0.0.1",
+                 f"--socket={folder / 's'}", f"--pid-file={folder / 'pid'}", f"--tmpdir={folder}", "--skip-name-resolve", "--skip-log-bin",
+                 "--local-infile=1", "--max-allowed-packet=64M", *(f"--{setting}" for setting in settings), *secure],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, cwd="/", **options,
+            )  # fmt: skip
+
+        process = start()
+
+        def restart() -> None:
+            nonlocal process
+            process.kill()
+            process.wait(timeout=START_TIMEOUT_S)
+            process = start()
+            _wait_for(server, process)
+
         try:
             server = Server(Engine.MYSQL, "127.0.0.1", port, "root", "", "mysql", folder, process.pid)
             _wait_for(server, process)
@@ -241,7 +263,8 @@ def mariadb(*, certificate: tuple[Path, Path] | None = None) -> Iterator[Server]
                 f"ALTER USER root@'127.0.0.1' IDENTIFIED BY '{password}'",
                 "GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION",
             )
-            yield Server(Engine.MYSQL, "127.0.0.1", port, "root", password, "city", folder, process.pid)
+            server = Server(Engine.MYSQL, "127.0.0.1", port, "root", password, "city", folder, process.pid, restart)
+            yield server
         finally:
             process.kill()
             process.wait(timeout=START_TIMEOUT_S)
