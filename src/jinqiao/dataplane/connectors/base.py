@@ -18,6 +18,7 @@ from jinqiao.kernel.contracts.exchange import (
     DeliveryCounts,
     DriftChoice,
     LedgerPlace,
+    SlotStatus,
 )
 from jinqiao.kernel.contracts.tables import Column, Engine, RowCondition, TableSchema
 
@@ -125,6 +126,14 @@ class Source(Closing, ABC):
     def state_token(self, table: str) -> str | None:
         """Text that is another one whenever the table's contents may have changed; None where the source cannot tell."""
         return None
+
+    def slots(self) -> tuple[SlotStatus, ...]:
+        """Replication slots of ours; they fill the source's disk where nobody reads on."""
+        return ()
+
+    def drop_slot(self, name: str) -> bool:
+        """End a slot of ours. False where there was none."""
+        return False
 
     def watermark_facts(self, plan: ReadPlan, column: Column) -> "WatermarkFacts":
         """What the source says of a watermark column, for the rows that the plan's filter lets through."""

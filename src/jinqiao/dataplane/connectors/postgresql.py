@@ -35,6 +35,7 @@ from jinqiao.dataplane.errors import (
     TargetRefused,
     TlsFailed,
 )
+from jinqiao.kernel.contracts.exchange import SlotStatus
 from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType, Operator, RowCondition, TableSchema
 from jinqiao.kernel.errors import JinqiaoError
 
@@ -291,6 +292,20 @@ class PostgresqlSource(Source):
 
         schema, expressions = self._table(plan.table)
         return Query(self._place, plan, schema, expressions, Throttle(plan))
+
+    @property
+    def place(self) -> Place:
+        return self._place
+
+    def slots(self) -> tuple[SlotStatus, ...]:
+        from jinqiao.dataplane.connectors.postgresql_slots import slot_status
+
+        return slot_status(self._place)
+
+    def drop_slot(self, name: str) -> bool:
+        from jinqiao.dataplane.connectors.postgresql_slots import drop_slot
+
+        return drop_slot(self._place, name)
 
     def major_version(self) -> int:
         with closing(self._place.connect()) as connection:

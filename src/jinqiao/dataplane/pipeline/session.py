@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from jinqiao.dataplane.connectors.base import ReadPlan, Source
+from jinqiao.dataplane.connectors.snapshots import Snapshot, SnapshotState
 from jinqiao.kernel.contracts.exchange import Finding
 from jinqiao.kernel.contracts.tables import RowCondition
 
@@ -16,6 +18,14 @@ class Session:
     in_splits = True  # may the table be read in splits, side by side?
     can_resume = True  # may a killed extraction go on? not where the session itself holds what the rows told it
     complete = False  # every granted row comes, though the mode asked for changes: delivered as a full batch
+
+    def open_snapshot(
+        self, source: Source, plan: ReadPlan, *, parallel: int, resume: SnapshotState | None, chunk_rows: int
+    ) -> Snapshot:
+        """What is read: as a rule, the source's table as it is now."""
+        return source.open_snapshot(
+            plan, parallel=parallel if self.in_splits else 1, resume=resume, chunk_rows=chunk_rows
+        )
 
     def marks(self, batch: pa.RecordBatch) -> pa.Array | None:
         """The values of a batch of the source that `filter` wants back, row by row."""

@@ -12,7 +12,7 @@ then counts as deleted. Columns that the log does not hold (generated ones) are 
 
 import re
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,10 +20,11 @@ import pyarrow as pa
 from jinqiao.dataplane.connectors.base import ReadPlan, Source, select_columns
 from jinqiao.dataplane.connectors.file_source import kept, with_columns
 from jinqiao.dataplane.connectors.pgoutput import UNCHANGED, Key, Values
-from jinqiao.dataplane.connectors.postgresql import Place, PostgresqlSource
+from jinqiao.dataplane.connectors.postgresql import PostgresqlSource
 from jinqiao.dataplane.connectors.postgresql_log import MOST_KEYS, ChangeLog, reread
 from jinqiao.dataplane.connectors.postgresql_slots import slot_of
 from jinqiao.dataplane.connectors.postgresql_snapshot import PostgresqlSnapshot
+from jinqiao.dataplane.connectors.protection import Throttle
 from jinqiao.dataplane.connectors.snapshots import WHOLE, Reader, Snapshot, SnapshotState
 from jinqiao.dataplane.connectors.values import arrow_schema, arrow_type, fit
 from jinqiao.dataplane.errors import FilterNotPossible, LogNotPossible
@@ -31,7 +32,7 @@ from jinqiao.dataplane.pipeline.orders import target_columns, target_keys, value
 from jinqiao.dataplane.pipeline.session import Session
 from jinqiao.dataplane.staging.fingerprints import FingerprintIndex, Fingerprints, key_fingerprints, none_of
 from jinqiao.kernel.contracts.exchange import ExchangeOrder
-from jinqiao.kernel.contracts.tables import Column, Engine, LogicalType, Mask, Operator, TableSchema
+from jinqiao.kernel.contracts.tables import Column, LogicalType, Mask, Operator, TableSchema
 from jinqiao.kernel.crypto.suites import suite
 
 KIND = "change log"
@@ -39,41 +40,44 @@ _ZONE = re.compile(rb"[+-]\d\d(:\d\d){0,2}$")
 
 
 class LogSession(Session):
-    """One log run, together with the LogSource that it makes of the order's source."""
+    """One log run. The source is asked for its log where other modes read its table."""
 
     can_resume = False  # the last states are in this process only
 
-    def __init__(self, order: ExchangeOrder) -> None:
+    def __init__(self, order: ExchangeOrder, source: Source, schema: TableSchema, most_keys: int = MOST_KEYS) -> None:
+        """Raises LogNotPossible for another engine, FilterNotPossible where the log cannot be filtered as the table is."""
+        if not isinstance(source, PostgresqlSource):
+            raise LogNotPossible(engine=source.engine.value)
+        self._order, self._source, self._schema, self._most_keys = order, source, schema, most_keys
+        self._log = ChangeLog(source.place, order.source_table, order.key_columns, slot_of(order))
+        self._conditions = with_columns(order.grant.row_filter, schema)
+        for condition, column in self._conditions:
+            # the order of texts is the database's own
+            if column.type is LogicalType.TEXT and condition.operator in (Operator.AT_LEAST, Operator.AT_MOST):
+                raise FilterNotPossible(column=column.name, type=column.type.value)
+        self._keys = _KeyForm(order)
         self.complete = not order.after
-        self._order = order
-        self._algorithms = suite("international")
-        schema, keys = arrow_schema(target_columns(order)), target_keys(order)
-        self._schema = pa.schema([field for field in schema if field.name in keys])
-        # source column of each key column of the target
-        plain = {item.column: item for item in reversed(order.grant.items) if item.mask is Mask.NONE}
-        self._items = [plain[column] for column in order.key_columns]
-        self._names = keys
+        self._cursor = ""
         self._passed: list[Fingerprints] = []
         self._told: list[pa.RecordBatch] = []
         self._gone: list[pa.RecordBatch] = []
-        self.cursor = ""
 
-    def tell(self, keys: list[pa.Array], *, gone: bool) -> None:
-        """Keys of rows that are on their way, or are gone; arrays of the source's key columns, in the order of the order."""
-        fitted = {
-            name: fit(values, arrow_type(value_column(item))).values
-            for name, values, item in zip(self._names, keys, self._items, strict=True)
-        }
-        batch = pa.RecordBatch.from_arrays([fitted[name] for name in self._schema.names], schema=self._schema)
-        whole = np.ones(batch.num_rows, np.bool_)
-        for values in batch.columns:
-            whole &= values.is_valid().to_numpy(zero_copy_only=False)
-        # a key that does not fit was never delivered
-        (self._gone if gone else self._told).append(batch.filter(pa.array(whole)))
+    def open_snapshot(
+        self, source: Source, plan: ReadPlan, *, parallel: int, resume: SnapshotState | None, chunk_rows: int
+    ) -> Snapshot:
+        """The whole table as it is where the slot begins; after the first run, the log up to the present."""
+        if self._order.after:
+            return _LogSnapshot(self, plan)
+        query = self._source.query(plan)
+        with self._log.begin(timeout_s=plan.statement_timeout_s, stop=plan.stop) as beginning:
+            self._cursor = beginning.cursor
+            return PostgresqlSnapshot(
+                query, parallel=parallel, resume=None, chunk_rows=chunk_rows, of=beginning.snapshot
+            )
 
     def filter(self, batch: pa.RecordBatch, marks: pa.Array | None = None) -> pa.RecordBatch:
-        if not self.complete and batch.num_rows:
-            self._passed.append(key_fingerprints(batch.select(self._schema.names), self._algorithms))
+        if self._order.after and batch.num_rows:
+            self._passed.append(self._keys.prints(batch))
         return batch
 
     def deletes(self) -> Iterator[pa.RecordBatch]:
@@ -83,135 +87,116 @@ class LogSession(Session):
         yield from self._gone
         passed = FingerprintIndex(np.concatenate(self._passed) if self._passed else none_of())
         for batch in self._told:
-            aside = passed.find(key_fingerprints(batch, self._algorithms)) < 0
+            aside = passed.find(self._keys.prints(batch)) < 0
             if aside.any():
                 yield batch.filter(pa.array(aside))
 
     def save(self, batch_id: str) -> str:
-        return self.cursor
+        return self._cursor
 
-
-class LogSource(Source):
-    """A PostgreSQL table as its changes: read like any source, it gives the rows that changed. Made for one order."""
-
-    engine: ClassVar[Engine] = Engine.POSTGRESQL
-    snapshot = KIND
-
-    def __init__(self, source: Source, order: ExchangeOrder, session: LogSession, most_keys: int = MOST_KEYS) -> None:
-        """Raises LogNotPossible for another engine, FilterNotPossible where the log cannot be filtered as the table is."""
-        if not isinstance(source, PostgresqlSource):
-            raise LogNotPossible(engine=source.engine.value)
-        self._source, self._order, self._session, self._most_keys = source, order, session, most_keys
-        self._place: Place = source._place
-        self._log = ChangeLog(self._place, order.source_table, order.key_columns, slot_of(order))
-        for condition, column in with_columns(order.grant.row_filter, source.schema(order.source_table)):
-            # the order of texts is the database's own
-            if column.type is LogicalType.TEXT and condition.operator in (Operator.AT_LEAST, Operator.AT_MOST):
-                raise FilterNotPossible(column=column.name, type=column.type.value)
-
-    def test(self) -> str:
-        return self._source.test()
-
-    def tables(self) -> tuple[TableSchema, ...]:
-        return self._source.tables()
-
-    def schema(self, table: str) -> TableSchema:
-        return self._source.schema(table)
-
-    def read(self, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
-        """The rows that changed since the order's cursor; tells the session what is gone and how far the log was read."""
-        schema = self.schema(plan.table)
-        conditions = with_columns(plan.row_filter, schema)
-        names = tuple(dict.fromkeys((*plan.columns, *self._order.key_columns, *(one.column for one, _ in conditions))))
-        columns = select_columns(schema, names)
-        changes = self._log.read(self._order.after, stop=plan.stop, most_keys=self._most_keys)
-        states, session = changes.states, self._session
-        session.cursor = changes.cursor
-        session.complete = session.complete or states.truncated
-        present, gone = self._whole(list(states.present()), states.columns, columns, schema)
-        by_name = {column.name: column for column in schema.columns}
-        keys = [by_name[name] for name in self._order.key_columns]
+    def changes(self, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
+        """The rows that changed since the order's cursor and that the grant lets through, as a reading of the table gives them."""
+        order = self._order
+        names = tuple(dict.fromkeys((*plan.columns, *order.key_columns, *(one.column for one, _ in self._conditions))))
+        columns = select_columns(self._schema, names)
+        changes = self._log.read(order.after, stop=plan.stop, most_keys=self._most_keys)
+        states = changes.states
+        self._cursor = changes.cursor
+        self.complete = states.truncated
+        present, gone = self._whole(list(states.present()), states.columns, columns)
         gone.extend(states.gone())
-        session.tell([_array([key[at] for key in gone], column) for at, column in enumerate(keys)], gone=True)
-        for start in range(0, len(present), plan.batch_rows):
-            part = present[start : start + plan.batch_rows]
+        keys = select_columns(self._schema, order.key_columns)
+        self._gone.append(self._keys.fitted([_array([key[at] for key in gone], column) for at, column in enumerate(keys)]))
+        throttle = Throttle(plan)
+        start = 0
+        while start < len(present):
+            part = present[start : start + throttle.batch_rows]
+            start += len(part)
             arrays = [_array([row[at] for _, row in part], column) for at, column in enumerate(columns)]
-            batch = pa.RecordBatch.from_arrays(arrays, names=list(names))
-            passing = kept(_numbered(batch), conditions, plan.table)
+            batch = pa.RecordBatch.from_arrays([*arrays, pa.array(np.arange(len(part)))], names=[*names, _NUMBER])
+            passing = kept(batch, self._conditions, plan.table)
             is_in = np.zeros(len(part), np.bool_)
             is_in[passing.column(_NUMBER).to_numpy()] = True
-            session.tell([batch.column(key.name).filter(pa.array(~is_in)) for key in keys], gone=True)
-            session.tell([batch.column(key.name).filter(pa.array(is_in)) for key in keys], gone=False)
-            yield passing.select(list(plan.columns))
+            told = [batch.column(column.name) for column in keys]
+            self._gone.append(self._keys.fitted([values.filter(pa.array(~is_in)) for values in told]))
+            self._told.append(self._keys.fitted([values.filter(pa.array(is_in)) for values in told]))
+            rows = passing.select(list(plan.columns))
+            yield rows
+            throttle.took(rows)
 
     def _whole(
-        self, rows: list[tuple[Key, Values]], given: tuple[str, ...], columns: tuple[Column, ...], schema: TableSchema
+        self, rows: list[tuple[Key, Values]], given: tuple[str, ...], columns: tuple[Column, ...]
     ) -> tuple[list[tuple[Key, Values]], list[Key]]:
         """Rows with exactly these columns, what the log does not hold read from the table; keys of those that are gone."""
         places = [given.index(column.name) if column.name in given else None for column in columns]
-        cut = [
-            (key, [UNCHANGED if place is None else values[place] for place in places]) for key, values in rows
-        ]
+        cut = [(key, [UNCHANGED if place is None else values[place] for place in places]) for key, values in rows]
         lacking = [key for key, values in cut if UNCHANGED in values]
         if not lacking:
             return cut, []
         names = sorted({columns[at].name for _, values in cut for at, value in enumerate(values) if value is UNCHANGED})
-        types = {column.name: column.native_type for column in schema.columns}
-        found = reread(self._place, self._order.source_table, self._order.key_columns, types, lacking, names)
+        types = {column.name: column.native_type for column in self._schema.columns}
+        found = reread(self._source.place, self._order.source_table, self._order.key_columns, types, lacking, names)
         at_of = {name: at for at, name in enumerate(names)}
         present: list[tuple[Key, Values]] = []
         gone: list[Key] = []
         for key, values in cut:
-            if UNCHANGED in values:
-                now = found.get(key)
-                if now is None:
-                    gone.append(key)
-                    continue
-                values = [
-                    now[at_of[column.name]] if value is UNCHANGED else value
-                    for value, column in zip(values, columns, strict=True)
-                ]
-            present.append((key, values))
+            now = found.get(key)
+            if UNCHANGED not in values:
+                present.append((key, values))
+            elif now is None:
+                gone.append(key)
+            else:
+                pairs = zip(values, columns, strict=True)
+                present.append((key, [now[at_of[one.name]] if value is UNCHANGED else value for value, one in pairs]))
         return present, gone
 
-    def open_snapshot(
-        self, plan: ReadPlan, *, parallel: int = 1, resume: SnapshotState | None = None, chunk_rows: int = 100_000
-    ) -> Snapshot:
-        if self._order.after:
-            return _LogSnapshot(self, plan)
-        timeout_s, stop = plan.statement_timeout_s, plan.stop
-        with self._log.begin(timeout_s=timeout_s, stop=stop) as beginning:
-            self._session.cursor = beginning.cursor
-            return PostgresqlSnapshot(
-                self._source.query(plan), parallel=parallel, resume=None, chunk_rows=chunk_rows, of=beginning.snapshot
-            )
+
+class _KeyForm:
+    """Keys as the target has them: its names, types and order of columns."""
+
+    def __init__(self, order: ExchangeOrder) -> None:
+        schema, self._names = arrow_schema(target_columns(order)), target_keys(order)
+        self.schema = pa.schema([field for field in schema if field.name in self._names])
+        items = {item.column: item for item in reversed(order.grant.items) if item.mask is Mask.NONE}
+        self._types = [arrow_type(value_column(items[column])) for column in order.key_columns]
+        self._algorithms = suite("international")
+
+    def fitted(self, keys: list[pa.Array]) -> pa.RecordBatch:
+        """From the key columns of the source, in the order of the order. A key that does not fit was never delivered."""
+        columns = {
+            name: fit(values, wanted).values
+            for name, values, wanted in zip(self._names, keys, self._types, strict=True)
+        }
+        batch = pa.RecordBatch.from_arrays([columns[name] for name in self.schema.names], schema=self.schema)
+        whole = np.ones(batch.num_rows, np.bool_)
+        for values in batch.columns:
+            whole &= values.is_valid().to_numpy(zero_copy_only=False)
+        return batch.filter(pa.array(whole))
+
+    def prints(self, batch: pa.RecordBatch) -> Fingerprints:
+        return key_fingerprints(batch.select(self.schema.names), self._algorithms)
 
 
 class _LogSnapshot(Snapshot):
     """The log up to the present: one reading."""
 
-    def __init__(self, source: LogSource, plan: ReadPlan) -> None:
-        self._source, self._plan = source, plan
+    def __init__(self, session: LogSession, plan: ReadPlan) -> None:
+        self._session, self._plan = session, plan
         self.state = SnapshotState(KIND, "", (WHOLE,))
 
     def reader(self) -> Reader:
-        return _LogReader(self._source, self._plan)
+        return _LogReader(self._session, self._plan)
 
 
 class _LogReader(Reader):
-    def __init__(self, source: LogSource, plan: ReadPlan) -> None:
-        self._source, self._plan = source, plan
+    def __init__(self, session: LogSession, plan: ReadPlan) -> None:
+        self._session, self._plan = session, plan
 
     def read(self, split: str) -> Iterator[pa.RecordBatch]:
-        return self._source.read(self._plan)
+        return self._session.changes(self._plan)
 
 
 _NUMBER = "#number"
-
-
-def _numbered(batch: pa.RecordBatch) -> pa.RecordBatch:
-    numbers = pa.array(np.arange(batch.num_rows))
-    return pa.RecordBatch.from_arrays([*batch.columns, numbers], names=[*batch.schema.names, _NUMBER])
 
 
 def _array(values: list[Any], column: Column) -> pa.Array:

@@ -30,6 +30,9 @@ def check_delivery(order: ExchangeOrder) -> None:
         raise DeliveryNotPossible(run=order.run_id, mode=order.mode.value, delivery=order.delivery.value)
     if order.delivery is Delivery.RELOAD and not order.reload_approval.strip():
         raise ReloadNotApproved(run=order.run_id)
+    keys = keys_of(order)
     needs_key = order.mode is not CopyMode.FULL or order.delivery in _MATCHING
-    if needs_key and not keys_of(order):
+    # the log gives keys as the source has them
+    made = order.mode is CopyMode.LOG and any(transform.item in keys for transform in order.transforms)
+    if made or (needs_key and not keys):
         raise KeyNotGranted(run=order.run_id, keys=", ".join(order.key_columns))
