@@ -170,11 +170,23 @@ class OdbcMysqlTarget(_OverOdbc, MysqlTarget):
         MysqlTarget.__init__(self, Connection(engine=Engine.MYSQL, database=""))
         self._reach(connection, password)
 
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
+        """Comments of tables and columns are written out: the server prepares no definition with parameters."""
+        if values and statement.startswith(("CREATE ", "ALTER ")):
+            statement = statement % tuple(_literal(str(value)) for value in values)
+            statement, values = statement.replace("%", "%%"), ()
+        return super().execute(statement, values)
+
     def insert(self, place: str, rows: pa.Table) -> None:
         for column in rows.columns:
             if pa.types.is_floating(column.type) and not pc.all(pc.is_finite(column), min_count=0).as_py():
                 raise TargetRefused(table=place, state="NaN")  # no such numbers here
         super().insert(place, rows)
+
+
+def _literal(text: str) -> str:
+    """A text in a statement of a session whose `sql_mode` is ours, so that a backslash escapes."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "''").replace("\0", "\\0") + "'"
 
 
 def _block_rows(rows: pa.Table) -> int:
