@@ -16,7 +16,6 @@ anything is written.
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ import pyarrow as pa
 
 from jinqiao.dataplane.connectors.base import DeliveryPlan, LedgerState
 from jinqiao.dataplane.connectors.folder_source import is_shown, listing
+from jinqiao.dataplane.connectors.plans import check_file_plan, deletes_keys
 from jinqiao.dataplane.connectors.staged_target import StagedTarget
 from jinqiao.dataplane.errors import (
     ReconciliationFailed,
@@ -63,11 +63,12 @@ class FolderTarget(StagedTarget):
     title: ClassVar[str] = "folder"
 
     def prepare(self, plan: DeliveryPlan) -> LedgerState:
+        check_file_plan(plan, self.title)
         state = self.state(plan.batch_id)
         types = {column.name: column.type for column in plan.columns}
         broken = [name for name, type_ in _NEEDED.items() if types.get(name) is not type_]
-        if broken or plan.delivery is Delivery.HISTORY:
-            raise TargetSchemaMismatch(table=plan.table, columns=", ".join(broken or ["valid_from", "valid_to"]))
+        if broken:
+            raise TargetSchemaMismatch(table=plan.table, columns=", ".join(broken))
         if state.merged is None:
             with self._writing(plan.table):
                 self._run(plan.batch_id).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -135,7 +136,7 @@ class FolderTarget(StagedTarget):
             return sorted(delivered.keys() - digests.keys())
         if gone.num_rows and "path" not in gone.column_names:
             raise TargetSchemaMismatch(table=plan.table, columns="path")
-        named = gone.column("path").to_pylist() if gone.num_rows else []
+        named = gone.column("path").to_pylist() if gone.num_rows and deletes_keys(plan) else []
         return sorted(path for path in set(named) if path in delivered and path not in digests)
 
     def _counts(
@@ -181,8 +182,9 @@ class FolderTarget(StagedTarget):
     def _write(self, path: str, content: bytes, digest: str, modified: datetime | None) -> list[int]:
         """One file in one instant, read again before it is renamed; its state."""
         with self._parent(path, make=True) as (folder, name):
-            aside = f".jinqiao-{secrets.token_hex(6)}.tmp"
-            descriptor = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o640, dir_fd=folder)
+            # always the same name for a path: what a killed delivery left is written over
+            aside = f".jinqiao-{hashlib.sha256(name.encode()).hexdigest()[:16]}.tmp"
+            descriptor = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640, dir_fd=folder)
             try:
                 with os.fdopen(descriptor, "w+b") as file:
                     file.write(content)
