@@ -12,13 +12,16 @@ from jinqiao.dataplane import pipeline
 from jinqiao.dataplane.connectors import DeliveryPlan, ReadPlan, Source, Target, open_source, open_target
 from jinqiao.dataplane.connectors.values import arrow_schema, arrow_type, fit
 from jinqiao.dataplane.pipeline import Spool
+from jinqiao.dataplane.staging.state import StateStore
 from jinqiao.kernel.contracts.exchange import BatchManifest, ChunkManifest, CopyMode, DeliveryCounts, ExchangeOrder
 from jinqiao.kernel.contracts.grants import GrantedItem, GrantTerms, SharingMode
 from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType
 from jinqiao.kernel.crypto.identity import Identity
+from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.digests import canonical_text
 
 PROVIDER, CONSUMER = Identity.generate(), Identity.generate()
+STATE_KEY = suite(PROVIDER.suite).new_key()
 PEOPLE = (
     GrantedItem(item="编号", code="id", column="id", type=LogicalType.INTEGER),
     GrantedItem(item="姓名", code="name", column="name", type=LogicalType.TEXT, length=60),
@@ -59,6 +62,11 @@ def order(run_id: str = "RUN-1", items: Sequence[GrantedItem] = PEOPLE, **change
     return ExchangeOrder(**(given | changes))
 
 
+def states_of(spool: Spool) -> StateStore:
+    """What a node with this spool remembers of what was delivered."""
+    return StateStore(spool.root / "state", STATE_KEY, PROVIDER.suite)
+
+
 def hand_over(spool: Spool, run_id: str, manifest: BatchManifest) -> None:
     """What the relay does: the provider's chunks become the consumer's."""
     for chunk in manifest.chunks:
@@ -70,7 +78,7 @@ def exchange(
 ) -> tuple[BatchManifest, DeliveryCounts]:
     """A whole run, between any two connections."""
     with open_source(source, passwords[0]) as opened:
-        manifest = pipeline.extract(order, opened, spool=spool)
+        manifest = pipeline.extract(order, opened, spool=spool, identity=PROVIDER, states=states_of(spool))
     hand_over(spool, order.run_id, manifest)
     with open_target(target, passwords[1]) as taken:
         counts = pipeline.deliver(order, manifest, taken, spool=spool, identity=CONSUMER)
@@ -127,7 +135,9 @@ def write_table(
     }  # fmt: skip
     plan = DeliveryPlan(**(given | changes))
     target.prepare(plan)
-    target.load(plan, ChunkManifest(number=1, rows=rows.num_rows, size_bytes=0, digest="0" * 64, content_digest="0" * 64), rows)
+    target.load(
+        plan, ChunkManifest(number=1, rows=rows.num_rows, size_bytes=0, digest="0" * 64, content_digest="0" * 64), rows
+    )
     counts = target.merge(plan)
     target.clean(plan)
     return counts

@@ -1,6 +1,7 @@
 """Extraction stages exactly what the grant allows, once."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,29 @@ from jinqiao.kernel.contracts.exchange import (
 )
 from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import LogicalType, Mask, Operator, RowCondition
-from tests.dataplane.exchanges import PEOPLE, PROVIDER, change, exchange, order, people, rows_of, some_people, sqlite_at
+from tests.dataplane.exchanges import (
+    CONSUMER,
+    PEOPLE,
+    PROVIDER,
+    change,
+    exchange,
+    order,
+    people,
+    rows_of,
+    some_people,
+    sqlite_at,
+    states_of,
+)
 
 WATERMARK: dict[str, Any] = {"mode": CopyMode.WATERMARK, "watermark_column": "updated"}
 
 
 def extract(asked: ExchangeOrder, folder: Path, **options: Any) -> BatchManifest:
     with open_source(sqlite_at(folder / "a.db")) as source:
-        return pipeline.extract(asked, source, spool=Spool(folder / "spool"), **options)
+        spool = Spool(folder / "spool")
+        return pipeline.extract(
+            asked, source, spool=spool, **{"identity": PROVIDER, "states": states_of(spool)} | options
+        )
 
 
 def test_a_manifest_says_what_was_staged(tmp_path: Path) -> None:
@@ -126,19 +142,15 @@ def test_too_many_bad_rows_stop_the_run_before_delivery(tmp_path: Path) -> None:
     assert out.quarantine() is not None
 
 
-def test_the_cursor_is_the_highest_watermark_seen(tmp_path: Path) -> None:
+def test_the_cursor_is_the_highest_watermark_seen_and_names_its_batch(tmp_path: Path) -> None:
     rows = [(1, "a", None, "2026-03-01 08:00:00"), (2, "b", None, "2026-03-02T09:30:00.5"), (3, "c", None, None)]
     people(tmp_path / "a.db", rows)
 
-    first = extract(order("R1", **WATERMARK), tmp_path)
-    nothing_new = extract(order("R2", **WATERMARK, after="2026-03-05T00:00:00.000000"), tmp_path)
-    with_overlap = extract(order("R3", **WATERMARK, after="2026-03-05T00:00:00.000000", overlap_s=3 * 86_400), tmp_path)
-    tie = extract(order("R4", **WATERMARK, after=first.new_cursor), tmp_path)
+    first = extract(order("R1", **WATERMARK, overlap_s=86_400), tmp_path)
+    again = extract(order("R2", **WATERMARK, after=first.new_cursor, overlap_s=86_400), tmp_path)
 
-    assert (first.rows, first.new_cursor) == (3, "2026-03-02T09:30:00.500000")
-    assert (nothing_new.rows, nothing_new.new_cursor) == (0, "2026-03-05T00:00:00.000000")
-    assert (with_overlap.rows, with_overlap.new_cursor) == (1, "2026-03-05T00:00:00.000000")
-    assert (tie.rows, tie.new_cursor) == (1, first.new_cursor)
+    assert (first.rows, first.new_cursor) == (3, f"2026-03-02T09:30:00.500000#{first.batch_id}")
+    assert (again.rows, again.new_cursor) == (0, f"2026-03-02T09:30:00.500000#{again.batch_id}")
 
 
 def test_the_watermark_need_not_be_granted(tmp_path: Path) -> None:
@@ -146,17 +158,88 @@ def test_the_watermark_need_not_be_granted(tmp_path: Path) -> None:
 
     manifest = extract(order(items=PEOPLE[:2], **WATERMARK), tmp_path)
 
-    assert manifest.new_cursor == "2026-03-01T08:00:00.000000"
+    assert manifest.new_cursor.startswith("2026-03-01T08:00:00.000000#")
     assert [column.name for column in manifest.columns] == ["id", "name"]
 
 
-def test_a_stopped_run_leaves_no_chunks(tmp_path: Path) -> None:
+def test_a_stopped_run_keeps_what_is_staged_whole_for_a_restart(tmp_path: Path) -> None:
     people(tmp_path / "a.db", some_people(50))
-
+    asked = order(chunk_rows=10)
     with pytest.raises(RunStopped):
-        extract(order(chunk_rows=10), tmp_path, stop=lambda: True)
+        extract(asked, tmp_path, stop=stop_after(3))
+    before = staged(tmp_path)
 
-    assert list(Spool(tmp_path / "spool").outgoing("RUN-1").folder.glob("*")) == []
+    manifest = extract(asked, tmp_path)
+
+    assert 0 < len(before) < 5
+    assert (manifest.rows, manifest.resumed) == (50, 1)
+    assert {number: data for number, data in staged(tmp_path).items() if number in before} == before
+
+
+def test_a_source_that_was_changed_meanwhile_is_read_anew(tmp_path: Path) -> None:
+    people(tmp_path / "a.db", some_people(50))
+    asked = order(chunk_rows=10)
+    with pytest.raises(RunStopped):
+        extract(asked, tmp_path, stop=stop_after(3))
+    change(tmp_path / "a.db", "UPDATE people SET name = 'moved' WHERE id = 1")
+
+    manifest = extract(asked, tmp_path)
+
+    assert (manifest.rows, manifest.resumed) == (50, 0)
+
+
+def test_without_the_key_of_its_node_nothing_staged_can_go_on(tmp_path: Path) -> None:
+    people(tmp_path / "a.db", some_people(50))
+    asked = order(chunk_rows=10)
+    with pytest.raises(RunStopped):
+        extract(asked, tmp_path, stop=stop_after(3))
+
+    manifest = extract(asked, tmp_path, identity=CONSUMER)
+
+    assert (manifest.rows, manifest.resumed) == (50, 0)
+
+
+def test_a_torn_record_of_a_split_is_as_if_it_had_never_been_written(tmp_path: Path) -> None:
+    people(tmp_path / "a.db", some_people(50))
+    asked = order(chunk_rows=10)
+    with pytest.raises(RunStopped):
+        extract(asked, tmp_path, stop=stop_after(4))
+    records = Spool(tmp_path / "spool").outgoing("RUN-1").folder / "splits.jsonl"
+    records.write_bytes(records.read_bytes()[:-20])
+
+    manifest = extract(asked, tmp_path)
+
+    assert (manifest.rows, manifest.resumed) == (50, 1)
+    assert [chunk.number for chunk in manifest.chunks] == list(range(1, len(manifest.chunks) + 1))
+
+
+def test_bad_rows_of_every_split_go_to_quarantine_under_their_number_in_the_run(tmp_path: Path) -> None:
+    rows = [(number, None if number % 20 == 0 else "a", None, None) for number in range(1, 101)]
+    people(tmp_path / "a.db", rows)
+    asked = order(chunk_rows=10, checks=(CheckRule(check="required", item="name"),), quarantine_limit=0.5)
+    with pytest.raises(RunStopped):
+        extract(asked, tmp_path, stop=stop_after(5))
+
+    manifest = extract(asked, tmp_path)
+
+    sealed = Spool(tmp_path / "spool").outgoing("RUN-1").quarantine()
+    assert sealed is not None
+    assert open_quarantine(sealed, PROVIDER).column("_row").to_pylist() == [20, 40, 60, 80, 100]
+    assert [finding.sample_rows for finding in manifest.findings] == [(20, 40, 60, 80, 100)]
+    assert (manifest.rows, manifest.rows_quarantined, manifest.resumed) == (95, 5, 1)
+
+
+def stop_after(times: int) -> Callable[[], bool]:
+    """Says stop when it has been asked that often."""
+    asked = itertools.count(1)
+    return lambda: next(asked) > times
+
+
+def staged(folder: Path) -> dict[int, bytes]:
+    """Chunks of the splits that are written down as whole."""
+    out = Spool(folder / "spool").outgoing("RUN-1")
+    numbers = [chunk["number"] for record in out.staged_splits() for chunk in record["chunks"]]
+    return {number: out.read_chunk(number) for number in numbers}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from jinqiao.dataplane.errors import KeyNotGranted, OrderNotPossible, WatermarkNotUsable
-from jinqiao.dataplane.pipeline.orders import item_column, keys_of, target_columns, watermark_floor, watermark_of
+from jinqiao.dataplane.pipeline.orders import item_column, keys_of, target_columns, watermark_of
 from jinqiao.kernel.contracts.exchange import CopyMode
 from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import Column, LogicalType, Mask, TableSchema
@@ -38,26 +38,6 @@ def test_two_items_with_one_code_are_refused() -> None:
         target_columns(order(items=[PEOPLE[0], replace(PEOPLE[1], code="id")]))
     with pytest.raises(OrderNotPossible):
         target_columns(order(items=[], key_columns=()))
-
-
-@pytest.mark.parametrize(
-    ("type_", "after", "overlap_s", "floor"),
-    [
-        (LogicalType.INTEGER, "100", 30, "70"),
-        (LogicalType.DATE, "2026-03-01", 0, "2026-03-01"),
-        (LogicalType.DATE, "2026-03-01", 1, "2026-02-28"),
-        (LogicalType.DATETIME, "2026-03-01T00:00:10.500000", 20, "2026-02-28T23:59:50.500000"),
-    ],
-)
-def test_a_watermark_run_begins_before_its_cursor(type_: LogicalType, after: str, overlap_s: int, floor: str) -> None:
-    condition = watermark_floor(after, Column(name="w", type=type_), overlap_s)
-
-    assert condition is not None
-    assert (condition.operator.value, condition.values) == ("ge", (floor,))
-
-
-def test_the_first_watermark_run_reads_everything() -> None:
-    assert watermark_floor("", Column(name="w", type=LogicalType.DATE), 300) is None
 
 
 @pytest.mark.parametrize(

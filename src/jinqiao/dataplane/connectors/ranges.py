@@ -15,10 +15,10 @@ def key_ranges(first: int | None, last: int | None, rows: int | None, chunk_rows
     if first is None or last is None:
         return (WHOLE,)
     width = last - first + 1
-    count = min(math.ceil((rows if rows is not None else width) / chunk_rows), MOST_SPLITS, width)
-    if count <= 2:
+    step = max(1, width * chunk_rows // max(1, rows if rows is not None else width), math.ceil(width / MOST_SPLITS))
+    if width <= 2 * step:
         return (WHOLE,)
-    bounds = [first + width * number // count for number in range(1, count)]
+    bounds = list(range(first + step, last + 1, step))
     return tuple(
         f"{since if since is not None else ''}:{until if until is not None else ''}"
         for since, until in zip([None, *bounds], [*bounds, None], strict=True)

@@ -32,7 +32,6 @@ from jinqiao.dataplane.pipeline.compare import Comparison, compare
 from jinqiao.dataplane.pipeline.deliver import Loader, deliver, verify_manifest
 from jinqiao.dataplane.pipeline.extract import Extraction
 from jinqiao.dataplane.pipeline.progress import Reporter, Told
-from jinqiao.dataplane.pipeline.sessions import session_of
 from jinqiao.dataplane.staging.spool import Spool
 from jinqiao.dataplane.staging.state import StateStore, state_key
 from jinqiao.kernel.contracts.exchange import (
@@ -315,8 +314,8 @@ class _SideBySide(Closing):
         self._loaded_s = 0.0
         with _at("source"):
             self._extraction = Extraction(
-                order, source, copying.spool.outgoing(order.run_id), copying.identity, progress=progress,
-                stop=self._stop, session=session_of(order, source, copying.states), on_chunk=self._staged,
+                order, source, copying.spool.outgoing(order.run_id), identity=copying.identity, states=copying.states,
+                progress=progress, stop=self._stop, on_chunk=self._staged,
             )  # fmt: skip
 
     @property

@@ -17,18 +17,24 @@ from typing import Any
 
 import pyarrow as pa
 
+from jinqiao.dataplane.checks.checker import Checker
 from jinqiao.dataplane.checks.quarantine import Quarantine, open_quarantine
+from jinqiao.dataplane.checks.references import learn_references
 from jinqiao.dataplane.connectors.base import Closing, Source, never
+from jinqiao.dataplane.connectors.drift import hold_source
 from jinqiao.dataplane.connectors.postgresql_snapshot import PostgresqlSnapshot
 from jinqiao.dataplane.connectors.snapshots import WHOLE, Reader, Snapshot, SnapshotState
 from jinqiao.dataplane.errors import QuarantineExceeded, RunStopped
-from jinqiao.dataplane.pipeline.orders import target_columns, target_keys
+from jinqiao.dataplane.pipeline.modes.orders import check_delivery
+from jinqiao.dataplane.pipeline.orders import is_whole, target_columns, target_keys
 from jinqiao.dataplane.pipeline.progress import Reporter, Told
 from jinqiao.dataplane.pipeline.raw import can_go_raw
-from jinqiao.dataplane.pipeline.reading import Reading, Totals
-from jinqiao.dataplane.pipeline.session import Session
+from jinqiao.dataplane.pipeline.reading import Reading
+from jinqiao.dataplane.pipeline.sessions import session_of
 from jinqiao.dataplane.pipeline.stager import OnChunk, SplitStager, Stager
 from jinqiao.dataplane.staging.spool import RunSpool, Spool
+from jinqiao.dataplane.staging.state import StateStore
+from jinqiao.dataplane.transforms import TokenKeys
 from jinqiao.kernel.contracts.exchange import BatchManifest, ChunkForm, ExchangeOrder, Stage
 from jinqiao.kernel.crypto.errors import SealBroken
 from jinqiao.kernel.crypto.identity import Identity, PublicIdentity
@@ -46,22 +52,25 @@ def extract(
     *,
     spool: Spool,
     identity: Identity | None = None,
+    states: StateStore | None = None,
+    tokens: TokenKeys | None = None,
     progress: Callable[[Told], None] | None = None,
     stop: Callable[[], bool] = never,
     hold: Callable[[], bool] = never,
-    session: Session | None = None,
 ) -> BatchManifest:
     """Stage what the order grants; the manifest of the batch. May be called again after any crash.
 
-    `identity` of the provider's node lets a killed extraction go on; without it, it begins anew. While `hold` says so the
-    reading waits. `session` is what the order's mode adds; None for a full run.
+    `identity` of the provider's node lets a killed extraction go on; without it, it begins anew. `states` is the node's memory
+    of what was delivered, which every mode but a full run needs; `tokens` the keys of pseudonyms. While `hold` says so the
+    reading waits.
     """
     staged = spool.outgoing(order.run_id).manifest()
     if staged is not None:
         return staged
     with Extraction(
-        order, source, spool.outgoing(order.run_id), identity, progress=progress, stop=stop, hold=hold, session=session
-    ) as extraction:
+        order, source, spool.outgoing(order.run_id), identity=identity, states=states, tokens=tokens, progress=progress,
+        stop=stop, hold=hold,
+    ) as extraction:  # fmt: skip
         return extraction.run()
 
 
@@ -73,19 +82,22 @@ class Extraction(Closing):
         order: ExchangeOrder,
         source: Source,
         out: RunSpool,
-        identity: Identity | None = None,
         *,
+        identity: Identity | None = None,
+        states: StateStore | None = None,
+        tokens: TokenKeys | None = None,
         progress: Callable[[Told], None] | None = None,
         stop: Callable[[], bool] = never,
         hold: Callable[[], bool] = never,
-        session: Session | None = None,
         on_chunk: OnChunk | None = None,
     ) -> None:
+        check_delivery(order)
         self._order, self._source, self._out, self._identity = order, source, out, identity
         self._stop, self._on_chunk = stop, on_chunk
-        self._session = session or Session()
         self._schema = source.schema(order.source_table)
-        self._reading = Reading(order, self._session)
+        gone = self._gone()
+        self._session = session_of(order, source, self._schema, states)
+        self._reading = Reading(order, self._session, tokens, gone)
         self._plan = self._reading.plan(stop=self._stopping, hold=hold)
         self._reporter = Reporter(order.run_id, progress, rows_total=self._schema.row_estimate)
         self._is_raw = can_go_raw(order, source.engine, self._schema)
@@ -111,11 +123,8 @@ class Extraction(Closing):
             return self.snapshot
         begun = self._begun()
         resume = SnapshotState.from_json(begun["snapshot"]) if begun else None
-        snapshot = self._source.open_snapshot(
-            self._plan,
-            parallel=self._order.parallel if self._session.in_splits else 1,
-            resume=resume,
-            chunk_rows=self._order.chunk_rows,
+        snapshot = self._session.open_snapshot(
+            self._source, self._plan, parallel=self._order.parallel, resume=resume, chunk_rows=self._order.chunk_rows
         )
         self.snapshot = snapshot
         self._is_raw = self._is_raw and isinstance(snapshot, PostgresqlSnapshot)
@@ -146,7 +155,8 @@ class Extraction(Closing):
     def _begun(self) -> dict[str, Any] | None:
         """What an earlier process wrote down, if it was for this order and this node can open its key."""
         begun = self._out.begun()
-        if begun is None or self._identity is None or not self._session.can_resume:
+        can_resume = self._session.can_resume and not self._reading.checker.remembers_rows
+        if begun is None or self._identity is None or not can_resume:
             return None
         if begun["order"] != self._order_digest():
             return None
@@ -188,6 +198,7 @@ class Extraction(Closing):
         )
         try:
             stager.resume(self._records)
+            learn_references(self._reading.checker, self._source, self._plan)
             self._read_splits(snapshot, stager)
             if self._stop():
                 raise RunStopped(run=self._order.run_id)
@@ -250,13 +261,7 @@ class Extraction(Closing):
             provider = PublicIdentity.from_json(self._order.provider_identity)
             self._out.write_quarantine(part.quarantine.sealed(provider, self._order.run_id), index)
             self._quarantines[index] = part.quarantine
-        rows.finish(
-            {
-                "rows_read": part.checker.rows_checked,
-                "rows_bad": part.checker.rows_bad,
-                "findings": [found.to_json() for found in part.checker.findings()],
-            }
-        )
+        rows.finish({"checked": part.checker.state()})
 
     def _copy_split(self, reader: Any, rows: SplitStager, name: str) -> None:
         count = 0
@@ -264,15 +269,18 @@ class Extraction(Closing):
             self._reporter.add(Stage.EXTRACT, rows=number)
             rows.add_tuples(tuples, number)
             count += number
-        rows.finish({"rows_read": count, "rows_bad": 0, "findings": []})
+        part = self._reading.checker.part()
+        part.rows_checked = count  # nothing is to be checked, and each row was counted
+        rows.finish({"checked": part.state()})
 
     # -- the end
 
     def _finished(self, snapshot: Snapshot, stager: Stager) -> BatchManifest:
-        order, totals = self._order, Totals()
+        order, checker, at = self._order, self._reading.checker, now()
         for index in range(len(snapshot.state.splits)):
-            totals.add(stager.records[index])
-        self._settle(snapshot, stager, totals)
+            checker.add(stager.records[index]["checked"])
+        self._settle(snapshot, stager, checker)
+        checker.finish(at, partial=not is_whole(order))
         deleted = stager.add_deletes(self._session.deletes(), self._deletes_schema())
         chunks = stager.finish()
         manifest = BatchManifest(
@@ -282,9 +290,9 @@ class Extraction(Closing):
             columns=target_columns(order),
             chunks=chunks,
             rows=sum(chunk.rows for chunk in chunks) - deleted,
-            rows_read=totals.rows_read,
-            rows_quarantined=totals.rows_bad,
-            findings=totals.sorted(self._session.findings()),
+            rows_read=checker.rows_checked,
+            rows_quarantined=checker.rows_bad,
+            findings=(*checker.findings(), *self._session.findings()),
             batch_digest=batch_digest((chunk.content_digest for chunk in chunks), self.suite_name),
             snapshot=snapshot.state.kind,
             readers=snapshot.readers,
@@ -294,7 +302,7 @@ class Extraction(Closing):
             resumed=self._resumed,
             new_cursor=self._session.save(self.batch_id),
             wrapped_key=self.wrapped_key,
-            extracted_at=now(),
+            extracted_at=at,
         )
         self._out.write_manifest(manifest)
         return manifest
@@ -303,25 +311,32 @@ class Extraction(Closing):
         keys = set(target_keys(self._order))
         return pa.schema([field for field in self._reading.schema if field.name in keys])
 
-    def _settle(self, snapshot: Snapshot, stager: Stager, totals: Totals) -> None:
+    def _settle(self, snapshot: Snapshot, stager: Stager, checker: Checker) -> None:
         """Keep the bad rows for the provider; stop the run where they are too many."""
         order = self._order
-        if totals.rows_bad == 0:
+        if checker.rows_bad == 0:
             return
         whole, first = Quarantine(order.grant.items), 0
         for index in range(len(snapshot.state.splits)):
             if (rows := self._quarantined(index)) is not None:
                 whole.extend(rows, first)
-            first += int(stager.records[index]["rows_read"])
+            first += int(stager.records[index]["checked"]["checked"])
         self._out.write_quarantine(whole.sealed(PublicIdentity.from_json(order.provider_identity), order.run_id))
-        if totals.rows_bad > order.quarantine_limit * totals.rows_read:
+        if checker.rows_bad > order.quarantine_limit * checker.rows_checked:
             raise QuarantineExceeded(
                 run=order.run_id,
-                quarantined=totals.rows_bad,
-                read=totals.rows_read,
+                quarantined=checker.rows_bad,
+                read=checker.rows_checked,
                 limit=f"{order.quarantine_limit:.2%}",
-                findings="；".join(f"{found.item}/{found.check}: {found.rows}" for found in totals.sorted()[:5]),
+                findings="；".join(f"{found.item}/{found.check}: {found.rows}" for found in checker.findings()[:5]),
             )
+
+    def _gone(self) -> frozenset[str]:
+        """Columns that the source no longer has, where the order goes on without them. Raises SourceSchemaChanged."""
+        order = self._order
+        needed = {*order.key_columns, order.watermark_column, *(rule.column for rule in order.grant.row_filter)} - {""}
+        drift = hold_source(order.source_table, order.expected_columns, self._schema.columns, order.drift, needed)
+        return frozenset(drift.missing)
 
     def _quarantined(self, index: int) -> pa.Table | None:
         """Bad rows of a split: as this process found them, or as the killed one left them."""

@@ -1,16 +1,12 @@
 """What an order means for the rows: columns of the target, keys, where a watermark run begins. Same on both sides."""
 
-import math
-from datetime import date, datetime, timedelta
-
 from jinqiao.dataplane.connectors.base import select_columns
 from jinqiao.dataplane.errors import KeyNotGranted, OrderNotPossible, WatermarkNotUsable
 from jinqiao.kernel.contracts.exchange import BatchManifest, CopyMode, Delivery, ExchangeOrder
 from jinqiao.kernel.contracts.grants import GrantedItem
-from jinqiao.kernel.contracts.tables import Column, LogicalType, Mask, Operator, RowCondition, TableSchema
+from jinqiao.kernel.contracts.tables import Column, LogicalType, Mask, TableSchema
 
 WATERMARKS = (LogicalType.INTEGER, LogicalType.DATE, LogicalType.DATETIME)
-_DAY_S = 86_400
 _HIDDEN_LENGTH = 3
 
 
@@ -89,19 +85,3 @@ def watermark_of(order: ExchangeOrder, schema: TableSchema) -> Column | None:
     if column.type not in WATERMARKS:
         raise WatermarkNotUsable(run=order.run_id, column=column.name)
     return column
-
-
-def watermark_floor(after: str, column: Column, overlap_s: int) -> RowCondition | None:
-    """Rows from the cursor less the overlap, ties included; None at the beginning of all.
-
-    Dates go back whole days, numbers by `overlap_s` itself.
-    """
-    if not after:
-        return None
-    if column.type is LogicalType.INTEGER:
-        least = str(int(after) - overlap_s)
-    elif column.type is LogicalType.DATE:
-        least = (date.fromisoformat(after) - timedelta(days=math.ceil(overlap_s / _DAY_S))).isoformat()
-    else:
-        least = (datetime.fromisoformat(after) - timedelta(seconds=overlap_s)).isoformat(timespec="microseconds")
-    return RowCondition(column=column.name, operator=Operator.AT_LEAST, values=(least,))

@@ -1,49 +1,42 @@
 """The session of an order's mode."""
 
-from collections.abc import Iterator
-
-import pyarrow as pa
-
-from jinqiao.dataplane.connectors.base import Source
+from jinqiao.dataplane.connectors.base import ReadPlan, Source
 from jinqiao.dataplane.errors import OrderNotPossible
 from jinqiao.dataplane.pipeline.modes.diff import DiffSession
+from jinqiao.dataplane.pipeline.modes.watermark import WatermarkSession
+from jinqiao.dataplane.pipeline.orders import watermark_of
 from jinqiao.dataplane.pipeline.session import Session
 from jinqiao.dataplane.staging.state import StateStore
 from jinqiao.kernel.contracts.exchange import CopyMode, ExchangeOrder
+from jinqiao.kernel.contracts.tables import TableSchema
 
 
-def session_of(order: ExchangeOrder, source: Source, states: StateStore | None) -> Session:
-    """What the mode adds to the reading. Raises what the mode does; OrderNotPossible where it needs a memory and has none."""
+def session_of(order: ExchangeOrder, source: Source, schema: TableSchema, states: StateStore | None) -> Session:
+    """What the mode adds to the reading. Raises what the mode does; OrderNotPossible where it needs a memory and has none.
+
+    What a source tells of its clock is asked here, before any snapshot is opened.
+    """
     if order.mode is CopyMode.FULL:
         return Session()
     if states is None:
         raise OrderNotPossible(run=order.run_id)
     state = states.task(order.task_id)
     match order.mode:
+        case CopyMode.WATERMARK:
+            column = watermark_of(order, schema)
+            if column is None:
+                raise OrderNotPossible(run=order.run_id)
+            granted = ReadPlan(
+                table=order.source_table,
+                columns=(column.name,),
+                row_filter=order.grant.row_filter,
+                statement_timeout_s=order.statement_timeout_s,
+            )
+            return WatermarkSession(state, order, schema, source.watermark_facts(granted, column))
         case CopyMode.DIFF:
-            return _Diff(DiffSession(state, order))
+            return DiffSession(state, order)
         case _:
-            raise OrderNotPossible(run=order.run_id)
+            from jinqiao.dataplane.pipeline.modes.log import LogSession
 
+            return LogSession(order, source, schema)
 
-class _Diff(Session):
-    """Rows met are remembered in memory, so that a killed run reads again; only what changed was staged."""
-
-    can_resume = False
-
-    def __init__(self, diff: DiffSession) -> None:
-        self._diff = diff
-        self.complete = diff.complete
-
-    def filter(self, batch: pa.RecordBatch, marks: pa.Array | None) -> pa.RecordBatch:
-        return self._diff.filter(batch)
-
-    def deletes(self) -> Iterator[pa.RecordBatch]:
-        return self._diff.deletes()
-
-    def save(self, batch_id: str) -> str:
-        self._diff.save(batch_id)
-        return batch_id
-
-    def close(self) -> None:
-        self._diff.close()
