@@ -39,12 +39,13 @@ def encoding_of(path: Path, encodings: tuple[str, ...] = ENCODINGS) -> str:
 
 def header_of(path: Path, encoding: str, delimiter: str = ",") -> tuple[str, ...]:
     """Names of the columns. Raises FileNotReadable where there are none, or two are the same."""
-    with path.open(encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="") as file:
+    with path.open(encoding=encoding, newline="") as file:
+        if file.read(1) != "\ufeff":  # the mark; GB18030 has it too
+            file.seek(0)
         try:
             names = next(csv.reader(file, delimiter=delimiter), [])
         except csv.Error:
             names = []
-    names = [name.removeprefix("\ufeff") for name in names]  # GB18030 has the mark too
     if not names or len(set(names)) != len(names) or not all(names):
         raise FileNotReadable(state="header", table=path.stem)
     return tuple(names)
