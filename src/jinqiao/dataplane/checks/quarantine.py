@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from jinqiao.dataplane.connectors.values import fit
 from jinqiao.dataplane.errors import ChunkDamaged
 from jinqiao.dataplane.staging.chunks import from_ipc, to_ipc
 from jinqiao.kernel.contracts.grants import GrantedItem
+from jinqiao.kernel.contracts.tables import LogicalType
 from jinqiao.kernel.crypto.identity import Identity, PublicIdentity
 from jinqiao.kernel.crypto.suites import suite
 
@@ -24,6 +26,7 @@ class Quarantine:
     """Bad rows of one run, as the text they had at the source."""
 
     def __init__(self, items: Sequence[GrantedItem]) -> None:
+        self._items = tuple(items)
         fields = [pa.field(ROW, pa.int64()), pa.field(REASON, pa.string())]
         self._schema = pa.schema(fields + [pa.field(item.item, pa.string()) for item in items])
         self._batches: list[pa.RecordBatch] = []
@@ -38,7 +41,10 @@ class Quarantine:
             return
         take = pa.array(chosen)
         arrays = [pa.array(chosen + first_row, pa.int64()), pa.array(reasons[: len(chosen)], pa.string())]
-        arrays.extend(fit(column.take(take), pa.string()).values for column in columns)
+        arrays.extend(
+            shown(column.take(take), binary=item.type is LogicalType.BINARY)
+            for column, item in zip(columns, self._items, strict=True)
+        )
         self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
 
     def table(self) -> pa.Table:
@@ -63,11 +69,35 @@ class Quarantine:
         return _MAGIC + len(head).to_bytes(4, "big") + head + body
 
 
-def open_quarantine(data: bytes, identity: Identity) -> pa.Table:
-    """The rows of a quarantine file: `_row` (number in the run), `_broken`, then the items. Raises ChunkDamaged."""
+def shown(values: pa.Array, *, binary: bool = False) -> pa.Array:
+    """Every value as text, none lost: hexadecimal for a binary item, and what is no text with its octets written out."""
+    if binary and (pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type)):
+        return pa.array([None if value is None else value.hex() for value in values.to_pylist()], pa.string())
+    fitted = fit(values, pa.string())
+    if fitted.bad is None:
+        return fitted.values
+    texts = fitted.values.to_pylist()
+    for row in np.flatnonzero(fitted.bad).tolist():
+        value = values[row].as_py()
+        texts[row] = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    return pa.array(texts, pa.string())
+
+
+def run_of(data: bytes) -> str:
+    """The run whose rows a quarantine file keeps. Raises ChunkDamaged."""
+    return str(_head(data)["run"])
+
+
+def _head(data: bytes) -> dict[str, Any]:
     if not data.startswith(_MAGIC):
         raise ChunkDamaged(chunk=0, reason="form")
+    head: dict[str, Any] = json.loads(data[8 : 8 + int.from_bytes(data[4:8], "big")])
+    return head
+
+
+def open_quarantine(data: bytes, identity: Identity) -> pa.Table:
+    """The rows of a quarantine file: `_row` (number in the run), `_broken`, then the items. Raises ChunkDamaged."""
+    head = _head(data)
     size = int.from_bytes(data[4:8], "big")
-    head = json.loads(data[8 : 8 + size])
     key = identity.unseal(head["key"])
     return from_ipc(suite(head["suite"]).decrypt(key, data[8 + size :], str(head["run"]).encode()))
