@@ -1,4 +1,5 @@
-"""Fingerprints of rows and keys: 128 bits of the suite's digest over the canonical bytes of `kernel.digests`, many at once.
+"""Fingerprints of rows and keys: 128 bits of the suite's digest over a row's canonical bytes (`kernel.digests`, without the mark that
+ends it), many at once.
 
 They are compared, never shown: whoever holds the values of a person's row could find it by its fingerprint, so that they are
 kept encrypted (`staging.state`).

@@ -36,6 +36,7 @@ from jinqiao.dataplane.staging.fingerprints import (
 )
 from jinqiao.dataplane.staging.state import StateReader, TaskState
 from jinqiao.kernel.contracts.exchange import Delivery, ExchangeOrder
+from jinqiao.kernel.crypto.errors import SealBroken
 
 _ROW, _KEY = "#row", "#key"  # no code of an item looks like this
 
@@ -66,12 +67,11 @@ class DiffSession(Session):
         self._schema = pa.schema([pa.field(_ROW, FINGERPRINT), pa.field(_KEY, FINGERPRINT), *self._keys])
         self._lock = threading.Lock()
         terms = terms_of(order)
-        self._base = state.open(order.after, terms)
+        self._base, self._index = _opened(state, order.after, terms)
         self.complete = self._base is None
         self.lost = self.complete and bool(order.after)
         if self.lost and order.delivery is Delivery.APPEND:
             raise StateLost(task=order.task_id)
-        self._index = _loaded(self._base)
         self._met = np.zeros(len(self._index), np.bool_)
         self._hits = 0
         self._sent: list[Fingerprints] = []  # keys of the rows that went on
@@ -154,11 +154,18 @@ class DiffSession(Session):
         return self._counts
 
 
-def _loaded(base: StateReader | None) -> FingerprintIndex:
-    """Index of the rows of a state."""
-    rows = np.empty((base.rows if base is not None else 0, 2), np.uint64)
+def _opened(state: TaskState, batch_id: str, terms: str) -> tuple[StateReader | None, FingerprintIndex]:
+    """The state with the index of its rows; None and an empty one where there is none that can be read."""
+    base = state.open(batch_id, terms)
+    if base is None:
+        return None, FingerprintIndex(none_of())
+    rows = np.empty((base.rows, 2), np.uint64)
     start = 0
-    for frame in base.frames() if base is not None else ():
-        rows[start : start + frame.num_rows] = from_arrow(frame.column(_ROW))
-        start += frame.num_rows
-    return FingerprintIndex(rows)
+    try:
+        for frame in base.frames():
+            rows[start : start + frame.num_rows] = from_arrow(frame.column(_ROW))
+            start += frame.num_rows
+    except SealBroken:
+        base.close()
+        return None, FingerprintIndex(none_of())
+    return base, FingerprintIndex(rows)

@@ -16,6 +16,7 @@ remembered stay as they are.
 """
 
 import threading
+from contextlib import closing, suppress
 from types import TracebackType
 from typing import Self
 
@@ -40,6 +41,7 @@ from jinqiao.dataplane.staging.fingerprints import (
 from jinqiao.dataplane.staging.state import TaskState
 from jinqiao.kernel.contracts.exchange import Delivery, ExchangeOrder, Finding, Severity
 from jinqiao.kernel.contracts.tables import TableSchema
+from jinqiao.kernel.crypto.errors import SealBroken
 
 NO_WATERMARK = "watermark"  # the check of the finding
 _ROW = "#row"
@@ -87,16 +89,13 @@ class WatermarkSession(Session):
     def _load(self, batch_id: str) -> None:
         """What was delivered of the window. Where that is lost, it is sent again, which only an append would notice."""
         base = self._state.open(batch_id, terms_of(self._order))
-        if base is None:
-            if self._order.delivery is Delivery.APPEND:
-                raise StateLost(task=self._order.task_id)
-            return
-        try:
-            parts = [from_arrow(frame.column(_ROW)) for frame in base.frames()]
-        finally:
-            base.close()
-        if parts:
-            self._known = FingerprintIndex(np.concatenate(parts))
+        if base is not None:
+            with suppress(SealBroken), closing(base):
+                parts = [from_arrow(frame.column(_ROW)) for frame in base.frames()]
+                self._known = FingerprintIndex(np.concatenate(parts) if parts else none_of())
+                return
+        if self._order.delivery is Delivery.APPEND:
+            raise StateLost(task=self._order.task_id)
 
     def marks(self, batch: pa.RecordBatch) -> pa.Array:
         """Watermarks of the rows as numbers (`Scale`); every row read counts, also one that a check sets aside."""
