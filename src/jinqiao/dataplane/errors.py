@@ -152,12 +152,6 @@ class ValueTooWide(InvalidInput):
     code = "source.value.too_wide"
 
 
-class HttpSourceNotValid(InvalidInput):
-    """The options of an HTTP source contradict themselves or leave out what is needed."""
-
-    code = "source.http.options"
-
-
 class HttpAnswerNotValid(InvalidInput):
     """An answer is not what the options declare: no JSON, no rows where they should be, a page twice, too much."""
 
@@ -474,3 +468,9 @@ class CopyUnderWay(WrongState):
     """Another process copies the same table with the same spool."""
 
     code = "copy.under_way"
+
+
+class CopyStateDamaged(WrongState):
+    """What a copy wrote down of itself cannot be read; beginning anew is for a person to decide."""
+
+    code = "copy.state"

@@ -27,7 +27,15 @@ from jinqiao.dataplane.connectors import Source, Target, open_source, open_targe
 from jinqiao.dataplane.connectors.base import Closing, never
 from jinqiao.dataplane.connectors.snapshots import Snapshot
 from jinqiao.dataplane.copy.places import Place
-from jinqiao.dataplane.errors import ColumnMissing, CopyUnderWay, RunStopped
+from jinqiao.dataplane.errors import (
+    ChunkDamaged,
+    ChunkMissing,
+    ColumnMissing,
+    CopyStateDamaged,
+    CopyUnderWay,
+    ManifestMismatch,
+    RunStopped,
+)
 from jinqiao.dataplane.pipeline.compare import Comparison, compare
 from jinqiao.dataplane.pipeline.deliver import Loader, deliver, verify_manifest
 from jinqiao.dataplane.pipeline.extract import Extraction
@@ -163,7 +171,19 @@ class Copying:
         os.close(self._lock)
 
     def run(self, *, progress: Callable[[Told], None] | None = None, stop: Callable[[], bool] = never) -> CopyResult:
-        """Copy, or go on with the copy that was ended. Raises SideFailed, RunStopped."""
+        """Copy, or go on with the copy that was ended. What the disk has damaged is read from the source again, once.
+
+        Raises SideFailed, RunStopped.
+        """
+        try:
+            return self._run(progress, stop)
+        except SideFailed as failure:
+            if not isinstance(failure.problem, ChunkDamaged | ChunkMissing | ManifestMismatch):
+                raise
+            self._reopen()
+            return self._run(progress, stop)
+
+    def _run(self, progress: Callable[[Told], None] | None, stop: Callable[[], bool]) -> CopyResult:
         began = time.monotonic()
         request, seconds = self._request, dict[str, float]()
         with ExitStack() as opened:
@@ -172,15 +192,14 @@ class Copying:
                 order = self._order(source.schema(request.table))
             with _at("target"):
                 target = opened.enter_context(open_target(request.target.connection, request.target.password))
-            manifest = self.spool.outgoing(order.run_id).manifest()
+            snapshot, manifest = None, self.spool.outgoing(order.run_id).manifest()
             if manifest is None:
                 run = opened.enter_context(_SideBySide(self, order, source, target, progress, stop))
                 manifest, counts = run.run(seconds)
                 snapshot = run.snapshot
             else:
-                snapshot = None
-                self._link(order, manifest.chunks)
                 with _at("target"), _timed(seconds, "deliver"):
+                    self._link(order, manifest.chunks)
                     counts = deliver(
                         order, manifest, target, spool=self.spool, identity=self.identity, progress=progress, stop=stop
                     )
@@ -191,6 +210,12 @@ class Copying:
         self._finish(order, manifest)
         seconds["total"] = time.monotonic() - began
         return CopyResult(manifest, counts, seconds, comparison)
+
+    def _reopen(self) -> None:
+        """Take the manifest back: extraction goes on, and reads again what is no longer as it was staged."""
+        order = ExchangeOrder.from_json(self._state()["order"])
+        self.spool.outgoing(order.run_id).drop_manifest()
+        self.spool.incoming(order.run_id).purge()
 
     # -- what one run is
 
@@ -260,10 +285,13 @@ class Copying:
         return json.dumps([request.mode.value, request.keys, request.watermark, sorted(request.masks)])
 
     def _state(self) -> dict[str, Any]:
+        """Raises CopyStateDamaged: begun anew, rows that are already appended would be appended again."""
         try:
             return dict(json.loads((self._home / _STATE).read_bytes()))
-        except (FileNotFoundError, ValueError):
+        except FileNotFoundError:
             return {}
+        except (ValueError, TypeError):
+            raise CopyStateDamaged(table=self._request.table) from None
 
     def _write_state(self, state: dict[str, Any]) -> None:
         write_durably(self._home / _STATE, json.dumps(state, ensure_ascii=False).encode())
@@ -282,7 +310,10 @@ class Copying:
         taken.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for chunk in chunks:
             taken.drop_chunk(chunk.number)
-            os.link(sent.chunk_path(chunk.number), taken.chunk_path(chunk.number))
+            try:
+                os.link(sent.chunk_path(chunk.number), taken.chunk_path(chunk.number))
+            except FileNotFoundError:
+                raise ChunkMissing(chunk=chunk.number, run=order.run_id) from None
 
     def _compared(
         self, order: ExchangeOrder, source: Source, snapshot: Snapshot | None, opened: ExitStack

@@ -19,6 +19,7 @@ from jinqiao.dataplane.pipeline.progress import Reporter
 from jinqiao.dataplane.staging.chunks import ArrowPayload, Buffer, TuplePayload, seal_payload
 from jinqiao.dataplane.staging.spool import RunSpool
 from jinqiao.kernel.contracts.exchange import ChunkForm, ChunkKind, ChunkManifest, Stage
+from jinqiao.kernel.crypto.suites import suite
 
 CHUNK_BYTES = 32 << 20  # of rows before compression: wide rows make chunks of fewer rows
 
@@ -51,11 +52,12 @@ class Stager:
         self.records: dict[int, dict[str, Any]] = {}
 
     def resume(self, records: Iterable[dict[str, Any]]) -> None:
-        """Take over what an earlier process staged; chunks that belong to no whole split, or are gone, are dropped."""
+        """Take over what an earlier process staged. Chunks that belong to no whole split, or are no longer what was staged, are
+        dropped, and their splits read again."""
         there = self.out.chunk_numbers()
         for record in records:
             chunks = [ChunkManifest.from_json(chunk) for chunk in record["chunks"]]
-            if all(chunk.number in there for chunk in chunks):
+            if all(chunk.number in there and self._is_whole(chunk) for chunk in chunks):
                 self.records[int(record["split"])] = record
                 for chunk in chunks:
                     self._chunks[chunk.number] = chunk
@@ -69,6 +71,10 @@ class Stager:
             self.reporter.add(Stage.STAGE, rows=chunk.rows, size_bytes=chunk.size_bytes, chunks=1)
             if self._on_chunk is not None:
                 self._on_chunk(chunk)
+
+    def _is_whole(self, chunk: ChunkManifest) -> bool:
+        data = self.out.read_chunk(chunk.number)
+        return len(data) == chunk.size_bytes and suite(self.suite_name).digest(data).hex() == chunk.digest
 
     def split(self, index: int, name: str = WHOLE) -> "SplitStager":
         """`name` of the split: a table read in one piece is cut at exactly `chunk_rows`, a piece of it may run over."""

@@ -6,10 +6,12 @@
     <spool>/in/<run>/chunk-00001.jqc …    what this node fetched         quarantine.jqc  rows that failed a check, sealed to the provider
 
 Every file is written beside its place, flushed to the disk, and moved into place, so that a file that is there is whole.
-A run without a manifest is unfinished.
+A run without a manifest is unfinished. What is written down as JSON stands behind its own digest: a record that the disk has
+changed counts as one that was never written, and what it told of is read again.
 """
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -27,6 +29,7 @@ _MANIFEST = "manifest.json"
 _QUARANTINE = "quarantine.jqc"
 _BEGUN = "begun.json"
 _SPLITS = "splits.jsonl"
+_DIGEST = 32  # hexadecimal digits
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -37,6 +40,20 @@ def _write(path: Path, data: bytes) -> None:
         if problem.errno in _NO_ROOM:
             raise SpoolFull(size_bytes=len(data)) from None
         raise
+
+
+def _record(value: Any) -> bytes:
+    """One line: the digest of the JSON, a blank, the JSON."""
+    text = json.dumps(value, ensure_ascii=False).encode()
+    return hashlib.sha256(text).hexdigest()[:_DIGEST].encode() + b" " + text + b"\n"
+
+
+def _value(line: bytes) -> Any:
+    """The JSON of a record, None where it is not as it was written."""
+    digest, _, text = line.rstrip(b"\n").partition(b" ")
+    if digest != hashlib.sha256(text).hexdigest()[:_DIGEST].encode():
+        return None
+    return json.loads(text)
 
 
 class RunSpool:
@@ -64,26 +81,31 @@ class RunSpool:
 
     def write_manifest(self, manifest: BatchManifest) -> None:
         self._make()
-        _write(self.folder / _MANIFEST, json.dumps(manifest.to_json(), ensure_ascii=False).encode())
+        _write(self.folder / _MANIFEST, _record(manifest.to_json()))
 
     def manifest(self) -> BatchManifest | None:
         """What was handed over, None while the run is unfinished."""
+        found = self._read(_MANIFEST)
+        return None if found is None else BatchManifest.from_json(found)
+
+    def drop_manifest(self) -> None:
+        """The run is unfinished again."""
+        (self.folder / _MANIFEST).unlink(missing_ok=True)
+
+    def _read(self, name: str) -> Any:
         try:
-            data = (self.folder / _MANIFEST).read_bytes()
+            return _value((self.folder / name).read_bytes())
         except FileNotFoundError:
             return None
-        return BatchManifest.from_json(json.loads(data))
 
     def write_begun(self, begun: dict[str, Any]) -> None:
         """How the extraction began, or went on."""
         self._make()
-        _write(self.folder / _BEGUN, json.dumps(begun, ensure_ascii=False).encode())
+        _write(self.folder / _BEGUN, _record(begun))
 
     def begun(self) -> dict[str, Any] | None:
-        try:
-            return dict(json.loads((self.folder / _BEGUN).read_bytes()))
-        except FileNotFoundError:
-            return None
+        found = self._read(_BEGUN)
+        return None if found is None else dict(found)
 
     def note_split(self, record: dict[str, Any]) -> None:
         """A split is staged whole: its chunks are durable already. For one thread at a time."""
@@ -91,7 +113,7 @@ class RunSpool:
         is_new = not path.exists()
         try:
             with path.open("ab") as file:
-                file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+                file.write(_record(record))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as problem:
@@ -107,16 +129,11 @@ class RunSpool:
             lines = (self.folder / _SPLITS).read_bytes().split(b"\n")[:-1]
         except FileNotFoundError:
             return []
-        records = []
-        for line in lines:
-            try:
-                records.append(dict(json.loads(line)))
-            except ValueError:
-                break
-        return records
+        values = (_value(line) for line in lines)
+        return [dict(value) for value in values if value is not None]
 
     def rewrite_splits(self, records: list[dict[str, Any]]) -> None:
-        _write(self.folder / _SPLITS, b"".join(json.dumps(one, ensure_ascii=False).encode() + b"\n" for one in records))
+        _write(self.folder / _SPLITS, b"".join(map(_record, records)))
 
     def chunk_numbers(self) -> set[int]:
         """Numbers of the chunk files that are here."""
