@@ -9,6 +9,7 @@ import pytest
 from jinqiao.dataplane.checks.checker import SAMPLE_ROWS, Checker
 from jinqiao.dataplane.checks.quarantine import Quarantine, open_quarantine
 from jinqiao.dataplane.errors import CheckParametersWrong, CheckUnknown
+from jinqiao.kernel.catalogues import check_catalogue
 from jinqiao.kernel.contracts.exchange import CheckRule, Finding
 from jinqiao.kernel.crypto.errors import SealBroken
 from jinqiao.kernel.crypto.identity import Identity
@@ -103,3 +104,40 @@ def test_quarantine_opens_for_the_provider_only() -> None:
     for stranger in (CONSUMER, Identity.generate("guomi")):
         with pytest.raises(SealBroken):
             open_quarantine(sealed, stranger)
+
+
+NAME, BORN = "姓名", "出生日期"
+EVERY_RULE = [
+    CheckRule(check="length", item=NAME, parameters={"min": 1, "max": 2}),
+    CheckRule(check="pattern", item=NAME, parameters={"pattern": "a+"}),
+    CheckRule(check="code_list", item=NAME, parameters={"values": ["1"]}),
+    CheckRule(check="code_list", item=NAME, parameters={"table": "GB/T 3304"}),
+    CheckRule(check="identity_number", item=NAME),
+    CheckRule(check="credit_code", item=NAME),
+    CheckRule(check="organisation_code", item=NAME),
+    CheckRule(check="range", item=BORN, parameters={"min": "1900-01-01"}),
+    CheckRule(check="unique", item=NAME),
+    CheckRule(check="unique", item="编号", parameters={"with": [NAME, BORN]}),
+    CheckRule(check="cross_column", item=BORN, parameters={"operator": "le", "other": "更新时间"}),
+    CheckRule(check="required_if", item=BORN, parameters={"when": NAME, "values": ["x"]}),
+    CheckRule(check="empty_if", item=BORN, parameters={"when": NAME, "values": ["x"]}),
+    CheckRule(check="sum_of", item="编号", parameters={"items": ["编号"]}),
+    CheckRule(check="identity_agrees", item=BORN, parameters={"number": NAME, "part": "birth_date"}),
+    CheckRule(check="identity_agrees", item="编号", parameters={"number": NAME, "part": "sex"}),
+    CheckRule(check="freshness", item=BORN, parameters={"days": 3}),
+    CheckRule(check="required", item=NAME),
+]
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_nothing_but_a_required_value_is_missed_where_there_is_nothing(rows: int) -> None:
+    checker = Checker(EVERY_RULE, PEOPLE)
+    nothing = [pa.nulls(rows, type_) for type_ in (pa.int64(), pa.string(), pa.date32(), pa.timestamp("us"))]
+
+    bad, _ = checker.check(nothing, [None] * 4)
+
+    assert bad.tolist() == [True] * rows
+    assert [found.check for found in checker.findings()] == ["required"] * (rows > 0)
+    assert {rule.check for rule in EVERY_RULE} == {
+        name for name, entry in check_catalogue().items() if not entry.get("implicit")
+    } - {"reference"}

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from jinqiao.dataplane.errors import TransformColumnMissing, TransformParametersWrong, TransformUnknown
-from jinqiao.dataplane.transforms import Transformer
+from jinqiao.dataplane.transforms import TokenKeys, Transformer
 from jinqiao.dataplane.transforms.transformer import DERIVATIONS
 from jinqiao.kernel.catalogues import transform_catalogue
 from jinqiao.kernel.contracts.exchange import Transform, TransformKind
@@ -119,3 +119,40 @@ def test_an_item_has_one_transform() -> None:
 def test_a_column_that_did_not_come_is_said() -> None:
     with pytest.raises(TransformColumnMissing):
         applied(transform("clean", column="b"), {"a": ["x"]})
+
+
+WHOLE = [
+    (transform("codes", column="a", pairs={"1": "M"}), LogicalType.TEXT),
+    (transform("codes", column="a", table="GB/T 3304", **{"from": "code", "to": "name"}), LogicalType.TEXT),
+    (transform("token", column="a"), LogicalType.TEXT),
+    (transform("token", column="a", form="hex", clean=True), LogicalType.TEXT),
+    (transform("concat", columns=["a", "a"]), LogicalType.TEXT),
+    (transform("substring", column="a", start=-2), LogicalType.TEXT),
+    (transform("replace", column="a", find="1", by="2"), LogicalType.TEXT),
+    (transform("clean", column="a", case="upper", blanks=True, empty_is_null=True), LogicalType.TEXT),
+    (transform("coalesce", columns=["a", "a"]), LogicalType.INTEGER),
+    (transform("split", column="a", separator="-", part=-1), LogicalType.TEXT),
+    (transform("date_part", column="a", part="hour"), LogicalType.INTEGER),
+    (transform("date_format", column="a", format="yyyyMMdd"), LogicalType.DATE),
+    (transform("age", column="a"), LogicalType.INTEGER),
+    (transform("identity_part", column="a", part="birth_date"), LogicalType.DATE),
+    (transform("arithmetic", operator="add", columns=["a", "a"], numbers=[1]), LogicalType.INTEGER),
+    (transform("arithmetic", operator="divide", columns=["a", "a"], numbers=[2]), LogicalType.INTEGER),
+]
+
+
+def test_every_transform_but_the_constant_is_tried_on_nothing() -> None:
+    assert {asked.parameters.get("operation", asked.kind.value) for asked, _ in WHOLE} | {"constant"} == set(
+        transform_catalogue()
+    )
+
+
+@pytest.mark.parametrize(("asked", "type_"), WHOLE)
+@pytest.mark.parametrize("column", [pa.array([], pa.string()), pa.nulls(3), pa.nulls(3, pa.string()), pa.nulls(0)])
+def test_nothing_is_made_of_nothing(asked: Transform, type_: LogicalType, column: pa.Array) -> None:
+    keys = TokenKeys(secret=bytes(32), consumer="c", grant_id="g", suite_name="international")
+    found = applied(asked, {"a": column}, item(type_), keys)
+
+    assert found.columns[0].to_pylist() == [None] * len(column)
+    assert found.refusals == [None]
+    assert found.misfits == [None]

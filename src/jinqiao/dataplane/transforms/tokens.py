@@ -102,7 +102,7 @@ def _digests(values: pa.Array, key: bytes, algorithms: Suite) -> "np.ndarray[tup
 def _hex(
     digests: "np.ndarray[tuple[int, int], np.dtype[np.uint8]]", size: int
 ) -> "np.ndarray[tuple[int, int], np.dtype[np.uint8]]":
-    halves = np.stack([digests >> 4, digests & 15], axis=2).reshape(len(digests), -1)
+    halves = np.stack([digests >> 4, digests & 15], axis=2).reshape(len(digests), 2 * _DIGEST_BYTES)
     return _HEX[halves[:, :size]]
 
 
