@@ -15,6 +15,7 @@ imported when they are needed: a node that serves SQLite loads no PostgreSQL dri
     sql_target.py, merging.py, ledger.py, node_ledger.py    what all databases have in common as targets
     file_source.py, file_target.py    what all data files have in common
     odbc*.py           whatever has an ODBC driver
+    http_*.py          a paged JSON interface, as a source
     sqlite*.py, postgresql*.py, mysql*.py, csv_*.py, excel_*.py, jsonl_*.py, parquet_*.py, folder_*.py    one engine each
 """
 
@@ -69,6 +70,10 @@ def open_source(connection: Connection, password: str | None = None) -> Source:
             from jinqiao.dataplane.connectors.odbc import OdbcSource
 
             return OdbcSource(connection, password)
+        case Engine.HTTP:
+            from jinqiao.dataplane.connectors.http_json import HttpSource
+
+            return HttpSource(connection, password)
         case _:
             raise EngineUnknown(engine=str(connection.engine))
 

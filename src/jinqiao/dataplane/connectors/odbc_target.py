@@ -195,7 +195,7 @@ def _block_rows(rows: pa.Table) -> int:
     for column in rows.columns:
         if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
             width += (pc.max(pc.binary_length(column)).as_py() or 0) + 1
-    return max(1, min(_BLOCK_ROWS, rows.num_rows, _BLOCK_BYTES // width))
+    return max(1, min(_BLOCK_ROWS, rows.num_rows, int(_BLOCK_BYTES // width)))
 
 
 def _bindable(values: pa.Array) -> list[Any]:
