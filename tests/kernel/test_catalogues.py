@@ -7,6 +7,7 @@ import pytest
 from jinqiao.kernel.catalogues import check_catalogue, transform_catalogue, wrong_parameter
 from jinqiao.kernel.contracts.exchange import TransformKind
 from jinqiao.kernel.contracts.tables import LogicalType
+from tools import checks
 
 ENTRIES = {**check_catalogue(), **transform_catalogue()}
 SAMPLES: dict[str, Any] = {
@@ -62,3 +63,7 @@ def test_parameters_are_judged_one_by_one(name: str) -> None:
 )  # fmt: skip
 def test_values_of_the_wrong_type_are_found(kind: str, value: Any) -> None:
     assert wrong_parameter({"parameters": {"given": {"type": kind}}}, {"given": value}) == "given"
+
+
+def test_the_page_of_checks_and_transforms_is_up_to_date() -> None:
+    assert checks.TARGET.read_text(encoding="utf-8") == checks.page()

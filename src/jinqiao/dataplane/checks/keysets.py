@@ -2,8 +2,8 @@
 
 A value is remembered by a fingerprint of 80 bits: its octets times random weights drawn for the run, summed modulo 2^64 and
 again modulo 2^32 of which the upper half is kept (multilinear hashing, Carter and Wegman). Two different values have the same
-fingerprint with a probability below 2^-72, whatever they are: nobody who writes rows knows the weights. Among ten million
-values that is one wrong finding in a hundred million runs. Whole numbers, dates and times of a single column are mapped one to
+fingerprint with a probability below 2^-70, whatever they are: nobody who writes rows knows the weights. Among ten million
+values that is one wrong finding in ten million runs. Whole numbers, dates and times of a single column are mapped one to
 one and never collide.
 
 Memory: ten bytes for each value, plus a tenth while sets are merged. Beyond MEMORY_VALUES they lie in unlinked temporary
