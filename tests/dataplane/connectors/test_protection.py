@@ -1,18 +1,27 @@
 """A source is spared: rates of rows and bytes, pauses, hours of the day. Time is given by hand here, nothing waits."""
 
+import contextlib
+import sqlite3
+import threading
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jinqiao.dataplane.connectors import ReadPlan
+from jinqiao.dataplane.connectors import ReadPlan, open_source
 from jinqiao.dataplane.connectors.protection import Throttle, open_now, seconds_until_open, timeout_of
+from jinqiao.dataplane.connectors.sqlite import SqliteSource
 from jinqiao.dataplane.errors import ReadingHeldTooLong, RunStopped, WindowNotValid
 from jinqiao.kernel.contracts.exchange import Window
+from jinqiao.kernel.contracts.tables import Connection, Engine
+from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.kernel.moments import CHINA
+from tests.servers import Server
 
 
 class Time:
@@ -88,6 +97,41 @@ def test_a_reading_waits_while_it_is_held_and_goes_on() -> None:
     throttle.passed(1)
 
     assert time.now == pytest.approx(1010)
+
+
+def test_what_was_held_is_not_caught_up_on_afterwards() -> None:
+    time = Time()
+    throttle = time.throttle(rows_per_s=100, hold=after(51, answer=False))
+
+    throttle.passed(100)
+    paused_until = time.now
+    throttle.passed(100)
+
+    assert paused_until == pytest.approx(1011, abs=0.3)
+    assert time.now == pytest.approx(1012, abs=0.3)
+
+
+def test_readers_side_by_side_wait_through_one_pause() -> None:
+    ends = threading.Event()
+    begun = threading.Barrier(3)
+    plan = ReadPlan(table="people", columns=("id",), hold=lambda: not ends.is_set(), hold_limit_s=3600)
+    throttle = Throttle(plan)
+    seen: list[bool] = []
+
+    def read() -> None:
+        begun.wait()
+        throttle.passed(10)
+        seen.append(ends.is_set())
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    ends.set()
+    for thread in threads:
+        thread.join()
+
+    assert seen == [True, True]
 
 
 def test_pauses_end_a_reading_when_they_add_up_to_too_much() -> None:
@@ -172,3 +216,51 @@ def test_after_the_wait_a_window_is_open_and_not_before(windows: list[Window], s
     if wait_s:
         assert not open_now(windows, at + timedelta(seconds=wait_s - 1))
         assert not open_now(windows, at)
+
+
+# --- a source is only ever read ---------------------------------------------------------------------------------------
+
+
+def make_trap(server: Server) -> tuple[str, str]:
+    """A table, and a view over a function that deletes its rows while it is read."""
+    table, view = f"t_{uuid.uuid4().hex[:8]}", f"v_{uuid.uuid4().hex[:8]}"
+    server.execute(f"CREATE TABLE {table} (id integer)", f"INSERT INTO {table} VALUES (1)")
+    if server.engine is Engine.POSTGRESQL:
+        body = f"$$ BEGIN DELETE FROM {table}; RETURN 1; END $$ LANGUAGE plpgsql"
+        server.execute(f"CREATE FUNCTION f_{table}() RETURNS integer AS {body}")
+    else:
+        server.execute(f"CREATE FUNCTION f_{table}() RETURNS integer BEGIN DELETE FROM {table}; RETURN 1; END")
+    server.execute(f"CREATE VIEW {view} AS SELECT f_{table}() AS id")
+    return table, view
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("name", ["postgresql_server", "mariadb_server"])
+@pytest.mark.parametrize("is_snapshot", [False, True])
+def test_a_write_through_a_reading_is_refused_by_the_server(
+    name: str, is_snapshot: bool, request: pytest.FixtureRequest
+) -> None:
+    server: Server = request.getfixturevalue(name)
+    table, view = make_trap(server)
+    plan = ReadPlan(table=view, columns=("id",))
+
+    with open_source(server.connection(), server.password) as source, pytest.raises(JinqiaoError):
+        if is_snapshot:
+            with source.open_snapshot(plan, parallel=2) as snapshot, snapshot.reader() as reader:
+                for split in snapshot.state.splits:
+                    list(reader.read(split))
+        else:
+            list(source.read(plan))
+    assert server.fetch(f"SELECT count(*) FROM {table}") == [(1,)]
+    server.fetch(f"SELECT * FROM {view}")  # and the trap works where it is not read only
+    assert server.fetch(f"SELECT count(*) FROM {table}") == [(0,)]
+
+
+def test_a_write_through_a_sqlite_source_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "city.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE people (id INTEGER)")
+    source = SqliteSource(Connection(engine=Engine.SQLITE, database=str(path)))
+
+    with contextlib.closing(source.connect()) as opened, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        opened.execute("INSERT INTO people VALUES (1)")

@@ -182,7 +182,7 @@ def telling(table: str = "") -> Iterator[None]:
 
 @contextmanager
 def telling_adbc(table: str, deadline: float | None = None) -> Iterator[None]:
-    """Turn ADBC's errors into ours; those of a stream come as OSError without a code."""
+    """Turn ADBC's errors into ours; those of a stream come as Arrow's without a code, and their text may quote values."""
     import adbc_driver_manager
 
     try:
@@ -194,6 +194,8 @@ def telling_adbc(table: str, deadline: float | None = None) -> Iterator[None]:
         if "57014" in text or "statement timeout" in text or (deadline is not None and time.monotonic() >= deadline):
             raise StatementTimedOut(table=table) from None
         raise ConnectionLost() from None
+    except pa.ArrowException:
+        raise SourceFailed(state="PGRES_FATAL_ERROR") from None
 
 
 def column_of(row: Sequence[Any]) -> Column:

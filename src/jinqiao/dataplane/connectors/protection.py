@@ -47,6 +47,7 @@ class Throttle:
         self._lock = threading.Lock()
         self._rows = self._bytes = 0
         self._held_s = 0.0
+        self._held_since: float | None = None
         self._began = clock()
 
     @property
@@ -71,9 +72,10 @@ class Throttle:
         with self._lock:
             self._rows += rows
             self._bytes += size_bytes
-            due = self._began + self._needed_s()
+            needed_s = self._needed_s()
         self._check()
-        while (left := due - self._clock()) > 0:
+        # what was held is not caught up on afterwards
+        while (left := self._began + self._held_s + needed_s - self._clock()) > 0:
             self._sleep(min(left, _STEP_S))
             self._check()
 
@@ -83,16 +85,21 @@ class Throttle:
         return max(by_rows, by_bytes)
 
     def _check(self) -> None:
-        if self._plan.stop():
-            raise RunStopped()
-        while self._plan.hold():
-            since = self._clock()
-            self._sleep(_STEP_S)
-            self._held_s += self._clock() - since
+        while True:
             if self._plan.stop():
                 raise RunStopped()
-            if self._held_s > self._plan.hold_limit_s:
+            is_held = self._plan.hold()
+            with self._lock:
+                now = self._clock()
+                if self._held_since is not None:  # readers side by side wait through the same pause
+                    self._held_s += now - self._held_since
+                self._held_since = now if is_held else None
+                too_long = self._held_s > self._plan.hold_limit_s
+            if not is_held:
+                return
+            if too_long:
                 raise ReadingHeldTooLong(table=self._plan.table, seconds=self._plan.hold_limit_s)
+            self._sleep(_STEP_S)
 
 
 def timeout_of(plan: ReadPlan, row_estimate: int | None) -> int:
