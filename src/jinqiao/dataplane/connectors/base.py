@@ -72,7 +72,7 @@ class DeliveryPlan:
     comment: str = ""
     delivery: Delivery = Delivery.MIRROR
     form: ChunkForm = ChunkForm.ARROW
-    rows_deleted: int = 0  # keys in the chunks of deletes
+    rows_deleted: int | None = 0  # keys in the chunks of deletes; None while it is not known whether there will be any
     drift: DriftChoice = DriftChoice.REFUSE
     ledger: LedgerPlace = LedgerPlace.TARGET
     accept_doubles: bool = False  # APPEND though the ledger stands at the node

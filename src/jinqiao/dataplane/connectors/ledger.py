@@ -110,6 +110,8 @@ class LedgerTarget(SqlTarget):
 
     def merge(self, plan: DeliveryPlan) -> DeliveryCounts:
         at_node = self._at_node(plan)
+        if at_node is not None and (merged := at_node.counts(plan.batch_id)) is not None:
+            return merged
         with self._session(plan), self.transaction(plan.table):
             state = self._state(plan.batch_id) if at_node is None else LedgerState(self._in_session)
             if state.merged is not None:
@@ -177,7 +179,7 @@ class LedgerTarget(SqlTarget):
     def _run_tables(self, plan: DeliveryPlan, role: Role) -> list[NewTable]:
         name = run_table(plan.batch_id)
         tables = [NewTable(name, plan.columns, run_key(plan), role, plan.comment, beside=plan.table)]
-        if plan.rows_deleted:
+        if plan.rows_deleted != 0:
             tables.append(NewTable(name + DELETES_SUFFIX, key_columns(plan), plan.keys, role, beside=plan.table))
         return tables
 

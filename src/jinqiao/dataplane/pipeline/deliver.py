@@ -7,6 +7,7 @@ while the batch is still being extracted (`Loader`): nothing of them is visible 
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -94,7 +95,10 @@ class Loader:
         self._order, self._head, self._target, self._incoming = order, head, target, incoming
         self._reporter, self._stop = reporter, stop
         self._key = identity.unseal(head.wrapped_key)
-        self._plan = self._plan_of(head)
+        is_open = not head.chunks and not head.batch_digest
+        self._plan = (
+            replace(self._plan_of(head), rows_deleted=None) if is_open and not is_whole(order) else self._plan_of(head)
+        )
         self._loaded: dict[int, str] = {}
         keys = set(self._plan.keys)
         self._schema = arrow_schema(head.columns)

@@ -1,0 +1,338 @@
+"""`jinqiao copy`: what it says, with which code it ends, and that it goes on where it was."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jinqiao.dataplane.copy import command
+from jinqiao.dataplane.staging.spool import Spool
+from tests.dataplane.exchanges import change, people, rows_of, some_people
+from tests.servers import Server
+
+ROWS = 3_000
+
+
+class Copies:
+    """Copies of one table, with a spool of their own."""
+
+    def __init__(self, folder: Path, source: str, target: str, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.source, self.target, self._capsys = folder, source, target, capsys
+
+    def arguments(self, *more: str) -> list[str]:
+        return [self.source, self.target, "--table", "people", "--spool", str(self.folder / "spool"), "--json", *more]
+
+    def __call__(self, *more: str) -> tuple[int, dict[str, Any]]:
+        code = command.main(self.arguments(*more))
+        return code, json.loads(self._capsys.readouterr().out)
+
+    def same(self) -> bool:
+        """Ids, names and dates are on both sides; engines write times in more than one way."""
+        sent, shown = (rows_of(self.folder / name, "people") for name in ("a.db", "b.db"))
+        return [row[:3] for row in sent] == [row[:3] for row in shown]
+
+    @property
+    def spool(self) -> Spool:
+        (home,) = (path for path in (self.folder / "spool").iterdir() if path.is_dir())
+        return Spool(home)
+
+
+@pytest.fixture
+def sqlite_copy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Copies:
+    people(tmp_path / "a.db", some_people(50))
+    return Copies(tmp_path, f"sqlite:///{tmp_path}/a.db", f"sqlite:///{tmp_path}/b.db", capsys)
+
+
+@pytest.fixture
+def server_copy(
+    tmp_path: Path, postgresql_server: Server, capsys: pytest.CaptureFixture[str]
+) -> Iterator[tuple[Copies, Server]]:
+    server = postgresql_server
+    server.execute(
+        "DROP SCHEMA IF EXISTS taken CASCADE",
+        "CREATE SCHEMA taken",
+        "DROP TABLE IF EXISTS people",
+        "CREATE TABLE people (id int PRIMARY KEY, name varchar(20) NOT NULL, born date, paid numeric(12, 2), seen timestamp)",
+        f"INSERT INTO people SELECT i, '王' || i, date '1890-01-01' + i, i / 7.0, timestamp '2026-01-01' + i * interval '1 s'"
+        f" FROM generate_series(1, {ROWS}) AS i",
+        "ANALYZE people",
+    )
+    os.environ["PGPASSWORD"] = server.password
+    address = f"postgresql://{server.user}@{server.host}:{server.port}/{server.database}"
+    yield Copies(tmp_path, address, f"{address}?schema=taken", capsys), server
+    del os.environ["PGPASSWORD"]
+    server.execute("DROP SCHEMA taken CASCADE", "DROP TABLE people")
+
+
+def taken(server: Server) -> list[tuple[Any, ...]]:
+    with server.connect() as connection:
+        return list(connection.execute("SELECT * FROM taken.people ORDER BY id").fetchall())
+
+
+def differing(server: Server) -> int:
+    """Rows that stand on one side only, as the server itself counts them."""
+    sides = "SELECT id, name, born, paid, seen FROM people", "SELECT id, name, born, paid, seen FROM taken.people"
+    with server.connect() as connection:
+        (count,) = connection.execute(
+            f"SELECT count(*) FROM (({sides[0]} EXCEPT ALL {sides[1]}) UNION ALL ({sides[1]} EXCEPT ALL {sides[0]})) AS d"  # noqa: S608
+        ).fetchone()
+    return int(count)
+
+
+def test_a_copy_tells_what_it_did(sqlite_copy: Copies) -> None:
+    code, told = sqlite_copy("--chunk-rows", "20")
+
+    assert code == 0
+    assert told["rows"] == {
+        "read": 50, "sent": 50, "inserted": 50, "updated": 0, "deleted": 0, "unchanged": 0, "quarantined": 0, "target": 50,
+    }  # fmt: skip
+    assert told["reconciled"] is True
+    assert [chunk["rows"] for chunk in told["chunks"]] == [20, 20, 10]
+    assert {"extract", "load", "merge", "total"} <= set(told["seconds"])
+    assert len(rows_of(sqlite_copy.folder / "b.db", "people")) == 50
+
+
+def test_a_mirror_takes_over_changes_and_deletions(sqlite_copy: Copies) -> None:
+    sqlite_copy()
+    change(sqlite_copy.folder / "a.db", "DELETE FROM people WHERE id < 6", "UPDATE people SET name = 'x' WHERE id = 9")
+
+    code, told = sqlite_copy()
+
+    assert (code, told["rows"]["deleted"], told["rows"]["updated"], told["rows"]["unchanged"]) == (0, 5, 1, 44)
+    assert sqlite_copy.same()
+
+
+def test_a_watermark_copy_goes_on_from_its_cursor(sqlite_copy: Copies) -> None:
+    watermark = ("--mode", "watermark", "--watermark", "updated")
+    sqlite_copy(*watermark)
+    _, nothing = sqlite_copy(*watermark)
+    change(sqlite_copy.folder / "a.db", "UPDATE people SET name = 'x', updated = '2026-03-01 08:01:00' WHERE id = 9")
+
+    _, told = sqlite_copy(*watermark)
+
+    assert nothing["rows"]["sent"] == 0
+    assert (told["rows"]["sent"], told["rows"]["updated"]) == (1, 1)
+    assert sqlite_copy.same()
+
+
+def test_a_diff_copy_needs_no_watermark_and_finds_deletions(sqlite_copy: Copies) -> None:
+    sqlite_copy("--mode", "diff")
+    change(sqlite_copy.folder / "a.db", "DELETE FROM people WHERE id = 7", "UPDATE people SET name = 'x' WHERE id = 9")
+
+    _, told = sqlite_copy("--mode", "diff")
+
+    assert (told["rows"]["sent"], told["rows"]["updated"], told["rows"]["deleted"]) == (1, 1, 1)
+    assert sqlite_copy.same()
+
+
+def test_masks_and_checks_keep_their_word(sqlite_copy: Copies) -> None:
+    change(sqlite_copy.folder / "a.db", "UPDATE people SET name = '' WHERE id = 1")
+
+    stopped, problem = sqlite_copy("--mask", "name=name", "--check", "name=required")
+    code, told = sqlite_copy("--mask", "name=name", "--check", "name=required", "--quarantine-limit", "0.1")
+
+    assert (stopped, problem["problem"]["code"]) == (6, "checks.quarantine.exceeded")
+    assert (code, told["rows"]["quarantined"], told["rows"]["target"]) == (0, 1, 49)
+    assert {row[1] for row in rows_of(sqlite_copy.folder / "b.db", "people")} == {"王***", "王****"}
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "problem"),
+    [
+        (("--mode", "watermark"), 3, "copy.argument"),
+        (("--mask", "name=what"), 3, "copy.argument"),
+        (("--key", "nobody"), 3, "source.column.missing"),
+        (("--parallel", "0"), 3, "copy.argument"),
+        (("--table", "nobody"), 4, "source.table.missing"),
+        (("--delivery", "upsert", "--mask", "id=hidden"), 3, "pipeline.order.key"),
+    ],
+)
+def test_what_is_wrong_is_told_by_code(sqlite_copy: Copies, more: tuple[str, ...], code: int, problem: str) -> None:
+    ended, told = sqlite_copy(*more)
+
+    assert (ended, told["problem"]["code"], told["reconciled"]) == (code, problem, False)
+
+
+def test_the_side_that_failed_is_told_by_the_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    people(tmp_path / "a.db", some_people(5))
+    here, nowhere = f"sqlite:///{tmp_path}/a.db", f"sqlite:///{tmp_path}/none/x.db"
+
+    assert Copies(tmp_path, nowhere, here, capsys)()[0] == 4
+    assert Copies(tmp_path, here, nowhere, capsys)()[0] == 5
+    assert command.main(["gopher://x/y", here]) == 3
+    assert command.main(["--nonsense"]) == 3
+
+
+def test_a_password_in_an_address_is_never_repeated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = command.main(
+        [
+            "postgresql://clerk:geheim@127.0.0.1:1/x",
+            f"sqlite:///{tmp_path}/b.db",
+            "--table",
+            "t",
+            "--spool",
+            str(tmp_path),
+        ]
+    )
+
+    said = capsys.readouterr()
+    assert code == 4
+    assert "geheim" not in said.out + said.err
+    assert not any(b"geheim" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_between_postgresql_servers_rows_travel_as_they_are(server_copy: tuple[Copies, Server]) -> None:
+    copies, server = server_copy
+
+    code, told = copies("--chunk-rows", "500", "--reconcile", "content")
+
+    assert (code, told["form"], told["snapshot"]) == (0, "pgcopy", "exported snapshot")
+    assert told["readers"] == 2
+    assert len(told["chunks"]) > 3
+    assert told["content"]["source"] == told["content"]["target"]
+    assert differing(server) == 0
+
+
+def test_contents_that_differ_are_told(server_copy: tuple[Copies, Server]) -> None:
+    copies, server = server_copy
+    server.execute(
+        "CREATE TABLE taken.people (id bigint PRIMARY KEY, name text, born date, paid numeric(12, 2), seen timestamp)",
+        "CREATE FUNCTION taken.meddle() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN IF NEW.id = 7 THEN NEW.name := 'meddled'; END IF; RETURN NEW; END $$",
+        "CREATE TRIGGER meddle BEFORE INSERT ON taken.people FOR EACH ROW EXECUTE FUNCTION taken.meddle()",
+    )
+
+    code, told = copies("--reconcile", "content")
+
+    assert (code, told["reconciled"]) == (1, False)
+    assert differing(server) == 2
+
+
+def test_masked_rows_are_compared_as_they_were_sent(server_copy: tuple[Copies, Server]) -> None:
+    copies, _ = server_copy
+
+    code, told = copies("--mask", "name=name", "--reconcile", "content", "--suite", "guomi")
+
+    assert (code, told["form"], told["content"]["source"]["method"]) == (0, "arrow", "canonical")
+
+
+def test_a_killed_copy_goes_on_in_its_snapshot(server_copy: tuple[Copies, Server]) -> None:
+    """Rows that are changed after the kill belong to the next copy, not to this one."""
+    copies, server = server_copy
+    server.execute(
+        "INSERT INTO people SELECT i, '王' || i, date '1890-01-01', 1, timestamp '2026-01-01'"
+        " FROM generate_series(10000, 260000) AS i",
+        "ANALYZE people",
+        "CREATE TABLE as_it_was AS SELECT * FROM people",
+    )
+    slow = copies.arguments("--chunk-rows", "5000", "--rows-per-s", "60000")
+    process = subprocess.Popen([sys.executable, "-m", "jinqiao.cli", "copy", *slow])
+    try:
+        wait_for_splits(copies, 6)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        (run_id,) = copies.spool.runs()
+        before = {
+            chunk["number"]: chunk["digest"]
+            for record in copies.spool.outgoing(run_id).staged_splits()
+            for chunk in record["chunks"]
+        }
+        server.execute("UPDATE people SET name = 'later'", "DELETE FROM people WHERE id > 200000")
+
+        code, told = copies("--chunk-rows", "5000", "--rows-per-s", "60000")
+
+        assert (code, told["resumed"]) == (0, 1)
+        digests = {chunk["number"]: chunk["digest"] for chunk in told["chunks"]}
+        assert {number: digests[number] for number in before} == before
+        with server.connect() as connection:
+            (lost,) = connection.execute(
+                "SELECT count(*) FROM (SELECT id, name FROM as_it_was EXCEPT ALL SELECT id, name FROM taken.people) AS d"
+            ).fetchone()
+        assert lost == 0
+        assert told["rows"]["target"] == ROWS + 250_001
+    finally:
+        process.kill()
+        process.wait()
+        server.execute("DROP TABLE as_it_was")
+
+
+def wait_for_splits(copies: Copies, count: int) -> None:
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        lines = [path.read_bytes().count(b"\n") for path in (copies.folder / "spool").rglob("splits.jsonl")]
+        if lines and lines[0] >= count:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the copy staged nothing")
+
+
+@pytest.mark.parametrize("damaged", ["chunk", "manifest.json", "splits.jsonl", "begun.json"])
+def test_what_the_disk_has_damaged_is_read_again(sqlite_copy: Copies, damaged: str) -> None:
+    """The target refuses a row when everything is staged; meanwhile one byte flips, and the target is a new one."""
+    target = sqlite_copy.folder / "b.db"
+    people(target, [])
+    change(
+        target,
+        "DROP TABLE people",
+        "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT CHECK (id <> 50), born DATE, updated DATETIME)",
+    )
+    failed, _ = sqlite_copy("--chunk-rows", "10")
+    for path in sqlite_copy.folder.glob("b.db*"):
+        path.unlink()
+    (run_id,) = sqlite_copy.spool.runs()
+    out = sqlite_copy.spool.outgoing(run_id)
+    flip(out.chunk_path(2) if damaged == "chunk" else out.folder / damaged)
+    if damaged != "manifest.json":
+        flip(out.folder / "manifest.json")
+
+    code, told = sqlite_copy("--chunk-rows", "10")
+
+    assert failed == 5
+    assert (code, told["rows"]["target"]) == (0, 50)
+    assert sqlite_copy.same()
+
+
+def test_a_chunk_damaged_after_the_manifest_is_read_again(sqlite_copy: Copies) -> None:
+    target = sqlite_copy.folder / "b.db"
+    people(target, [])
+    change(
+        target,
+        "DROP TABLE people",
+        "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT CHECK (id <> 50), born DATE, updated DATETIME)",
+    )
+    sqlite_copy("--chunk-rows", "10")
+    for path in sqlite_copy.folder.glob("b.db*"):
+        path.unlink()
+    (run_id,) = sqlite_copy.spool.runs()
+    flip(sqlite_copy.spool.outgoing(run_id).chunk_path(2))
+
+    code, told = sqlite_copy("--chunk-rows", "10")
+
+    assert (code, told["rows"]["target"], told["resumed"]) == (0, 50, 1)
+    assert sqlite_copy.same()
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_two_copies_of_one_table_do_not_share_a_spool(sqlite_copy: Copies) -> None:
+    from jinqiao.dataplane.copy.copying import Copying
+
+    options = command._parser().parse_args(sqlite_copy.arguments())
+    holding = Copying(command._request(options), sqlite_copy.folder / "spool")
+    try:
+        code, told = sqlite_copy()
+    finally:
+        holding.close()
+
+    assert (code, told["problem"]["code"]) == (3, "copy.under_way")
