@@ -73,9 +73,11 @@ def as_table(rows: Sequence[Row], columns: Sequence[Column]) -> pa.Table:
 
 def bring(target: Target, plan: DeliveryPlan, batch: Batch) -> DeliveryCounts:
     """A whole delivery."""
-    loaded = target.prepare(plan).loaded
+    state = target.prepare(plan)
+    if state.merged is not None:
+        return state.merged
     for manifest, rows in batch.chunks():
-        if manifest.number not in loaded:
+        if manifest.number not in state.loaded:
             target.load(plan, manifest, rows)
     counts = target.merge(plan)
     target.clean(plan)

@@ -2,7 +2,9 @@
 
 import uuid
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,11 +14,23 @@ from hypothesis import strategies as st
 
 from jinqiao.dataplane.connectors import Source, Target
 from jinqiao.dataplane.connectors.plans import HISTORY_COLUMNS
-from jinqiao.kernel.contracts.exchange import CopyMode, Delivery, DeliveryCounts
+from jinqiao.dataplane.errors import (
+    DeliveryKeyMissing,
+    DeliveryNotPossible,
+    HistoryColumnTaken,
+    HistoryOutOfOrder,
+    ManifestMismatch,
+    ReconciliationFailed,
+    TargetCannot,
+    TargetKeyNotUnique,
+    TargetRefused,
+)
+from jinqiao.kernel.contracts.exchange import ChunkForm, CopyMode, Delivery, DeliveryCounts
 from jinqiao.kernel.contracts.tables import Column, Connection
-from tests.dataplane.connectors.batches import COLUMNS, Batch, Row, as_table, bring
+from tests.dataplane.connectors.batches import COLUMNS, Batch, Row, as_table, bring, chunk
 from tests.dataplane.connectors.test_round_trips import both, place_of
-from tests.dataplane.exchanges import canonical, read_table
+from tests.dataplane.exchanges import canonical, csv_at, read_table, sqlite_at
+from tests.servers import Server
 
 pytestmark = pytest.mark.servers
 Place = tuple[Connection, str]
@@ -153,3 +167,178 @@ def test_any_batches_leave_what_the_model_says(
             follow(target, source, found)
 
     follows()
+
+
+ROW: Row = (1, "甲", "x", Decimal("1.00"), 0.5, BEGIN)
+
+
+@pytest.mark.parametrize(
+    ("batch", "problem"),
+    [
+        (Batch([ROW], keys=(), delivery=Delivery.UPSERT), DeliveryKeyMissing),
+        (Batch([ROW], keys=(), delivery=Delivery.HISTORY), DeliveryKeyMissing),
+        (Batch([ROW], keys=(), mode=DIFF), DeliveryKeyMissing),
+        (Batch([ROW], keys=(), mode=WATERMARK), DeliveryKeyMissing),
+        (Batch([ROW], mode=WATERMARK, delivery=Delivery.RELOAD), DeliveryNotPossible),
+        (Batch([ROW], mode=DIFF, delivery=Delivery.RELOAD), DeliveryNotPossible),
+    ],
+)
+@pytest.mark.parametrize("kind", ["database", "files"])
+def test_a_plan_that_contradicts_itself_changes_nothing(
+    kind: str, batch: Batch, problem: type[Exception], tmp_path: Any
+) -> None:
+    place = sqlite_at(tmp_path / "a.db") if kind == "database" else csv_at(tmp_path / "files")
+    with both((place, "")) as (target, source):
+        with pytest.raises(problem):
+            bring(target, batch.plan("nothing"), batch)
+
+        assert "nothing" not in {table.name for table in source.tables()}
+
+
+def test_an_item_may_not_be_called_like_a_column_of_the_history(database: Place) -> None:
+    columns = (*COLUMNS[:5], replace(COLUMNS[5], name="Valid_To"))
+    batch = Batch([ROW], delivery=Delivery.HISTORY, columns=columns)
+
+    with both(database) as (target, _), pytest.raises(HistoryColumnTaken):
+        bring(target, batch.plan(name()), batch)
+
+
+def test_files_keep_no_history(tmp_path: Any) -> None:
+    batch = Batch([ROW], delivery=Delivery.HISTORY)
+
+    with both((csv_at(tmp_path / "files"), "")) as (target, _), pytest.raises(TargetCannot):
+        bring(target, batch.plan("t"), batch)
+
+
+def test_an_earlier_batch_does_not_go_into_a_later_history(database: Place) -> None:
+    table, changed = name(), (*ROW[:2], "neu", *ROW[3:])
+    now, before = (
+        Batch([ROW], delivery=Delivery.HISTORY, at=BEGIN),
+        Batch([changed], delivery=Delivery.HISTORY, at=BEGIN - timedelta(days=1)),
+    )
+    with both(database) as (target, source):
+        bring(target, now.plan(table), now)
+        with pytest.raises(HistoryOutOfOrder):
+            bring(target, before.plan(table), before)
+
+        assert shown(source, table, COLUMNS + HISTORY_COLUMNS) == expected(
+            [(*ROW, BEGIN, None)], COLUMNS + HISTORY_COLUMNS
+        )
+
+
+def test_a_batch_that_is_short_of_rows_or_of_keys_to_delete_is_rolled_back(database: Place) -> None:
+    table, first = name(), Batch([ROW])
+    more = Batch([(2, *ROW[1:])], [ROW[:2]], DIFF)
+    with both(database) as (target, source):
+        bring(target, first.plan(table), first)
+        for wrong in ({"rows": 2}, {"rows_deleted": 2}, {"chunks": 3}):
+            with pytest.raises(ReconciliationFailed):
+                bring(target, more.plan(table, **wrong), more)
+
+        assert shown(source, table) == expected([ROW])
+        assert bring(target, more.plan(table), more).deleted == 1
+        assert shown(source, table) == expected(more.rows)
+
+
+def test_two_rows_with_one_key_are_refused_wherever_they_stand(database: Place) -> None:
+    table, good, twice = name(), Batch([ROW]), Batch([ROW, (*ROW[:2], "y", *ROW[3:])], chunk_rows=1)
+    with both(database) as (target, source):
+        for plan in (twice.plan(table), twice.plan(table, delivery=Delivery.UPSERT)):
+            with pytest.raises(TargetKeyNotUnique):
+                bring(target, plan, twice)
+        bring(target, good.plan(table), good)
+        with pytest.raises(TargetKeyNotUnique):
+            bring(target, twice.plan(table), twice)
+
+        assert shown(source, table) == expected([ROW])
+
+
+def test_a_key_without_a_value_tells_no_row_apart(database: Place) -> None:
+    columns = tuple(replace(column, nullable=True, primary_key=False) for column in COLUMNS)
+    batch = Batch([(1, None, *ROW[2:])], columns=columns)
+
+    with both(database) as (target, _), pytest.raises(TargetRefused):
+        bring(target, batch.plan(name()), batch)
+
+
+def test_a_table_whose_key_is_not_unique_is_not_written_to(database: Place) -> None:
+    """Two rows of the target with one key: which of them would be the one?"""
+    table, twice = name(), [ROW, (*ROW[:2], "y", *ROW[3:])]
+    appended, batch = Batch(twice, delivery=Delivery.APPEND), Batch([(*ROW[:2], "z", *ROW[3:])])
+    with both(database) as (target, source):
+        bring(target, appended.plan(table), appended)
+        for delivery in (Delivery.MIRROR, Delivery.UPSERT):
+            with pytest.raises(TargetKeyNotUnique):
+                bring(target, batch.plan(table, delivery=delivery), batch)
+
+        assert shown(source, table) == expected(twice)
+
+
+def test_zero_and_its_negative_are_two_values(postgresql_server: Server) -> None:
+    table = name()
+    zero, negative = (Batch([(*ROW[:4], score, ROW[5])]) for score in (0.0, -0.0))
+    with both((postgresql_server.connection(), postgresql_server.password)) as (target, source):
+        bring(target, zero.plan(table), zero)
+
+        assert bring(target, negative.plan(table), negative).updated == 1
+        assert str(read_table(source, table, COLUMNS).column("score")[0].as_py()) == "-0.0"
+
+
+def test_an_instant_of_the_target_is_the_wall_clock_time_of_china(postgresql_server: Server) -> None:
+    table = name()
+    postgresql_server.execute(
+        "SET TimeZone = 'UTC'",
+        f'CREATE TABLE {table} (id bigint, "代码" varchar(20), name text, amount numeric(12, 2), score float8, seen timestamptz)',
+    )
+    batch = Batch([ROW], delivery=Delivery.UPSERT)
+    with both((postgresql_server.connection(), postgresql_server.password)) as (target, _):
+        bring(target, batch.plan(table), batch)
+
+    found = postgresql_server.fetch(f"SELECT extract(epoch FROM seen)::bigint FROM {table}")
+    assert found == [(int((BEGIN - timedelta(hours=8)).replace(tzinfo=UTC).timestamp()),)]
+
+
+def test_a_reload_leaves_triggers_their_rows(postgresql_server: Server) -> None:
+    """TRUNCATE shows no row to a trigger: a table with one is emptied by DELETE."""
+    table, batch = name(), Batch([ROW], delivery=Delivery.RELOAD)
+    with both((postgresql_server.connection(), postgresql_server.password)) as (target, source):
+        bring(target, batch.plan(table), batch)
+        postgresql_server.execute(
+            f"CREATE TABLE {table}_log (id bigint)",
+            f"CREATE FUNCTION {table}_f() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN INSERT INTO {table}_log VALUES (OLD.id); RETURN OLD; END $$",
+            f"CREATE TRIGGER gone AFTER DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {table}_f()",
+        )
+
+        assert bring(target, batch.plan(table), batch).deleted == 1
+        assert shown(source, table) == expected([ROW])
+    assert postgresql_server.fetch(f"SELECT id FROM {table}_log") == [(1,)]
+
+
+def test_tuples_of_binary_copy_go_in_as_they_are(postgresql_server: Server) -> None:
+    table, copied = name(), name()
+    filled = Batch([ROW, (2, "乙", None, None, None, None)])
+    with both((postgresql_server.connection(), postgresql_server.password)) as (target, source):
+        bring(target, filled.plan(table), filled)
+        with (
+            postgresql_server.connect() as connection,
+            connection.cursor().copy(f"COPY {table} TO STDOUT (FORMAT binary)") as stream,
+        ):
+            tuples = b"".join(bytes(part) for part in stream)[19:-2]
+        raw = replace(filled, chunk_rows=2)
+        for rows, problem in ((3, ReconciliationFailed), (2, None)):
+            plan = raw.plan(copied, form=ChunkForm.PGCOPY, chunks=1)
+            target.prepare(plan)
+            with pytest.raises(problem) if problem else nullcontext():
+                target.load(plan, chunk(1, rows), tuples)
+        target.merge(plan)
+
+        assert shown(source, copied) == expected(filled.rows)
+
+
+def test_other_engines_take_no_tuples_of_binary_copy(tmp_path: Any) -> None:
+    plan = Batch([ROW]).plan("t", form=ChunkForm.PGCOPY)
+    with both((sqlite_at(tmp_path / "a.db"), "")) as (target, _):
+        target.prepare(plan)
+        with pytest.raises(ManifestMismatch):
+            target.load(plan, chunk(1, 1), b"")

@@ -44,6 +44,7 @@ _TYPES = {
 class MysqlTarget(LedgerTarget):
     engine: ClassVar[Engine] = Engine.MYSQL
     placeholder = "%s"
+    short_integers = ("tinyint", "smallint", "mediumint", "int")
     transactional_ddl = False
     keys_compare_exactly = False
 

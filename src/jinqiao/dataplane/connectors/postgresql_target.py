@@ -43,6 +43,7 @@ _COARSE_TIME = re.compile(r"timestamp\([0-5]\)")
 class PostgresqlTarget(LedgerTarget):
     engine: ClassVar[Engine] = Engine.POSTGRESQL
     placeholder = "%s"
+    short_integers = ("smallint", "integer")
 
     def __init__(self, connection: Connection, password: str | None = None) -> None:
         super().__init__()

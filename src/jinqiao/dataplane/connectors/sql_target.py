@@ -61,6 +61,7 @@ class SqlTarget(Target):
 
     placeholder = "?"
     transactional_ddl = True
+    short_integers: Collection[str] = ()  # native types of whole numbers that hold less than 64 bits
     keys_compare_exactly = True  # False where a collation may call two different keys the same
 
     @abstractmethod
@@ -194,8 +195,6 @@ class SqlTarget(Target):
     def hold_schema(self, plan: DeliveryPlan, there: tuple[Column, ...], *, adapt: bool) -> None:
         """The table can take the plan's rows exactly, or can be made so; with `adapt` it is. Raises TargetSchemaChanged."""
         found = self.drift(plan, there)
-        if not found:
-            return
         by_name = {column.name: column for column in there}
         wanted = {column.name: column for column in table_columns(plan)}
         new = [wanted[name] for name in found.missing]
@@ -207,10 +206,20 @@ class SqlTarget(Target):
             and all(widens_exactly(by_name[column.name], column) for column in wider)
             and (not wider or self.can_widen(plan.table, found.retyped))
         )
-        if not possible:
+        if found and not possible:
             columns = ", ".join((*found.missing, *found.retyped, *found.extra_required))
             raise TargetSchemaChanged(table=plan.table, columns=columns, **found.named())
-        if adapt and new:
+        if not adapt or plan.drift is not DriftChoice.ADAPT:
+            return
+        wider += [
+            wanted[column.name]
+            for column in there
+            if column.name in wanted
+            and column.native_type.split("(")[0] in self.short_integers
+            and column.type is wanted[column.name].type
+            and self.can_widen(plan.table, (column.name,))
+        ]
+        if new:
             self.add_columns(plan.table, new)
-        if adapt and wider:
+        if wider:
             self.widen_columns(plan.table, wider)
