@@ -43,6 +43,20 @@ def test_what_is_no_text_is_hidden_whole(mask: Mask) -> None:
 
 
 @given(
+    values=st.lists(
+        st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("张é𠮷a"), max_size=6), max_size=8
+    ),
+    skipped=st.integers(0, 3),
+)
+def test_a_column_of_names_without_gaps_is_masked_as_its_values_are(values: list[str], skipped: int) -> None:
+    column = pa.array(values, pa.string()).slice(skipped)
+    masked = mask_array(column, Mask.NAME)
+
+    masked.validate(full=True)
+    assert masked.to_pylist() == [mask_text(value, Mask.NAME) for value in values[skipped:]]
+
+
+@given(
     values=st.integers(0, 20).flatmap(
         lambda size: st.lists(st.text("0123456789Xé五", min_size=size, max_size=size), max_size=6)
     ),

@@ -42,6 +42,8 @@ def mask_array(values: pa.Array, mask: Mask) -> pa.Array:
     if mask is Mask.HIDDEN or not pa.types.is_string(values.type):
         return _hidden(values)
     if mask is Mask.NAME:
+        if len(values) and not values.null_count and values.buffers()[2] is not None:
+            return _names(values)
         length = pc.utf8_length(values)
         rest = pc.binary_repeat(pa.scalar("*"), pc.max_element_wise(pc.subtract(length, 1), 0))
         starred = pc.binary_join_element_wise(pc.utf8_slice_codeunits(values, 0, 1), rest, "")
@@ -60,6 +62,28 @@ def mask_array(values: pa.Array, mask: Mask) -> pa.Array:
 
 def _hidden(values: pa.Array) -> pa.Array:
     return pc.if_else(pc.is_valid(values), pa.scalar(HIDDEN, pa.string()), pa.scalar(None, pa.string()))
+
+
+def _names(values: pa.Array) -> pa.Array:
+    """The first character of each value and a star for every other, written octet by octet over a row of stars."""
+    offsets = np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1]
+    octets = np.frombuffer(values.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
+    offsets = offsets - offsets[0]
+    begun = np.zeros(len(octets) + 1, np.int32)
+    np.cumsum((octets & 0xC0) != 0x80, out=begun[1:])  # octets that begin a character (RFC 3629, 3)
+    characters = begun[offsets[1:]] - begun[offsets[:-1]]
+    shown = np.flatnonzero(characters > 1)
+    leads = octets[offsets[shown]]
+    widths = 1 + (leads >= 0xC0).astype(np.int32) + (leads >= 0xE0) + (leads >= 0xF0)
+    sizes = characters.copy()
+    sizes[shown] += widths - 1
+    places = np.zeros(len(values) + 1, np.int32)
+    np.cumsum(sizes, out=places[1:])
+    written = np.full(int(places[-1]), _STAR, np.uint8)
+    for at in range(int(widths.max(initial=0))):
+        wide = shown if at == 0 else shown[widths > at]
+        written[places[wide] + at] = octets[offsets[wide] + at]
+    return pa.StringArray.from_buffers(len(values), pa.py_buffer(places), pa.py_buffer(written))
 
 
 def _starred(values: pa.Array, front: int, end: int, needed: int) -> pa.Array | None:
