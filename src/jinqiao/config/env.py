@@ -7,6 +7,20 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """How mail is sent. `backend` is Django's, "" where none is sent."""
+
+    backend: str = ""
+    host: str = ""
+    port: int = 25
+    user: str = ""
+    password: str = field(default="", repr=False)
+    is_tls: bool = False
+    is_starttls: bool = False
+    folder: Path = Path()
+
+
 @dataclass
 class Environment:
     problems: list[str] = field(default_factory=list)
@@ -62,6 +76,33 @@ class Environment:
             "CONN_MAX_AGE": 60,
             "CONN_HEALTH_CHECKS": True,
         }
+
+    def mail(self, name: str, folder: Path) -> Mail:
+        """ "" (none), `console`, `file` (into the folder), `smtp://user:password@host:port` (STARTTLS with `smtp+tls://`) or
+        `smtps://…`."""
+        given = os.environ.get(name, "")
+        if given in ("", "console", "file"):
+            backend = {"console": "console", "file": "filebased"}.get(given, "")
+            return Mail(f"django.core.mail.backends.{backend}.EmailBackend" if backend else "", folder=folder)
+        try:
+            parts = urlsplit(given)
+            port = parts.port
+        except ValueError:
+            self.problems.append(f"{name}: is no address")
+            return Mail(folder=folder)
+        if parts.scheme not in ("smtp", "smtps", "smtp+tls") or not parts.hostname:
+            self.problems.append(f"{name}: must be empty, console, file, smtp://…, smtp+tls://… or smtps://…")
+            return Mail(folder=folder)
+        return Mail(
+            "django.core.mail.backends.smtp.EmailBackend",
+            parts.hostname,
+            port or {"smtps": 465, "smtp+tls": 587}.get(parts.scheme, 25),
+            unquote(parts.username or ""),
+            unquote(parts.password or ""),
+            is_tls=parts.scheme == "smtps",
+            is_starttls=parts.scheme == "smtp+tls",
+            folder=folder,
+        )
 
     def check(self) -> None:
         if self.problems:

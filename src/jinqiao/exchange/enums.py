@@ -90,6 +90,13 @@ class RunKind(models.TextChoices):
     RESUBMIT = "resubmit", _("更正重报")  # corrected rows of a quarantine
 
 
+class RunCause(models.TextChoices):
+    HAND = "hand", _("人工")
+    PLAN = "plan", _("计划")
+    TASK = "task", _("前序任务")
+    ARRIVAL = "arrival", _("数据到达")
+
+
 class Priority(models.IntegerChoices):
     """Which of the waiting runs a node is given first."""
 

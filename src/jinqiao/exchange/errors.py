@@ -37,6 +37,28 @@ class NotYourRun(NotAllowed):
     code = "exchange.relay.not_yours"
 
 
+class NotYourQuarantine(NotAllowed):
+    """Rows that were set aside are for their provider's people alone."""
+
+    code = "exchange.quarantine.not_yours"
+
+
+class NotYourAlert(NotAllowed):
+    code = "exchange.alert.not_yours"
+
+
+class RunHeldByOther(NotAllowed):
+    """Another side holds the run, for the sake of its source or target."""
+
+    code = "exchange.run.held_by_other"
+
+
+class ArrivalRefused(NotAllowed):
+    """Number or token of a notice of arrival is wrong; which is not told."""
+
+    code = "exchange.source.arrival_refused"
+
+
 class GrantNotLive(NotAllowed):
     """No grant, no byte: the grant is suspended, revoked, expired, replaced, or has not begun."""
 
@@ -118,6 +140,26 @@ class ConnectionIncomplete(InvalidInput):
     code = "exchange.source.incomplete"
 
 
+class OptionUnknown(InvalidInput):
+    code = "exchange.source.option_unknown"
+
+
+class OptionWrong(InvalidInput):
+    code = "exchange.source.option_wrong"
+
+
+class SecretInOptions(InvalidInput):
+    """Passwords are sealed; they stand in no option, connection string or address."""
+
+    code = "exchange.source.secret_in_options"
+
+
+class TargetKindWrong(InvalidInput):
+    """ODBC and HTTP sources are only read."""
+
+    code = "exchange.source.not_a_target"
+
+
 class TableUnknown(InvalidInput):
     code = "exchange.binding.table_unknown"
 
@@ -142,6 +184,40 @@ class TypeMismatch(InvalidInput):
 
 class LookupNotBound(InvalidInput):
     code = "exchange.binding.lookup_not_bound"
+
+
+class CheckWrong(InvalidInput):
+    """A check that the catalogue does not know, of another item, or with wrong parameters."""
+
+    code = "exchange.task.check_wrong"
+
+
+class TransformWrong(InvalidInput):
+    code = "exchange.binding.transform_wrong"
+
+
+class ProtectionWrong(InvalidInput):
+    """`field` names what cannot be set so."""
+
+    code = "exchange.source.protection_wrong"
+
+
+class TargetNamesBroken(InvalidInput):
+    """Two items with one column, a name that is no name, or one for an item that is not granted."""
+
+    code = "exchange.task.target_names_broken"
+
+
+class SettingWrong(InvalidInput):
+    """`field` of a task is out of its range."""
+
+    code = "exchange.task.setting_wrong"
+
+
+class PredecessorWrong(InvalidInput):
+    """A task cannot run after itself, also not by way of others, nor after one that its people may not see."""
+
+    code = "exchange.task.predecessor_wrong"
 
 
 class ScheduleBroken(InvalidInput):
@@ -204,6 +280,12 @@ class ReloadNeedsApproval(NotAllowed):
     """Emptying a table and loading it anew is a single act that somebody signs for."""
 
     code = "exchange.reload.needs_approval"
+
+
+class SourceInUse(WrongState):
+    """Tasks or services still read it, or deliver to it."""
+
+    code = "exchange.source.in_use"
 
 
 class SourceRetired(WrongState):
@@ -276,6 +358,56 @@ class RunStateWrong(WrongState):
     code = "exchange.run.state_wrong"
 
 
+class WindowBroken(InvalidInput):
+    """Ends of a window that are no values of the watermark, or the wrong way round."""
+
+    code = "exchange.window.broken"
+
+
+class WindowWouldDouble(InvalidInput):
+    """A task that appends would hold the rows of the window twice."""
+
+    code = "exchange.window.would_double"
+
+
+class ReplayNotPossible(WrongState):
+    """Only a reconciled run by watermark has a window."""
+
+    code = "exchange.window.no_replay"
+
+
+class ReloadStateWrong(WrongState):
+    code = "exchange.reload.state_wrong"
+
+
+class QuarantineEmpty(WrongState):
+    code = "exchange.quarantine.empty"
+
+
+class QuarantineNotRead(WrongState):
+    """The provider's node has not sent it yet, or it was dropped after a day."""
+
+    code = "exchange.quarantine.not_read"
+
+
+class WorkbookTooLarge(InvalidInput):
+    code = "exchange.quarantine.too_large"
+
+
+class ComparisonUnderWay(WrongState):
+    code = "exchange.comparison.under_way"
+
+
+class ComparisonNotPossible(InvalidInput):
+    """The target of a task that does not mirror shows other rows than the source, and rightly."""
+
+    code = "exchange.comparison.not_possible"
+
+
+class ComparisonUnanswered(Unavailable):
+    code = "exchange.comparison.unanswered"
+
+
 class GatewayMissing(WrongState):
     code = "exchange.service.gateway_missing"
 
@@ -286,6 +418,31 @@ class ServiceStateWrong(WrongState):
 
 class KeyAlreadyRevoked(WrongState):
     code = "exchange.key.already_revoked"
+
+
+class AlertRuleWrong(InvalidInput):
+    """A rule that does not go by task, or a parameter that it does not have or that is out of range."""
+
+    code = "exchange.alert.rule_wrong"
+
+
+class ChannelAddressWrong(InvalidInput):
+    code = "exchange.alert.address_wrong"
+
+
+class ChannelTaken(InvalidInput):
+    code = "exchange.alert.channel_taken"
+
+
+class MailOff(WrongState):
+    """No mail server is set."""
+
+    code = "exchange.alert.mail_off"
+
+
+class AlertNotSent(Unavailable):
+    code = "exchange.alert.not_sent"
+    retryable = True
 
 
 class RelayFull(Unavailable):

@@ -10,14 +10,17 @@ from jinqiao.accounts.models import Application, Organisation, Post
 from jinqiao.catalogue.models import CatalogueEntry
 from jinqiao.exchange.errors import (
     GrantNotLive,
+    NotYourAlert,
     NotYourApplication,
     NotYourEntry,
     NotYourNode,
+    NotYourQuarantine,
     NotYourService,
     NotYourSource,
     NotYourTask,
+    RunHeldByOther,
 )
-from jinqiao.exchange.models import DataSource, ExchangeTask, Node, QueryService
+from jinqiao.exchange.models import Alert, DataSource, ExchangeTask, Node, QueryService, Run
 from jinqiao.kernel import moments
 from jinqiao.kernel.errors import NotAllowed
 from jinqiao.sharing.enums import GrantState
@@ -70,6 +73,55 @@ def check_may_restrain(post: Post, task: ExchangeTask) -> None:
     grant = task.grant
     if not _works_for(post, grant.consumer_id) and not _works_for(post, grant.provider_id) and post.role != Role.BUREAU:
         raise NotYourTask
+
+
+def check_may_watch(post: Post, task: ExchangeTask) -> None:
+    """Comparing contents, choosing checks and alert rules, noting new columns: both sides."""
+    grant = task.grant
+    if not _works_for(post, grant.consumer_id) and not _works_for(post, grant.provider_id):
+        raise NotYourTask
+
+
+def check_may_release(post: Post, run: Run) -> None:
+    """Going on with a run that somebody holds: the side that holds it, or the bureau."""
+    check_may_restrain(post, run.task)
+    holder = run.paused_by
+    if holder is not None and post.role != Role.BUREAU and post.organisation_id != holder.organisation_id:
+        raise RunHeldByOther(organisation=holder.organisation.name)
+
+
+def check_may_approve_reload(post: Post, task: ExchangeTask) -> None:
+    """Emptying a table of the consumer's: its administrator signs."""
+    if not _administers(post, task.grant.consumer_id):
+        raise NotYourTask
+
+
+def check_may_open_quarantine(post: Post, task: ExchangeTask) -> None:
+    """Rows that were set aside are the provider's, and hold what they held at the source: its people only."""
+    if not _works_for(post, task.grant.provider_id):
+        raise NotYourQuarantine
+
+
+def check_may_see_alert(post: Post, alert: Alert) -> None:
+    sides = {alert.organisation_id}
+    if alert.task is not None:
+        sides |= {alert.task.grant.provider_id, alert.task.grant.consumer_id}
+    if post.role != Role.BUREAU and not any(_works_for(post, side) for side in sides):
+        raise NotYourAlert
+
+
+def check_may_set_alert_rule(post: Post, task: ExchangeTask | None) -> None:
+    """For one task both sides, for all the bureau."""
+    if task is not None and post.role != Role.BUREAU:
+        check_may_watch(post, task)
+    elif post.role != Role.BUREAU:
+        raise NotYourAlert
+
+
+def check_may_manage_channels(post: Post, organisation_id: int) -> None:
+    """Where alerts are sent: each department's administrator for its own, the bureau for its own."""
+    if post.organisation_id != organisation_id or post.role not in (Role.DEPARTMENT_ADMINISTRATOR, Role.BUREAU):
+        raise NotYourAlert
 
 
 def check_may_attach(post: Post, service: QueryService) -> None:

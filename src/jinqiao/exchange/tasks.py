@@ -17,7 +17,19 @@ def _purge_relay(body: Mapping[str, Any]) -> None:
     actions.purge_relay(str(body["run"]))
 
 
-TOPICS: dict[str, Callable[[Mapping[str, Any]], None]] = {"relay.purge": _purge_relay}
+def _follow_run(body: Mapping[str, Any]) -> None:
+    actions.follow_run(str(body["run"]))
+
+
+def _send_alert(body: Mapping[str, Any]) -> None:
+    actions.send_alert(int(body["delivery"]))
+
+
+TOPICS: dict[str, Callable[[Mapping[str, Any]], None]] = {
+    "relay.purge": _purge_relay,
+    "run.reconciled": _follow_run,
+    "alert.send": _send_alert,
+}
 """What each topic of the outbox asks for."""
 
 

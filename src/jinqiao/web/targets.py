@@ -38,6 +38,8 @@ TARGETS: dict[str, Target] = {
     "exchange.datasource": Target("exchange:source", _("数据源")),
     "exchange.exchangetask": Target("exchange:task", _("交换任务")),
     "exchange.run": Target("exchange:run", _("交换运行")),
+    "exchange.alert": Target("exchange:alert", _("告警")),
+    "exchange.alertchannel": Target("exchange:alert_channels", _("告警通道")),
     "exchange.queryservice": Target("exchange:service", _("查询服务")),
     "accounts.organisation": Target("accounts:organisation", _("机构")),
     "accounts.person": Target("accounts:person", _("人员")),

@@ -35,6 +35,15 @@ FORMS = (
     gettext_noop("为交换任务选定交付目标：%(name)s"),
     gettext_noop("节点“%(name)s”失去联系"),
     gettext_noop("运行%(number)s失败，需要处理"),
+    gettext_noop("任务%(number)s逾时没有成功运行"),
+    gettext_noop("任务%(number)s连续多次没有数据变化"),
+    gettext_noop("任务%(number)s的数据量与往常不同"),
+    gettext_noop("运行%(number)s的回执缺接收方签名"),
+    gettext_noop("节点“%(name)s”的时钟不准"),
+    gettext_noop("节点“%(name)s”的暂存空间不足"),
+    gettext_noop("任务%(number)s的复制槽滞留日志过多"),
+    gettext_noop("任务%(number)s两侧内容不一致，需要核对"),
+    gettext_noop("审批清空重载 %(number)s：%(name)s"),
 )
 
 

@@ -1,9 +1,27 @@
 """What changes movement: one verb, one function; each checks the rules, changes state and writes the trail in one transaction."""
 
-from jinqiao.exchange.actions.bindings import bind_entry
+from jinqiao.exchange.actions.alert_settings import (
+    add_alert_channel,
+    drop_alert_channel,
+    drop_alert_rule,
+    set_alert_rule,
+    switch_alert_channel,
+)
+from jinqiao.exchange.actions.alerting import see_alert
+from jinqiao.exchange.actions.bindings import bind_entry, choose_transforms
 from jinqiao.exchange.actions.bundles import export_bundle, import_bundle
 from jinqiao.exchange.actions.commands import accept_result, take_commands
+from jinqiao.exchange.actions.comparing import compare_contents, compare_due, drop_stale_comparisons
+from jinqiao.exchange.actions.configuring import accept_columns, choose_checks, configure_task, plan_task
 from jinqiao.exchange.actions.evidence import accept_evidence, note_broken
+from jinqiao.exchange.actions.following import (
+    announce_arrival,
+    arrive_by_token,
+    follow_run,
+    give_arrival_token,
+    start_wanted_runs,
+)
+from jinqiao.exchange.actions.holding import pause_run, resend_chunks, resume_run
 from jinqiao.exchange.actions.keys import issue_key, revoke_key
 from jinqiao.exchange.actions.nodes import (
     alert_silent_nodes,
@@ -16,9 +34,13 @@ from jinqiao.exchange.actions.nodes import (
     suspend_node,
 )
 from jinqiao.exchange.actions.policy import policy_for
+from jinqiao.exchange.actions.protection import cap_node, protect_source
+from jinqiao.exchange.actions.quarantine import ask_quarantine, forget_quarantines, open_quarantine, resubmit
 from jinqiao.exchange.actions.relay import open_chunk, purge_relay, store_chunk
+from jinqiao.exchange.actions.reloads import ask_reload, decide_reload, lapse_old_reloads, reload_target
 from jinqiao.exchange.actions.rotation import rotate_identity
 from jinqiao.exchange.actions.runs import start_run, stop_run
+from jinqiao.exchange.actions.sending import send_alert
 from jinqiao.exchange.actions.services import (
     attach_application,
     detach_application,
@@ -26,55 +48,97 @@ from jinqiao.exchange.actions.services import (
     resume_service,
     suspend_service,
 )
+from jinqiao.exchange.actions.slots import watch_slots
 from jinqiao.exchange.actions.sources import (
     add_data_source,
     change_data_source,
     change_password,
     list_tables,
+    retire_data_source,
     test_connection,
 )
-from jinqiao.exchange.actions.tasks import configure_task, limit_task, pause_task, resume_task
+from jinqiao.exchange.actions.tasks import limit_task, pause_task, resume_task
 from jinqiao.exchange.actions.timetable import retry_due_runs, start_due_runs
+from jinqiao.exchange.actions.watching import watch
+from jinqiao.exchange.actions.windows import backfill, replay, start_over
 
 __all__ = [
+    "accept_columns",
     "accept_evidence",
     "accept_result",
+    "add_alert_channel",
     "add_data_source",
     "alert_silent_nodes",
+    "announce_arrival",
     "approve_node",
+    "arrive_by_token",
+    "ask_quarantine",
+    "ask_reload",
     "attach_application",
+    "backfill",
     "bind_entry",
+    "cap_node",
     "change_data_source",
     "change_password",
+    "choose_checks",
+    "choose_transforms",
+    "compare_contents",
+    "compare_due",
     "configure_task",
+    "decide_reload",
     "detach_application",
+    "drop_alert_channel",
+    "drop_alert_rule",
+    "drop_stale_comparisons",
     "expect_node",
     "export_bundle",
+    "follow_run",
+    "forget_quarantines",
+    "give_arrival_token",
     "import_bundle",
     "issue_key",
+    "lapse_old_reloads",
     "limit_service",
     "limit_task",
     "list_tables",
     "note_broken",
     "open_chunk",
+    "open_quarantine",
+    "pause_run",
     "pause_task",
+    "plan_task",
     "policy_for",
+    "protect_source",
     "purge_relay",
     "register_node",
+    "reload_target",
     "renew_code",
+    "replay",
+    "resend_chunks",
+    "resubmit",
     "resume_node",
+    "resume_run",
     "resume_service",
     "resume_task",
+    "retire_data_source",
     "retire_node",
     "retry_due_runs",
     "revoke_key",
     "rotate_identity",
+    "see_alert",
+    "send_alert",
+    "set_alert_rule",
     "start_due_runs",
+    "start_over",
     "start_run",
+    "start_wanted_runs",
     "stop_run",
     "store_chunk",
     "suspend_node",
     "suspend_service",
+    "switch_alert_channel",
     "take_commands",
     "test_connection",
+    "watch",
+    "watch_slots",
 ]

@@ -1,6 +1,7 @@
 """Binding an entry to the table where its data stands (挂接)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from django.db import transaction
 
@@ -8,18 +9,24 @@ from jinqiao.accounts.models import Post
 from jinqiao.audit import trail
 from jinqiao.catalogue.models import CatalogueEntry, DataItem
 from jinqiao.exchange import rules
+from jinqiao.exchange.enums import SourceState
 from jinqiao.exchange.errors import (
+    BindingMissing,
     ColumnUnknown,
     EntryNotPublished,
     ItemUnknown,
     LookupNotBound,
     NotYourSource,
+    SourceRetired,
+    TransformWrong,
     TypeMismatch,
     WatermarkMissing,
 )
 from jinqiao.exchange.models import Binding, DataSource
 from jinqiao.exchange.queries.terms import fits, table_schema
 from jinqiao.kernel import moments
+from jinqiao.kernel.catalogues import Entry, transform_catalogue, wrong_parameter
+from jinqiao.kernel.contracts.exchange import Transform, TransformKind
 
 
 @transaction.atomic
@@ -44,6 +51,8 @@ def bind_entry(
     rules.check_may_bind(by, entry)
     if source.organisation_id != entry.provider_id:
         raise NotYourSource
+    if source.state == SourceState.RETIRED:
+        raise SourceRetired(source=source.number)
     if entry.live_version_id is None or entry.withdrawn_at is not None:
         raise EntryNotPublished
     schema = {column.name: column for column in table_schema(source, table).columns}
@@ -69,9 +78,11 @@ def bind_entry(
     for code in lookup_items:
         if code not in bound:
             raise LookupNotBound(item=code)
+    earlier = Binding.objects.filter(entry=entry).first()
     binding, _made = Binding.objects.update_or_create(
         entry=entry,
         defaults={
+            "transforms": _still_fitting(earlier, bound, schema),
             "source": source,
             "table": table,
             "columns": bound,
@@ -90,4 +101,64 @@ def bind_entry(
         table=table,
         items=len(bound),
     )
+    return binding
+
+
+def _still_fitting(earlier: Binding | None, bound: Mapping[str, str], schema: Collection[str]) -> list[dict[str, Any]]:
+    """Transforms of an earlier binding whose item is still bound and whose columns are still there."""
+    if earlier is None:
+        return []
+    return [kept for kept in earlier.transforms if kept["item"] in bound and _columns_of(kept) <= set(schema)]
+
+
+def _columns_of(transform: Mapping[str, Any]) -> set[str]:
+    """Columns of the source that a transform names in its parameters."""
+    given = transform.get("parameters", {})
+    entry = _entry_of(Transform.from_json(dict(transform)))
+    found: set[str] = set()
+    for name, parameter in (entry.get("parameters", {}) if entry else {}).items():
+        if parameter["type"] == "column" and name in given:
+            found.add(str(given[name]))
+        elif parameter["type"] == "columns":
+            found.update(str(column) for column in given.get(name, ()))
+    return found
+
+
+def _entry_of(transform: Transform) -> Entry | None:
+    """The catalogue's entry: by kind, or by the operation of a derivation."""
+    catalogue = transform_catalogue()
+    name = transform.kind.value
+    if transform.kind is TransformKind.DERIVE:
+        name = str(transform.parameters.get("operation", ""))
+    return catalogue.get(name)
+
+
+@transaction.atomic
+def choose_transforms(entry: CatalogueEntry, *, by: Post, transforms: Sequence[Transform]) -> Binding:
+    """Say how items are made from what the source holds, at the provider's node, before checks and masks; replaces what was
+    said before. The next run follows it.
+
+    Raises NotYourEntry, BindingMissing, TransformWrong naming the item and the parameter, ColumnUnknown.
+    """
+    entry = CatalogueEntry.objects.select_for_update(of=("self",)).get(pk=entry.pk)
+    rules.check_may_bind(by, entry)
+    binding = Binding.objects.select_related("source").filter(entry=entry).first()
+    if binding is None:
+        raise BindingMissing(entry=str(entry))
+    schema = {column.name for column in table_schema(binding.source, binding.table).columns}
+    items: set[str] = set()
+    for transform in transforms:
+        known = _entry_of(transform)
+        given = {name: value for name, value in transform.parameters.items() if name != "operation"}
+        wrong = wrong_parameter(known, given) if known is not None else "operation"
+        if transform.item not in binding.columns or transform.item in items:
+            wrong = wrong or "item"
+        if wrong is not None:
+            raise TransformWrong(item=transform.item, parameter=wrong)
+        items.add(transform.item)
+        if strange := _columns_of(transform.to_json()) - schema:
+            raise ColumnUnknown(table=binding.table, column=sorted(strange)[0])
+    binding.transforms = [transform.to_json() for transform in transforms]
+    binding.save(update_fields=["transforms"])
+    trail.record("exchange.binding.transform", by=by.actor, about=trail.subject(entry), items=sorted(items))
     return binding

@@ -5,9 +5,9 @@ from datetime import datetime
 
 from jinqiao.exchange.actions.platform import platform_identity
 from jinqiao.exchange.enums import CommandState
-from jinqiao.exchange.models import DataSource, Node, NodeCommand, Run
+from jinqiao.exchange.models import Comparison, DataSource, Node, NodeCommand, Run
 from jinqiao.kernel import moments
-from jinqiao.kernel.contracts.exchange import BatchManifest, Command, CommandKind, ExchangeOrder
+from jinqiao.kernel.contracts.exchange import BatchManifest, Command, CommandKind, ExchangeOrder, SignedMessage
 from jinqiao.kernel.contracts.tables import Connection
 from jinqiao.kernel.crypto.identity import sign_message
 
@@ -24,19 +24,31 @@ def command_node(
     order: ExchangeOrder | None = None,
     manifest: BatchManifest | None = None,
     sender_signature: str = "",
+    chunks: tuple[int, ...] = (),
+    sealed_payload: str = "",
+    corrects: str = "",
+    comparison: Comparison | None = None,
+    side: str = "",
+    transfer: SignedMessage | None = None,
 ) -> NodeCommand:
     """Leave a signed command for a node. It waits while the node is away or suspended."""
     now: datetime = moments.now()
     attempt = run.attempt if run else 1
+    about = run or comparison
     command = Command(
         id=f"{kind.value}-{secrets.token_hex(10)}",
         kind=kind,
-        run_id=run.number if run else "",
+        run_id=about.number if about else "",
         data_source=source.number if source else "",
         connection=connection,
         order=order,
         manifest=manifest,
         sender_signature=sender_signature,
+        chunks=chunks,
+        side=side,
+        sealed_payload=sealed_payload,
+        corrects=corrects,
+        transfer=transfer,
         issued_at=now,
         attempt=attempt,
     )
@@ -46,6 +58,7 @@ def command_node(
         kind=kind.value,
         run=run,
         source=source,
+        comparison=comparison,
         body=sign_message(command, platform_identity()).to_json(),
         attempt=attempt,
         created_at=now,
@@ -61,4 +74,10 @@ def cancel_waiting(*, source: DataSource | None = None, run: Run | None = None, 
         commands = commands.filter(run=run)
     if kind is not None:
         commands = commands.filter(kind=kind.value)
+    return commands.update(state=CommandState.CANCELLED, finished_at=moments.now())
+
+
+def cancel_waiting_of(comparison: Comparison) -> int:
+    """Cancel what of a comparison no node has taken yet; gives the count."""
+    commands = NodeCommand.objects.filter(state=CommandState.WAITING, comparison=comparison)
     return commands.update(state=CommandState.CANCELLED, finished_at=moments.now())

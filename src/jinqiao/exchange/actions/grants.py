@@ -61,8 +61,15 @@ def follow_new_grant(grant: Grant, *, by: trail.Actor) -> None:
         return
     stop_live_run(task, by=by, reason=grant.number)
     task.refresh_from_db()
-    task.grant, task.checks = grant, checks
-    task.save(update_fields=["grant", "checks"])
+    task.grant = grant
+    if task.checks_chosen:
+        codes = {str(item["code"]) for item in grant.items}
+        checks = [rule for rule in task.checks if rule["item"] in codes]
+    task.checks = checks
+    task.target_names = {
+        code: name for code, name in task.target_names.items() if code in {str(item["code"]) for item in grant.items}
+    }
+    task.save(update_fields=["grant", "checks", "target_names"])
     trail.record("exchange.task.take_over", by=by, about=trail.subject(task), grant=grant.number)
 
 

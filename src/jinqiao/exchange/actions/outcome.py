@@ -5,13 +5,15 @@
 
 import base64
 import binascii
+from collections.abc import Collection
 
 from jinqiao.audit import trail
 from jinqiao.exchange import rules
 from jinqiao.exchange.actions.commanding import command_node
-from jinqiao.exchange.actions.platform import node_actor, platform_identity, public_identity
-from jinqiao.exchange.actions.runs import FAILURE, discard, fail_run, move_run, problem_of
-from jinqiao.exchange.enums import RunState
+from jinqiao.exchange.actions.platform import node_actor, platform_identity, post_to_worker
+from jinqiao.exchange.actions.resending import resend_damaged
+from jinqiao.exchange.actions.runs import discard, fail_run, failure_is_over, for_consumer, move_run, problem_of
+from jinqiao.exchange.enums import RunKind, RunState
 from jinqiao.exchange.errors import (
     ChunksMissing,
     ColumnsBeyondGrant,
@@ -27,21 +29,29 @@ from jinqiao.exchange.queries.terms import connection
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import (
     BatchManifest,
+    ChunkForm,
+    ChunkKind,
     CommandKind,
     CommandResult,
     CopyMode,
+    Delivery,
     DeliveryCounts,
     ExchangeOrder,
     Problem,
     Receipt,
 )
+from jinqiao.kernel.contracts.tables import Engine
 from jinqiao.kernel.crypto.errors import SignatureInvalid
+from jinqiao.kernel.crypto.identity import PublicIdentity
 from jinqiao.kernel.digests import batch_digest
 from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.sharing.actions import mark_provided
-from jinqiao.workflow import actions as workflow
 
-_STATE_OF = {CommandKind.EXTRACT: RunState.EXTRACTING, CommandKind.DELIVER: RunState.DELIVERING}
+_STATE_OF = {
+    CommandKind.EXTRACT: RunState.EXTRACTING,
+    CommandKind.RESUBMIT: RunState.EXTRACTING,
+    CommandKind.DELIVER: RunState.DELIVERING,
+}
 
 
 def take_answer(run: Run, command: NodeCommand, result: CommandResult) -> None:
@@ -51,14 +61,12 @@ def take_answer(run: Run, command: NodeCommand, result: CommandResult) -> None:
         return
     run.seconds = {**run.seconds, **{name: round(value, 3) for name, value in result.seconds.items()}}
     if result.problem is not None or not result.ok:
-        fail_run(
-            run,
-            result.problem or Problem(code="exchange.run.answer_wrong", details={"node": command.node.number}),
-            at=command.node,
-        )
+        problem = result.problem or Problem(code="exchange.run.answer_wrong", details={"node": command.node.number})
+        if kind is not CommandKind.DELIVER or not resend_damaged(run, problem, at=command.node):
+            fail_run(run, problem, at=command.node)
         return
     try:
-        if kind is CommandKind.EXTRACT:
+        if kind is not CommandKind.DELIVER:
             _handed_over(run, command.node, result)
         else:
             _delivered(run, command.node, result)
@@ -78,11 +86,11 @@ def _handed_over(run: Run, node: Node, result: CommandResult) -> None:
         raise ManifestWrong(node=node.number, reason="missing")
     check_manifest(order, manifest, node)
     expected = receipt_of(order, manifest)
-    signature = _checked_signature(node, expected, result)
-    _check_relay(run, manifest)
+    sender = PublicIdentity.from_json(order.provider_identity)
+    signature = _checked_signature(node, sender, expected, result)
+    _check_relay(run, manifest, result.direct if order.consumer_url else ())
     move_run(run, RunState.DELIVERING)
-    run.manifest = manifest.to_json()
-    run.rows, run.rows_quarantined = manifest.rows, manifest.rows_quarantined
+    _keep_manifest(run, manifest)
     run.save()
     consumer_node = Node.objects.get(number=order.consumer_node)
     ExchangeReceipt.objects.update_or_create(
@@ -91,7 +99,7 @@ def _handed_over(run: Run, node: Node, result: CommandResult) -> None:
             "body": expected.to_json(),
             "batch_digest": manifest.batch_digest,
             "sender": node,
-            "sender_key_id": node.key_id,
+            "sender_key_id": sender.key_id,
             "sender_signature": signature,
             "receiver": consumer_node,
             "receiver_key_id": "",
@@ -105,7 +113,7 @@ def _handed_over(run: Run, node: Node, result: CommandResult) -> None:
         run=run,
         source=target,
         connection=connection(target),
-        order=order,
+        order=for_consumer(order),
         manifest=manifest,
         sender_signature=signature,
     )
@@ -119,6 +127,14 @@ def _handed_over(run: Run, node: Node, result: CommandResult) -> None:
     )
 
 
+def _keep_manifest(run: Run, manifest: BatchManifest) -> None:
+    run.manifest = manifest.to_json()
+    run.rows, run.rows_read, run.rows_quarantined = manifest.rows, manifest.rows_read, manifest.rows_quarantined
+    run.rows_deleted, run.resumed = manifest.rows_deleted, manifest.resumed
+    run.bytes = sum(chunk.size_bytes for chunk in manifest.chunks)
+    run.snapshot, run.readers = manifest.snapshot[:100], min(manifest.readers, 32767)
+
+
 def check_manifest(order: ExchangeOrder, manifest: BatchManifest, node: Node) -> None:
     """Raises ManifestWrong, or ColumnsBeyondGrant where the batch has other columns than were granted."""
 
@@ -129,14 +145,22 @@ def check_manifest(order: ExchangeOrder, manifest: BatchManifest, node: Node) ->
         raise wrong("run_id")
     if manifest.suite != platform_identity().suite:
         raise wrong("suite")
-    granted = {item.code for item in order.grant.items}
+    granted = {order.target_names.get(item.code, item.code) for item in order.grant.items}
     if beyond := {column.name for column in manifest.columns} ^ granted:
         raise ColumnsBeyondGrant(columns=", ".join(sorted(beyond)))
     if [chunk.number for chunk in manifest.chunks] != list(range(1, len(manifest.chunks) + 1)):
         raise wrong("chunk numbers")
-    if sum(chunk.rows for chunk in manifest.chunks) != manifest.rows:
+    if sum(chunk.rows for chunk in manifest.chunks if chunk.kind is ChunkKind.ROWS) != manifest.rows:
         raise wrong("rows")
-    if manifest.rows_read != manifest.rows + manifest.rows_quarantined:
+    deleted = sum(chunk.rows for chunk in manifest.chunks if chunk.kind is ChunkKind.DELETES)
+    if deleted != manifest.rows_deleted or (deleted and order.mode not in (CopyMode.DIFF, CopyMode.LOG)):
+        raise wrong("rows_deleted")
+    if manifest.complete and order.mode is CopyMode.WATERMARK:
+        raise wrong("complete")
+    if manifest.form is ChunkForm.PGCOPY and order.target_engine is not Engine.POSTGRESQL:
+        raise wrong("form")
+    kept = manifest.rows + manifest.rows_quarantined  # other modes also read rows that the target has already
+    if manifest.rows_read < kept or (order.mode is CopyMode.FULL and manifest.rows_read != kept):
         raise wrong("rows_read")
     if manifest.rows_quarantined > order.quarantine_limit * manifest.rows_read:
         raise wrong("quarantine")
@@ -157,8 +181,9 @@ def receipt_of(order: ExchangeOrder, manifest: BatchManifest) -> Receipt:
     )
 
 
-def _checked_signature(node: Node, expected: Receipt, result: CommandResult) -> str:
-    """The node's signature over exactly the expected bytes, as text."""
+def _checked_signature(node: Node, signer: PublicIdentity, expected: Receipt, result: CommandResult) -> str:
+    """The node's signature over exactly the expected bytes, as text; with the key that the order names, also where the node has
+    another by now."""
     if result.receipt is None:
         raise ReceiptWrong(node=node.number, field="receipt")
     told, wanted = result.receipt.to_json(), expected.to_json()
@@ -166,17 +191,20 @@ def _checked_signature(node: Node, expected: Receipt, result: CommandResult) -> 
         if told[name] != wanted[name]:
             raise ReceiptWrong(node=node.number, field=name)
     try:
-        public_identity(node).verify(expected.canonical(), base64.b64decode(result.receipt_signature, validate=True))
+        signer.verify(expected.canonical(), base64.b64decode(result.receipt_signature, validate=True))
     except (SignatureInvalid, binascii.Error, ValueError) as problem:
         raise ReceiptSignatureWrong(node=node.number) from problem
     return result.receipt_signature
 
 
-def _check_relay(run: Run, manifest: BatchManifest) -> None:
-    """Every chunk of the manifest lies in the relay as it was digested; strays are dropped."""
+def _check_relay(run: Run, manifest: BatchManifest, direct: Collection[int]) -> None:
+    """Every chunk of the manifest lies in the relay as it was digested, or the consumer's node took it itself (`direct`), which
+    verifies it before it delivers."""
     there = {chunk.number: (chunk.size_bytes, chunk.digest) for chunk in RelayChunk.objects.filter(run=run)}
     missing = [
-        chunk.number for chunk in manifest.chunks if there.get(chunk.number) != (chunk.size_bytes, chunk.digest.lower())
+        chunk.number
+        for chunk in manifest.chunks
+        if chunk.number not in direct and there.get(chunk.number) != (chunk.size_bytes, chunk.digest.lower())
     ]
     if missing:
         raise ChunksMissing(count=len(missing))
@@ -190,21 +218,23 @@ def _delivered(run: Run, node: Node, result: CommandResult) -> None:
         raise ReceiptWrong(node=node.number, field="counts")
     check_counts(order, manifest, result.counts, node)
     receipt = ExchangeReceipt.objects.select_for_update(of=("self",)).get(run=run)
-    signature = _checked_signature(node, Receipt.from_json(receipt.body), result)
+    receiver = PublicIdentity.from_json(order.consumer_identity)
+    signature = _checked_signature(node, receiver, Receipt.from_json(receipt.body), result)
     now = moments.now()
-    receipt.receiver_key_id, receipt.receiver_signature, receipt.completed_at = node.key_id, signature, now
+    receipt.receiver_key_id, receipt.receiver_signature, receipt.completed_at = receiver.key_id, signature, now
     receipt.save(update_fields=["receiver_key_id", "receiver_signature", "completed_at"])
     move_run(run, RunState.RECONCILED)
     run.counts = result.counts.to_json()
     run.finished_at = now
     run.save()
     task = run.task
-    if order.mode is CopyMode.WATERMARK and manifest.new_cursor:
+    if run.kind == RunKind.ORDINARY and order.mode is not CopyMode.FULL and manifest.new_cursor:
         task.cursor = manifest.new_cursor
         task.save(update_fields=["cursor"])
-    workflow.finish_todos(trail.subject(task), by=None, kinds=[FAILURE])
+    failure_is_over(task, by=None)
     mark_provided(task.grant)
     discard(run)
+    post_to_worker("run.reconciled", run=run.number)
     trail.record(
         "exchange.run.reconcile",
         by=node_actor(node),
@@ -218,8 +248,10 @@ def _delivered(run: Run, node: Node, result: CommandResult) -> None:
 
 
 def check_counts(order: ExchangeOrder, manifest: BatchManifest, counts: DeliveryCounts, node: Node) -> None:
-    """What the target took is what was sent; after a full copy it holds exactly that. Raises CountsDiffer."""
+    """What the target took is what was sent; where all rows were sent and mirrored it holds exactly those. Raises CountsDiffer."""
     taken = counts.inserted + counts.updated + counts.unchanged
-    is_whole = order.mode is not CopyMode.FULL or counts.target_rows == manifest.rows
-    if counts.received != manifest.rows or taken != manifest.rows or not is_whole:
+    is_mirror = order.delivery in (Delivery.MIRROR, Delivery.RELOAD)
+    is_all = is_mirror and (order.mode is CopyMode.FULL or manifest.complete)
+    is_short = is_all and counts.target_rows != manifest.rows
+    if counts.received != manifest.rows or taken != manifest.rows or is_short:
         raise CountsDiffer(sent=manifest.rows, received=min(counts.received, taken), node=node.number)

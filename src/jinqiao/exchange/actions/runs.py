@@ -1,33 +1,36 @@
 """Runs: started from a live grant, stopped by hand or with the grant, retried where a retry may help."""
 
+import random
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext_noop as _
 
-from jinqiao.accounts.enums import Role
 from jinqiao.accounts.models import Organisation, Post
 from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
 from jinqiao.exchange import rules
+from jinqiao.exchange.actions.alerting import FAILURE, close_alert, open_alert, task_key
 from jinqiao.exchange.actions.commanding import OPEN, cancel_waiting, command_node
-from jinqiao.exchange.actions.orders import build_order
+from jinqiao.exchange.actions.orders import build_order, run_terms
 from jinqiao.exchange.actions.platform import next_number, platform_identity, post_to_worker
-from jinqiao.exchange.enums import RUN_MOVES, CommandState, RunState, TaskState
+from jinqiao.exchange.enums import RUN_MOVES, AlertKind, CommandState, RunCause, RunKind, RunState, TaskState
 from jinqiao.exchange.errors import RunAlreadyLive, RunStateWrong, TaskStateWrong
 from jinqiao.exchange.models import ExchangeTask, Node, NodeCommand, Run
 from jinqiao.exchange.queries.runs import LIVE, order_of
 from jinqiao.exchange.queries.terms import binding_of, connection
 from jinqiao.kernel import moments
-from jinqiao.kernel.contracts.exchange import CommandKind, Problem
+from jinqiao.kernel.contracts.exchange import CommandKind, ExchangeOrder, Problem
 from jinqiao.kernel.crypto.identity import sign_message
 from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.workflow import actions as workflow
 
-MAX_ATTEMPTS = 5
-BACK_OFF_S = (30, 120, 480, 1800)
-"""Waiting before the second, third, … attempt."""
-FAILURE = "exchange.run.failed"
+BACK_OFF_FACTOR = 4
+LONGEST_BACK_OFF_S = 3600
+JITTER = 0.2
+"""A wait is longer by up to this share, by chance: what broke at once does not come back at once."""
 
 
 def locked_task(task_id: int) -> ExchangeTask:
@@ -53,44 +56,76 @@ def move_run(run: Run, state: RunState) -> None:
 
 
 @transaction.atomic
-def start_run(task: ExchangeTask, *, by: Post | None) -> Run:
-    """Queue a run and command the provider's node. `by` is None where the plan starts it.
+def start_run(task: ExchangeTask, *, by: Post | None, cause: RunCause = RunCause.HAND) -> Run:
+    """Queue a run and command the provider's node. `by` is None where the plan, another task or an arrival starts it.
 
     Raises GrantNotLive, TaskStateWrong, RunAlreadyLive, and what `build_order` raises.
     """
     task = locked_task(task.pk)
     if by is not None:
         rules.check_may_run(by, task)
+    return begin_run(task, by=by, cause=cause if by is None else RunCause.HAND)
+
+
+def begin_run(
+    task: ExchangeTask, *, by: Post | None, kind: RunKind = RunKind.ORDINARY, payload: str = "", **fields: Any
+) -> Run:
+    """A run of any kind of a task that the caller holds locked and has checked the right to. `fields` are the run's own;
+    `payload` is the sealed workbook of a resubmission."""
     rules.check_is_live(task.grant)
     if task.state != TaskState.ACTIVE:
         raise TaskStateWrong(task=task.number, state=str(task.get_state_display()))
     if task.runs.filter(state__in=LIVE).exists():
         raise RunAlreadyLive(task=task.number)
     task.runs.exclude(retry_at=None).update(retry_at=None)  # this run takes the place of a retry
-    now = moments.now()
+    if kind is RunKind.ORDINARY and task.is_due:
+        task.is_due = False
+        task.save(update_fields=["is_due"])
     run = Run(
-        number=next_number(f"RUN-{moments.today():%Y%m%d}"), task=task, mode=task.mode, triggered_by=by, queued_at=now
+        number=next_number(f"RUN-{moments.today():%Y%m%d}"),
+        task=task,
+        kind=kind,
+        triggered_by=by,
+        queued_at=moments.now(),
+        **fields,
     )
-    send_order(run, task)
+    run.mode = run_terms(task, run)[0].value
+    send_order(run, task, payload)
     if by is not None:
-        workflow.finish_todos(trail.subject(task), by=by, kinds=[FAILURE])
+        failure_is_over(task, by=by)
     trail.record(
         "exchange.run.start",
         by=by.actor if by else trail.SYSTEM,
         about=trail.subject(run),
         task=task.number,
         grant=task.grant.number,
+        kind=str(kind),
     )
     return run
 
 
-def send_order(run: Run, task: ExchangeTask) -> None:
+def send_order(run: Run, task: ExchangeTask, payload: str = "") -> None:
     """Sign the order of this attempt and leave it for the provider's node."""
-    order = build_order(task, run.number)
+    order = build_order(task, run.number, run)
     run.order = sign_message(order, platform_identity()).to_json()
     run.save()
     source = binding_of(task.grant).source
-    command_node(source.node, CommandKind.EXTRACT, run=run, source=source, connection=connection(source), order=order)
+    command_node(
+        source.node,
+        CommandKind.RESUBMIT if run.resubmits is not None else CommandKind.EXTRACT,
+        run=run,
+        source=source,
+        connection=connection(source),
+        order=order,
+        sealed_payload=payload,
+        corrects=run.resubmits.number if run.resubmits is not None else "",
+        transfer=sign_message(for_consumer(order), platform_identity()) if order.consumer_url else None,
+    )
+
+
+def for_consumer(order: ExchangeOrder) -> ExchangeOrder:
+    """The order without what only concerns the provider's table."""
+    return replace(order, expected_columns=(), windows=())
 
 
 @transaction.atomic
@@ -122,7 +157,7 @@ def _stop(run: Run, *, by: trail.Actor, reason: str) -> None:
         NodeCommand.objects.filter(run=run, state=CommandState.TAKEN).update(
             state=CommandState.CANCELLED, finished_at=moments.now()
         )
-    run.retry_at = None
+    run.retry_at = run.paused_at = None
     run.save()
     discard(run)
     trail.record("exchange.run.stop", by=by, about=trail.subject(run), reason=reason)
@@ -142,9 +177,11 @@ def fail_run(run: Run, problem: Problem, *, at: Node) -> None:
     stage = RunState(run.state)
     move_run(run, RunState.FAILED)
     now = moments.now()
-    run.problem, run.finished_at = problem.to_json(), now
-    again = problem.retryable and run.attempt < MAX_ATTEMPTS and rules.is_live(run.task.grant)
-    run.retry_at = now + timedelta(seconds=BACK_OFF_S[min(run.attempt, len(BACK_OFF_S)) - 1]) if again else None
+    run.problem, run.finished_at, run.paused_at = problem.to_json(), now, None
+    again = problem.retryable and run.attempt < run.task.max_attempts and rules.is_live(run.task.grant)
+    if run.resubmits_id is not None:
+        again = False  # the corrected workbook is not kept here: its people send it anew
+    run.retry_at = now + timedelta(seconds=waiting_s(run.task.back_off_s, run.attempt)) if again else None
     run.save()
     NodeCommand.objects.filter(run=run, state__in=OPEN).update(state=CommandState.CANCELLED, finished_at=now)
     trail.record(
@@ -162,17 +199,32 @@ def fail_run(run: Run, problem: Problem, *, at: Node) -> None:
         discard(run)
 
 
+def waiting_s(first_s: int, attempt: int) -> float:
+    """Seconds from the end of an attempt (from 1) to the next: exponential, bounded, with jitter."""
+    plain: int = min(first_s * BACK_OFF_FACTOR ** (attempt - 1), max(first_s, LONGEST_BACK_OFF_S))
+    return plain * (1 + JITTER * random.random())  # noqa: S311 -- spreads load, guards nothing
+
+
 def tell_of_failure(run: Run, responsible: Organisation) -> None:
-    """One open to-do a task: a newer failure takes the place of the older one."""
-    about = trail.subject(run.task)
-    workflow.finish_todos(about, by=None, kinds=[FAILURE])
-    workflow.open_todo(
-        kind=FAILURE,
-        title=_("运行%(number)s失败，需要处理") % {"number": run.number},
+    """One open to-do and alert a task: a newer failure takes the place of the older one."""
+    workflow.finish_todos(trail.subject(run.task), by=None, kinds=[FAILURE])
+    close_alert(AlertKind.RUN_FAILED, task_key(run.task))
+    open_alert(
+        AlertKind.RUN_FAILED,
+        task_key(run.task),
         organisation=responsible,
-        role=Role.DEPARTMENT_ADMINISTRATOR,
-        about=about,
+        title=_("运行%(number)s失败，需要处理") % {"number": run.number},
+        about=trail.subject(run.task),
+        task=run.task,
+        run=run,
+        code=str(run.problem.get("code", "")),
     )
+
+
+def failure_is_over(task: ExchangeTask, *, by: Post | None) -> None:
+    """A run of the task came through, or somebody starts one: what was said of an earlier failure no longer stands."""
+    workflow.finish_todos(trail.subject(task), by=by, kinds=[FAILURE])
+    close_alert(AlertKind.RUN_FAILED, task_key(task))
 
 
 def problem_of(error: JinqiaoError) -> Problem:

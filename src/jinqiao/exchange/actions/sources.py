@@ -1,6 +1,10 @@
 """Data sources: where a department's node finds its databases. Passwords are sealed at entry and never kept otherwise."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.db import transaction
+from django.db.models import Q
 
 from jinqiao.accounts.models import Post
 from jinqiao.audit import trail
@@ -9,16 +13,37 @@ from jinqiao.exchange import rules
 from jinqiao.exchange.actions.commanding import cancel_waiting, command_node
 from jinqiao.exchange.actions.nodes import gateway_for
 from jinqiao.exchange.actions.platform import next_number, node_actor, public_identity
-from jinqiao.exchange.enums import NodeKind, NodeState, SourceState
-from jinqiao.exchange.errors import ConnectionIncomplete, NodeKindWrong, NodeOfAnotherOrganisation, NumberTaken
-from jinqiao.exchange.models import DataSource, Node, NodeCommand, SourceTable
+from jinqiao.exchange.connections import (
+    DEFAULT_PORTS,
+    NOT_WRITABLE,
+    SERVERS,
+    WITH_ACCOUNT,
+    check_fields,
+    checked_options,
+)
+from jinqiao.exchange.enums import NodeKind, NodeState, SourceState, TaskState
+from jinqiao.exchange.errors import (
+    NodeKindWrong,
+    NodeOfAnotherOrganisation,
+    NumberTaken,
+    SourceInUse,
+    SourceRetired,
+    TargetKindWrong,
+)
+from jinqiao.exchange.models import (
+    Binding,
+    DataSource,
+    ExchangeTask,
+    Node,
+    NodeCommand,
+    QueryService,
+    SourceTable,
+)
 from jinqiao.exchange.queries.terms import connection
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult
 from jinqiao.kernel.contracts.tables import Engine
-
-SERVERS = frozenset({Engine.POSTGRESQL, Engine.MYSQL})
-DEFAULT_PORTS = {Engine.POSTGRESQL: 5432, Engine.MYSQL: 3306}
+from jinqiao.sharing.enums import GrantState
 
 
 @transaction.atomic
@@ -35,6 +60,7 @@ def add_data_source(
     password: str = "",
     is_writable: bool = False,
     number: str = "",
+    options: Mapping[str, Any] | None = None,
 ) -> DataSource:
     """Register a database as its node reaches it, and let the node test it at once.
 
@@ -42,6 +68,7 @@ def add_data_source(
         NotYourSource, NodeOfAnotherOrganisation, NodeKindWrong: a department reaches its own databases by its own node.
         NodeNotRegistered: there is no key yet that the password could be sealed to.
         ConnectionIncomplete: a server without host or account.
+        OptionUnknown, OptionWrong, SecretInOptions, TargetKindWrong, and for an HTTP address what `hosts.check_url` raises.
     """
     rules.check_may_manage_sources(by, by.organisation_id)
     if node.organisation_id != by.organisation_id or node.state == NodeState.RETIRED:
@@ -49,7 +76,8 @@ def add_data_source(
     if node.kind != NodeKind.FRONT_END:
         raise NodeKindWrong(node=node.number)
     kind = Engine(engine)
-    _check_complete(kind, host=host, user=user, database=database)
+    check_fields(kind, host=host, user=user, database=database)
+    _check_writable(kind, is_writable)
     if number and DataSource.objects.filter(number=number).exists():
         raise NumberTaken(number=number)
     source = DataSource(
@@ -61,7 +89,8 @@ def add_data_source(
         host=host if kind in SERVERS else "",
         port=(port or DEFAULT_PORTS[kind]) if kind in SERVERS else None,
         database=database,
-        user=user if kind in SERVERS else "",
+        user=user if kind in WITH_ACCOUNT else "",
+        options=checked_options(kind, options or {}),
         is_writable=is_writable,
         created_by=by,
         created_at=moments.now(),
@@ -73,12 +102,9 @@ def add_data_source(
     return source
 
 
-def _check_complete(kind: Engine, *, host: str, user: str, database: str) -> None:
-    missing = [label for label, value in (("host", host), ("user", user)) if kind in SERVERS and not value]
-    if not database:
-        missing.append("database")
-    if missing:
-        raise ConnectionIncomplete(missing=", ".join(missing))
+def _check_writable(kind: Engine, is_writable: bool) -> None:
+    if is_writable and kind in NOT_WRITABLE:
+        raise TargetKindWrong(engine=kind.value)
 
 
 def _seal(source: DataSource, password: str) -> None:
@@ -97,11 +123,17 @@ def _locked(source: DataSource) -> DataSource:
     return DataSource.objects.select_for_update(of=("self",)).select_related("node", "organisation").get(pk=source.pk)
 
 
+def _check_in_use(source: DataSource) -> None:
+    if source.state == SourceState.RETIRED:
+        raise SourceRetired(source=source.number)
+
+
 @transaction.atomic
 def change_password(source: DataSource, *, by: Post, password: str) -> DataSource:
     """A new password, or the same one again for a gateway that came later."""
     source = _locked(source)
     rules.check_may_manage_source(by, source)
+    _check_in_use(source)
     _seal(source, password)
     source.state = SourceState.UNTESTED
     source.save(update_fields=["sealed_password", "gateway_sealed_password", "sealed_for_gateway", "state"])
@@ -121,20 +153,28 @@ def change_data_source(
     port: int | None = None,
     user: str = "",
     is_writable: bool = False,
+    options: Mapping[str, Any] | None = None,
 ) -> DataSource:
-    """The database moved, or its account changed. Engine and node stay: another engine is another source.
+    """The database moved, or its account changed. Engine and node stay: another engine is another source. Options stay where
+    none are given.
 
-    Raises NotYourSource, ConnectionIncomplete.
+    Raises NotYourSource, SourceRetired and as `add_data_source`.
     """
     source = _locked(source)
     rules.check_may_manage_source(by, source)
+    _check_in_use(source)
     kind = Engine(source.engine)
-    _check_complete(kind, host=host, user=user, database=database)
+    check_fields(kind, host=host, user=user, database=database)
+    _check_writable(kind, is_writable)
     source.name, source.database, source.is_writable = name, database, is_writable
     if kind in SERVERS:
-        source.host, source.port, source.user = host, port or DEFAULT_PORTS[kind], user
+        source.host, source.port = host, port or DEFAULT_PORTS[kind]
+    if kind in WITH_ACCOUNT:
+        source.user = user
+    if options is not None:
+        source.options = checked_options(kind, options)
     source.state = SourceState.UNTESTED
-    source.save(update_fields=["name", "database", "is_writable", "host", "port", "user", "state"])
+    source.save(update_fields=["name", "database", "is_writable", "host", "port", "user", "options", "state"])
     trail.record("exchange.source.change", by=by.actor, about=trail.subject(source))
     _command(source, CommandKind.TEST_CONNECTION)
     return source
@@ -145,6 +185,7 @@ def test_connection(source: DataSource, *, by: Post) -> NodeCommand:
     """Ask the node to connect; the answer arrives in `source.state`."""
     source = _locked(source)
     rules.check_may_manage_source(by, source)
+    _check_in_use(source)
     trail.record("exchange.source.test", by=by.actor, about=trail.subject(source))
     return _command(source, CommandKind.TEST_CONNECTION)
 
@@ -154,8 +195,38 @@ def list_tables(source: DataSource, *, by: Post) -> NodeCommand:
     """Ask the node for the tables and columns; they arrive in `source.tables`."""
     source = _locked(source)
     rules.check_may_manage_source(by, source)
+    _check_in_use(source)
     trail.record("exchange.source.list_tables", by=by.actor, about=trail.subject(source))
     return _command(source, CommandKind.LIST_TABLES)
+
+
+@transaction.atomic
+def retire_data_source(source: DataSource, *, by: Post, reason: str = "") -> DataSource:
+    """Drop a source for good: its passwords are forgotten at once, nothing is read from it or delivered to it again. What was
+    done with it stays in the books.
+
+    Raises NotYourSource, SourceRetired, SourceInUse while live tasks or services stand on it.
+    """
+    source = _locked(source)
+    rules.check_may_manage_source(by, source)
+    _check_in_use(source)
+    users = ExchangeTask.objects.exclude(state=TaskState.ENDED).filter(
+        Q(target=source) | Q(grant__entry__binding__source=source)
+    )
+    services = QueryService.objects.filter(
+        grant__entry__binding__source=source, grant__state__in=(GrantState.ACTIVE, GrantState.SUSPENDED)
+    )
+    if count := users.distinct().count() + services.distinct().count():
+        raise SourceInUse(source=source.number, count=count)
+    source.state, source.retired_at = SourceState.RETIRED, moments.now()
+    source.sealed_password = source.gateway_sealed_password = source.arrival_digest = ""
+    source.sealed_for_gateway = None
+    source.save()
+    cancel_waiting(source=source)
+    Binding.objects.filter(source=source).delete()
+    SourceTable.objects.filter(source=source).delete()
+    trail.record("exchange.source.retire", by=by.actor, about=trail.subject(source), reason=reason)
+    return source
 
 
 def _command(source: DataSource, kind: CommandKind) -> NodeCommand:
@@ -167,6 +238,8 @@ def take_answer(source: DataSource, command: NodeCommand, result: CommandResult)
     """What the node found out about a source. A reachable one is asked for its tables the first time."""
     source = _locked(source)
     now = moments.now()
+    if source.state == SourceState.RETIRED:
+        return
     actor, about = node_actor(command.node), trail.subject(source)
     if command.kind == CommandKind.TEST_CONNECTION:
         source.tested_at = now

@@ -7,8 +7,8 @@ from django.db import transaction
 from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
 from jinqiao.exchange import rules
+from jinqiao.exchange.actions.alerting import FAILURE
 from jinqiao.exchange.actions.runs import (
-    FAILURE,
     discard,
     locked_run,
     locked_task,
@@ -19,7 +19,7 @@ from jinqiao.exchange.actions.runs import (
     tell_of_failure,
 )
 from jinqiao.exchange.actions.tasks import plan_next
-from jinqiao.exchange.enums import RunState, TaskState
+from jinqiao.exchange.enums import RunCause, RunState, TaskState
 from jinqiao.exchange.models import ExchangeTask, Run
 from jinqiao.exchange.queries.runs import LIVE
 from jinqiao.kernel import moments
@@ -45,7 +45,7 @@ def _start_due(task_id: int) -> bool:
         return False
     try:
         with transaction.atomic():
-            start_run(task, by=None)
+            start_run(task, by=None, cause=RunCause.PLAN)
     except JinqiaoError as error:
         log.warning("task %s could not start by its plan: %s", task.number, error.code)
         trail.record(
@@ -76,7 +76,9 @@ def _retry(run_id: int) -> bool:
     run.attempt += 1
     run.started_at = run.finished_at = None
     run.queued_at, run.problem = moments.now(), {}
-    run.progress, run.manifest, run.counts, run.rows, run.rows_quarantined = {}, {}, {}, None, 0
+    run.progress, run.manifest, run.counts, run.samples = {}, {}, {}, []
+    run.rows = run.rows_read = run.bytes = run.readers = None
+    run.rows_quarantined, run.rows_deleted, run.resumed, run.snapshot = 0, 0, 0, ""
     try:
         with transaction.atomic():
             send_order(run, task)

@@ -5,7 +5,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from jinqiao.accounts.models import Post
-from jinqiao.exchange.enums import CommandState, ComparisonState, RunKind, RunState
+from jinqiao.exchange.enums import CommandState, ComparisonState, RunCause, RunKind, RunState
 from jinqiao.exchange.models.nodes import Node
 from jinqiao.exchange.models.sources import DataSource
 from jinqiao.exchange.models.tasks import COPY_MODES, ExchangeTask, ReloadApproval
@@ -46,9 +46,13 @@ class Run(models.Model):
     triggered_by = models.ForeignKey(
         Post, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("发起岗位")
     )
+    cause = models.CharField(_("缘由"), max_length=10, choices=RunCause, default=RunCause.HAND)
     queued_at = models.DateTimeField(_("排队时间"))
     retry_at = models.DateTimeField(_("自动重试时间"), null=True, blank=True)
     paused_at = models.DateTimeField(_("暂停时间"), null=True, blank=True)
+    paused_by = models.ForeignKey(
+        Post, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("暂停岗位")
+    )
     started_at = models.DateTimeField(_("开始时间"), null=True, blank=True)
     finished_at = models.DateTimeField(_("结束时间"), null=True, blank=True)
 

@@ -28,7 +28,7 @@ def tasks_found(
 ) -> QuerySet[Any]:
     """Tasks that the post may see, with `last_state`, `last_at`, `last_run`, `has_alert`; every filter may be left out."""
     open_alerts = Alert.objects.filter(task=OuterRef("pk"), closed_at=None)
-    tasks = tasks_visible_to(post).annotate(has_alert=Exists(open_alerts))
+    tasks: QuerySet[Any] = tasks_visible_to(post).annotate(has_alert=Exists(open_alerts))
     if text.strip():
         wanted = text.strip()
         tasks = tasks.filter(
@@ -45,7 +45,9 @@ def tasks_found(
         "grant__consumer_id": consumer_id,
     }
     tasks = tasks.filter(**{name: value for name, value in exact.items() if value})
-    return tasks if has_alert is None else tasks.filter(has_alert=has_alert)
+    if has_alert is not None:
+        tasks = tasks.filter(has_alert=has_alert)
+    return tasks
 
 
 def next_times(schedule: str, count: int = 3, after: datetime | None = None) -> list[datetime]:

@@ -110,6 +110,7 @@ def connection(source: DataSource, *, for_gateway: bool = False) -> Connection:
         database=source.database,
         user=source.user,
         sealed_password=source.gateway_sealed_password if for_gateway else source.sealed_password,
+        options=dict(source.options),
     )
 
 
