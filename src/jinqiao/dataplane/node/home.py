@@ -12,6 +12,7 @@ platform.json    public identity of the platform: only its signature makes a com
 master.key, keystore.json   (kernel.keystore) the node's own identity
 ledger.db        commands and their results
 spool/           staged chunks
+states/          digests of what was delivered last, for the modes that compare
 rotate.request   asks the running process for a new identity
 node.lock        held while a node works here
 """
@@ -19,6 +20,7 @@ node.lock        held while a node works here
 import fcntl
 import json
 import os
+import secrets
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +31,10 @@ from jinqiao.dataplane.node.errors import HomeInUse, HomeNotPrepared
 from jinqiao.dataplane.node.keys import CURRENT, KeyRing
 from jinqiao.dataplane.platform import PlatformClient, PlatformTime
 from jinqiao.dataplane.staging.spool import Spool
+from jinqiao.dataplane.staging.state import StateStore, state_key
+from jinqiao.dataplane.transforms import TokenKeys, token_keys
 from jinqiao.kernel.contracts.exchange import NodeAdmission, NodeRegistration
+from jinqiao.kernel.contracts.grants import GrantTerms
 from jinqiao.kernel.crypto.identity import Identity, PublicIdentity
 from jinqiao.kernel.keystore import KeyStore, write_durably
 
@@ -37,6 +42,8 @@ CONFIGURATION = "node.toml"
 PLATFORM = "platform.json"
 LEDGER = "ledger.db"
 SPOOL = "spool"
+STATES = "states"
+TOKEN_SECRET = "token-secret"  # noqa: S105 -- the name of an entry
 LOCK = "node.lock"
 ROTATE_REQUEST = "rotate.request"
 REGISTRATION = "registration.json"
@@ -82,6 +89,20 @@ class NodeHome:
     def spool(self) -> Spool:
         """To look into; a process that writes there keeps to its budget (`budget.BudgetedSpool`)."""
         return Spool(self.spool_folder)
+
+    @property
+    def states(self) -> StateStore:
+        """What this node remembers of the batches that it delivered last."""
+        suite = self.identity.suite
+        return StateStore(self.path / STATES, state_key(self.keys.store, suite), suite)
+
+    def tokens(self, grant: GrantTerms) -> TokenKeys:
+        """Keys of the pseudonyms of a grant; the node's secret behind them is drawn at first use and never leaves it."""
+        secret = self.keys.store.get(TOKEN_SECRET)
+        if secret is None:
+            secret = secrets.token_bytes(32)
+            self.keys.store.put(TOKEN_SECRET, secret)
+        return token_keys(secret, grant, self.identity.suite)
 
     def client(self, timeout_s: float = 30.0) -> PlatformClient:
         """A connection of its own to the platform, for one thread."""

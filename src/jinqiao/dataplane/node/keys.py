@@ -44,6 +44,11 @@ class KeyRing:
                 self._former[former.identity.key_id] = former
 
     @property
+    def store(self) -> KeyStore:
+        """The key store of the home, for secrets beside the identities."""
+        return self._store
+
+    @property
     def current(self) -> Identity:
         return self._current
 

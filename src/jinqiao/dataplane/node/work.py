@@ -134,6 +134,8 @@ class Worker:
                 source,
                 spool=self._spool,
                 identity=identity_for(order, self._home, provider=True),
+                states=self._home.states,
+                tokens=self._home.tokens(order.grant),
                 progress=self._tell,
                 stop=lambda: self._stop_of(task)() or not open_now(order.windows, now()),
                 hold=lambda: self._ledger.is_held(order.run_id),
