@@ -239,6 +239,8 @@ FILL: dict[str, Callable[[pytest.FixtureRequest, Connection, str], None]] = {
     "excel": into_excel,
     "jsonl": into_jsonl,
     "parquet": into_parquet,
+    "odbc-postgresql": into_postgresql,
+    "odbc-mysql": into_mariadb,
 }
 
 

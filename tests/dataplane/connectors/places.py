@@ -33,6 +33,15 @@ def _server(fixture: str) -> Callable[[pytest.FixtureRequest, Path], Place]:
     return make
 
 
+def _odbc(fixture: str, driver: str) -> Callable[[pytest.FixtureRequest, Path], Place]:
+    def make(request: pytest.FixtureRequest, folder: Path) -> Place:
+        server: Server = request.getfixturevalue(fixture)
+        string = f"Driver={{{driver}}};Server={server.host};Port={server.port};Database={server.database}"
+        return Connection(engine=Engine.ODBC, database=string, user=server.user), server.password
+
+    return make
+
+
 def _folder(engine: Engine) -> Callable[[pytest.FixtureRequest, Path], Place]:
     def make(request: pytest.FixtureRequest, folder: Path) -> Place:
         place = folder / f"{engine.value} files"
@@ -50,6 +59,8 @@ PLACES: dict[str, Kind] = {
     "excel": Kind(_folder(Engine.EXCEL), typed=False),
     "jsonl": Kind(_folder(Engine.JSONL), typed=False),
     "parquet": Kind(_folder(Engine.PARQUET)),
+    "odbc-postgresql": Kind(_odbc("postgresql_server", "PostgreSQL Unicode")),
+    "odbc-mysql": Kind(_odbc("mariadb_server", "MariaDB Unicode")),
 }
 
 
