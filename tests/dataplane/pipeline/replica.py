@@ -14,9 +14,13 @@ Row = tuple[Any, ...]
 
 
 class Replica:
-    """Rows by their first column. A complete batch replaces everything."""
+    """Rows by their first column. A complete batch replaces everything.
 
-    def __init__(self) -> None:
+    A diff deletes only what was delivered; a log also tells of rows that came and went between two runs (`lenient`).
+    """
+
+    def __init__(self, *, lenient: bool = False) -> None:
+        self._lenient = lenient
         self.rows: dict[Any, Row] = {}
 
     def take(self, rows: Iterable[pa.RecordBatch], deletes: Iterable[pa.RecordBatch], *, complete: bool) -> None:
@@ -24,7 +28,9 @@ class Replica:
             self.rows.clear()
         for batch in deletes:
             for row in batch.to_pylist():
-                del self.rows[next(iter(row.values()))]  # only what was delivered is ever deleted
+                key = next(iter(row.values()))
+                if not self._lenient or key in self.rows:
+                    del self.rows[key]
         for batch in rows:
             for row in batch.to_pylist():
                 values = tuple(row.values())
@@ -35,12 +41,12 @@ def batches(order: ExchangeOrder, rows: Iterable[Row], size: int = 3) -> list[pa
     """Rows in the form of the order's target, a few at a time."""
     schema, given = arrow_schema(target_columns(order)), list(rows)
     return [
-        pa.RecordBatch.from_pylist([dict(zip(schema.names, row, strict=True)) for row in given[start : start + size]], schema)
+        pa.RecordBatch.from_pylist(
+            [dict(zip(schema.names, row, strict=True)) for row in given[start : start + size]], schema
+        )
         for start in range(0, len(given), size)
     ]
 
 
 def person(number: int, name: str, updated: datetime | None = None) -> Row:
     return (number, name, None, updated)
-
-

@@ -212,7 +212,9 @@ def test_a_cursor_that_is_no_value_of_the_column_is_refused_by_name(state: TaskS
         (LogicalType.DATETIME, "0001-01-01T00:00:00.000000", 60, "0001-01-01T00:00:00.000000"),
     ],
 )
-def test_the_overlap_goes_back_seconds_days_or_numbers(kind: LogicalType, text: str, overlap_s: int, floor: str) -> None:
+def test_the_overlap_goes_back_seconds_days_or_numbers(
+    kind: LogicalType, text: str, overlap_s: int, floor: str
+) -> None:
     scale = Scale(Column(name="mark", type=kind))
 
     assert scale.text(scale.back(scale.number(text), overlap_s)) == floor
@@ -271,7 +273,9 @@ def test_whatever_happens_each_run_that_arrives_leaves_the_target_with_what_is_c
                 case _:
                     if more == "state is lost":
                         state.forget()
-                    sent, cursor, _ = run(state, list(source.values()), after, f"B-{number}", now=at(now), overlap_s=OVERLAP_S)
+                    sent, cursor, _ = run(
+                        state, list(source.values()), after, f"B-{number}", now=at(now), overlap_s=OVERLAP_S
+                    )
                     if more == "is lost":
                         continue
                     target.rows.update({row[0]: row for row in sent})

@@ -23,7 +23,9 @@ texts = st.one_of(st.none(), st.text(alphabet="张三\\N\x1f\x1e a", max_size=4)
 @pytest.mark.parametrize("suite_name", ["international", "guomi"])
 @settings(max_examples=40)
 @given(rows=st.lists(st.tuples(st.one_of(st.none(), st.integers(-9, 9)), texts), max_size=6))
-def test_a_fingerprint_is_the_beginning_of_the_rows_digest(suite_name: str, rows: list[tuple[int | None, str | None]]) -> None:
+def test_a_fingerprint_is_the_beginning_of_the_rows_digest(
+    suite_name: str, rows: list[tuple[int | None, str | None]]
+) -> None:
     batch = pa.RecordBatch.from_pylist(
         [{"number": number, "text": text} for number, text in rows],
         pa.schema([("number", pa.int64()), ("text", pa.string())]),
@@ -58,7 +60,9 @@ pairs = st.lists(st.tuples(halves, halves), max_size=30)
 
 
 @given(known=st.lists(st.tuples(halves, halves), max_size=16, unique=True), wanted=pairs)
-def test_an_index_finds_what_is_there_and_nothing_else(known: list[tuple[int, int]], wanted: list[tuple[int, int]]) -> None:
+def test_an_index_finds_what_is_there_and_nothing_else(
+    known: list[tuple[int, int]], wanted: list[tuple[int, int]]
+) -> None:
     index = FingerprintIndex(np.array(known, np.uint64).reshape(-1, 2))
 
     found = index.find(np.array(wanted, np.uint64).reshape(-1, 2))
