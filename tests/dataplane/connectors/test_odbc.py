@@ -3,14 +3,16 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jinqiao.dataplane.connectors import DeliveryPlan, ReadPlan, open_source, open_target
+from jinqiao.dataplane.connectors.node_ledger import NodeLedger
 from jinqiao.dataplane.connectors.odbc_api import OdbcConnection, OdbcFailed
 from jinqiao.dataplane.connectors.odbc_strings import extended, parse
 from jinqiao.dataplane.errors import (
@@ -28,14 +30,18 @@ from jinqiao.dataplane.errors import (
     TargetKeyNotUnique,
     ValueTooWide,
 )
-from jinqiao.kernel.contracts.exchange import ChunkManifest, CopyMode
+from jinqiao.kernel.contracts.exchange import ChunkManifest, CopyMode, Guarantee, LedgerPlace
 from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType, Operator, RowCondition
 from jinqiao.kernel.errors import JinqiaoError
-from tests.dataplane.connectors.test_round_trips import COLUMNS, NASTY, ROWS, table_of
+from tests.dataplane.connectors.test_round_trips import COLUMNS, NASTY, table_of
 from tests.dataplane.exchanges import canonical, read_table, write_table
 from tests.servers import Server
 
 pytestmark = pytest.mark.servers
+TABLES = {
+    Engine.POSTGRESQL: "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace",
+    Engine.MYSQL: "SELECT table_name FROM information_schema.tables WHERE table_schema = 'city'",
+}
 DRIVERS = {Engine.POSTGRESQL: "PostgreSQL Unicode", Engine.MYSQL: "MariaDB Unicode"}
 
 
@@ -75,22 +81,6 @@ def reached(request: pytest.FixtureRequest) -> Reached:
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
-
-
-@settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
-@given(rows=ROWS)
-def test_every_value_comes_back_as_it_was(reached: Reached, rows: list[dict[str, Any]]) -> None:
-    table, written = f"t_{uuid.uuid4().hex[:12]}", table_of(rows)
-    place = reached.connection(), reached.server.password
-
-    with open_target(*place) as target, open_source(*place) as source:
-        counts = write_table(target, table, COLUMNS, ["编号"], written)
-        read = read_table(source, table, COLUMNS)
-
-    assert counts.inserted == len(rows)
-    assert canonical(read, COLUMNS) == canonical(written, COLUMNS)
 
 
 def test_odbc_and_the_engines_own_driver_see_the_same_table(reached: Reached) -> None:
@@ -342,6 +332,26 @@ def test_a_second_batch_updates_deletes_and_counts(reached: Reached) -> None:
         target.clean(plan)
 
     assert (counts.inserted, counts.updated, counts.deleted, counts.unchanged) == (1, 1, 8, 1)
+
+
+def test_where_no_ledger_may_be_made_rows_go_through_temporary_tables(reached: Reached, tmp_path: Path) -> None:
+    table, place = f"t_{uuid.uuid4().hex[:12]}", (reached.connection(), reached.server.password)
+    rows = table_of(NASTY)
+    plan = plan_of(
+        table, rows.num_rows, columns=COLUMNS, keys=("编号",), chunks=1, ledger=LedgerPlace.NODE, batch_id=f"{table}.1"
+    )
+    before = {name for (name,) in reached.server.fetch(TABLES[reached.server.engine])}
+    with open_target(*place, ledger=NodeLedger(tmp_path / "ledger.db")) as target, open_source(*place) as source:
+        target.prepare(plan)
+        target.load(plan, chunk(1, rows.num_rows), rows)
+        counts = target.merge(plan)
+        target.clean(plan)
+        read = read_table(source, table, COLUMNS)
+
+    assert counts.guarantee is Guarantee.AT_LEAST_ONCE
+    assert canonical(read, COLUMNS) == canonical(rows, COLUMNS)
+    after = {name for (name,) in reached.server.fetch(TABLES[reached.server.engine])}
+    assert after - before == {table}
 
 
 # --- the door ---------------------------------------------------------------------------------------------------------
