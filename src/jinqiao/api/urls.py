@@ -8,13 +8,14 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, ValidationError
 
 from jinqiao import __version__
-from jinqiao.api import gateways, health, nodes
+from jinqiao.api import arrivals, gateways, health, nodes
 from jinqiao.api.authentication import signed_by_node
 from jinqiao.api.errors import BodyTooLarge, RouteMissing, answer_error, problem_response
 from jinqiao.kernel.errors import InvalidInput, JinqiaoError
 
-PUBLIC = frozenset({"register_node", "live", "ready", "openapi-json", "api-root", "missing"})
-"""Operations that anybody may call: a node that has no identity here yet, watchers, readers of the interface."""
+PUBLIC = frozenset({"register_node", "live", "ready", "openapi-json", "api-root", "missing", "announce_arrival"})
+"""Operations without a node's signature: a node that has no identity here yet, watchers, readers of the interface, and a source's
+notice of arrival, which has a token of its own."""
 
 api = NinjaAPI(
     title="金桥 Jinqiao",
@@ -26,6 +27,7 @@ api = NinjaAPI(
 )
 api.add_router("nodes/", nodes.router)
 api.add_router("gateways/", gateways.router)
+api.add_router("arrivals/", arrivals.router)
 api.add_router("health/", health.router)
 
 

@@ -41,6 +41,17 @@ class Environment:
         self.problems.append(f"{name}: must be yes or no, is {value!r}")
         return default
 
+    def seconds(self, name: str, default: float) -> float:
+        value = os.environ.get(name, "")
+        try:
+            seconds = float(value) if value else default
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < 1e6:
+            self.problems.append(f"{name}: must be a number of seconds, is {value!r}")
+            return default
+        return seconds
+
     def words(self, name: str, default: str = "") -> list[str]:
         return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]
 

@@ -104,6 +104,8 @@ TEMPLATES = [
 
 DATABASES = {"default": env.database("DATABASE_URL", HOME / "control.db")}
 JOBS_DATABASE_URL = env.text("JINQIAO_JOBS_URL", f"sqlite:///{HOME / 'jobs.db'}")
+WORKER_NAME = env.text("JINQIAO_WORKER")
+WORKER_TAKEOVER_S = env.seconds("JINQIAO_WORKER_TAKEOVER_S", 30.0)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.Person"

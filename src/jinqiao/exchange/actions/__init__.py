@@ -36,7 +36,7 @@ from jinqiao.exchange.actions.nodes import (
 from jinqiao.exchange.actions.policy import policy_for
 from jinqiao.exchange.actions.protection import cap_node, protect_source
 from jinqiao.exchange.actions.quarantine import ask_quarantine, forget_quarantines, open_quarantine, resubmit
-from jinqiao.exchange.actions.relay import open_chunk, purge_relay, store_chunk
+from jinqiao.exchange.actions.relay import open_chunk, purge_relay, store_chunk, sweep_relay
 from jinqiao.exchange.actions.reloads import ask_reload, decide_reload, lapse_old_reloads, reload_target
 from jinqiao.exchange.actions.rotation import rotate_identity
 from jinqiao.exchange.actions.runs import start_run, stop_run
@@ -136,6 +136,7 @@ __all__ = [
     "store_chunk",
     "suspend_node",
     "suspend_service",
+    "sweep_relay",
     "switch_alert_channel",
     "take_commands",
     "test_connection",

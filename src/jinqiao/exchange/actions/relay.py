@@ -15,6 +15,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 
 from jinqiao.exchange import rules
 from jinqiao.exchange.actions.platform import platform_identity
@@ -151,3 +152,19 @@ def purge_relay(run_number: str) -> bool:
         RelayChunk.objects.filter(run=run).delete()
     shutil.rmtree(_folder(run), ignore_errors=True)
     return True
+
+
+def sweep_relay() -> int:
+    """Delete what lies in this machine's relay of runs that are over: another machine's worker may have purged their rows.
+    Gives the count of folders."""
+    root = Path(settings.RELAY_ROOT)
+    folders = {folder.name: folder for folder in root.iterdir() if folder.is_dir()} if root.is_dir() else {}
+    over = (
+        Run.objects.filter(number__in=[name for name in folders if _RUN_NUMBER.fullmatch(name)])
+        .exclude(Q(state__in=LIVE) | Q(retry_at__isnull=False))
+        .filter(relay_chunks__isnull=True)
+    )
+    gone = [folders[number] for number in over.values_list("number", flat=True)]
+    for folder in gone:
+        shutil.rmtree(folder, ignore_errors=True)
+    return len(gone)
