@@ -186,6 +186,20 @@ def test_a_long_value_that_did_not_change_comes_with_its_row(city: City, identit
     assert city.replica.rows == city.rows()
 
 
+def test_a_table_that_was_altered_between_two_changes_is_followed(city: City) -> None:
+    city.execute(f"INSERT INTO {city.table} VALUES (1, '张三', '甲'), (2, '李四', '乙')")
+    city.run()
+    city.execute(
+        f"UPDATE {city.table} SET name = '改' WHERE id = 1",
+        f"ALTER TABLE {city.table} ADD COLUMN phone text, DROP COLUMN file",
+        f"ALTER TABLE {city.table} ADD COLUMN file text DEFAULT '丙'",
+        f"UPDATE {city.table} SET name = '又' WHERE id = 2",
+    )
+
+    assert city.run() == (2, 0)
+    assert city.replica.rows == city.rows() == {1: (1, "改", "丙"), 2: (2, "又", "丙")}
+
+
 def test_a_truncated_table_makes_the_batch_complete(city: City) -> None:
     city.execute(f"INSERT INTO {city.table} VALUES (1, '张三', NULL), (2, '李四', NULL)")
     city.run()

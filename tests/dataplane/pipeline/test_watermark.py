@@ -21,7 +21,7 @@ from tests.dataplane.exchanges import order
 from tests.dataplane.pipeline.replica import Replica, Row, batches, person
 
 KEY = bytes(range(32))
-NOON = datetime(2026, 3, 18, 12)
+NOON = datetime.fromisoformat("2026-03-18T12:00:00")
 TABLE = TableSchema(
     name="people",
     columns=(

@@ -24,6 +24,7 @@ class Relation:
     schema: str
     name: str
     columns: tuple[str, ...]
+    types: tuple[bytes, ...]  # number of the type and its modifier, as they came
 
 
 def lsn_of(text: str) -> int:
@@ -50,12 +51,13 @@ def _relation(data: bytes) -> tuple[int, Relation]:
     name, at = _text(data, at)
     (count,) = _U16.unpack_from(data, at + 1)  # after the kind of replica identity
     at += 3
-    columns = []
+    columns, types = [], []
     for _ in range(count):
         column, at = _text(data, at + 1)  # after its flags
         columns.append(column)
-        at += 8  # type, modifier
-    return oid, Relation(schema or "pg_catalog", name, tuple(columns))
+        types.append(data[at : at + 8])
+        at += 8
+    return oid, Relation(schema or "pg_catalog", name, tuple(columns), tuple(types))
 
 
 def _values(data: bytes, at: int) -> tuple[Values, int]:
@@ -85,10 +87,10 @@ class LastStates:
     schema: str
     table: str
     keys: tuple[str, ...]
-    columns: tuple[str, ...] = ()
     rows: dict[Key, Values | None] = field(default_factory=dict)
     truncated: bool = False
     changes: int = 0
+    _relation: Relation | None = None
     _ours: set[int] = field(default_factory=set)
     _places: tuple[int, ...] = ()
 
@@ -116,20 +118,22 @@ class LastStates:
             self._ours.discard(oid)
             return
         self._ours.add(oid)
-        if self.columns and self.columns != relation.columns:
-            self._rearrange(relation.columns)
-        self.columns = relation.columns
         missing = [key for key in self.keys if key not in relation.columns]
         if missing:
             raise ColumnMissing(table=self.table, columns=", ".join(missing))
         self._places = tuple(map(relation.columns.index, self.keys))
+        if self._relation is not None and self._relation != relation:
+            self._forget_values(relation)
+        self._relation = relation
 
-    def _rearrange(self, columns: tuple[str, ...]) -> None:
-        """The table was altered between two changes: rows seen before get the new columns, as not known."""
-        places = [self.columns.index(name) if name in self.columns else None for name in columns]
+    def _forget_values(self, relation: Relation) -> None:
+        """The table was altered between two changes: of rows seen before only the keys are still known."""
         for key, values in self.rows.items():
             if values is not None:
-                self.rows[key] = [UNCHANGED if place is None else values[place] for place in places]
+                made: Values = [UNCHANGED] * len(relation.columns)
+                for place, value in zip(self._places, key, strict=True):
+                    made[place] = value
+                self.rows[key] = made
 
     def _change(self, kind: bytes, data: bytes) -> None:
         old: Values | None = None
@@ -155,6 +159,10 @@ class LastStates:
 
     def _key(self, values: Values) -> Key:
         return tuple([values[place] for place in self._places])
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self._relation.columns if self._relation is not None else ()
 
     def gone(self) -> Iterator[Key]:
         return (key for key, values in self.rows.items() if values is None)

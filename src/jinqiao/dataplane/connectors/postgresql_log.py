@@ -262,7 +262,12 @@ class _Stream:
 
 
 def reread(
-    place: Place, table: str, keys: tuple[str, ...], types: dict[str, str], wanted: list[tuple[Any, ...]], names: list[str]
+    place: Place,
+    table: str,
+    keys: tuple[str, ...],
+    types: dict[str, str],
+    wanted: list[tuple[Any, ...]],
+    names: list[str],
 ) -> dict[tuple[Any, ...], tuple[bytes | None, ...]]:
     """Columns `names` of the rows with these keys, as they are now, as the log would write them; rows that are gone are not there.
 
@@ -288,4 +293,3 @@ def reread(
                 values = [None if value is None else str(value).encode() for value in row]
                 found[tuple(values[: len(keys)])] = tuple(values[len(keys) :])
     return found
-

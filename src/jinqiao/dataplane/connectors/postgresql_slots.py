@@ -37,7 +37,6 @@ _NAME_MOST = 63
 _NAME = re.compile(rf"{PREFIX}[a-z0-9_]{{1,{_NAME_MOST - len(PREFIX)}}}")
 
 
-
 def slot_of(order: ExchangeOrder) -> str:
     """The slot of an order's task: as the order says, or made from the task's id. Its name is of a-z, 0-9 and _."""
     if _NAME.fullmatch(order.slot):
@@ -63,7 +62,9 @@ def check_server(connection: "psycopg.Connection[tuple[Any, ...]]", user: str) -
         raise LogNotAllowed(user=user, statement=f"ALTER ROLE {name} REPLICATION")
 
 
-def check_identity(connection: "psycopg.Connection[tuple[Any, ...]]", place: Place, table: str, keys: tuple[str, ...]) -> None:
+def check_identity(
+    connection: "psycopg.Connection[tuple[Any, ...]]", place: Place, table: str, keys: tuple[str, ...]
+) -> None:
     """The log names a changed row by the key. Raises TableMissing, ReplicaIdentityMissing.
 
     Asked before a table is published: one that is published without a replica identity refuses every UPDATE.
@@ -158,9 +159,7 @@ def slot_status(place: Place) -> tuple[SlotStatus, ...]:
             (PREFIX,),
         ).fetchall()
     return tuple(
-        SlotStatus(
-            name=name, active=active, retained_bytes=retained, lag_bytes=lag, wal_status=status, safe_bytes=safe
-        )
+        SlotStatus(name=name, active=active, retained_bytes=retained, lag_bytes=lag, wal_status=status, safe_bytes=safe)
         for name, active, retained, lag, status, safe in rows
     )
 

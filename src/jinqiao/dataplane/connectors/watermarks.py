@@ -15,6 +15,7 @@ import psycopg
 
 from jinqiao.dataplane.connectors.base import ReadPlan, Source
 from jinqiao.dataplane.connectors.protection import timeout_of
+from jinqiao.dataplane.errors import ConnectionLost
 from jinqiao.kernel.contracts.tables import Column, TableSchema
 from jinqiao.kernel.moments import CHINA, real_time
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from jinqiao.dataplane.connectors.mysql import Place as MysqlPlace
     from jinqiao.dataplane.connectors.postgresql_reading import Query
 
-MARGIN = timedelta(seconds=5)  # between the instant in which a transaction begins and that in which others see that it has
+MARGIN = timedelta(
+    seconds=5
+)  # between the instant in which a transaction begins and that in which others see that it has
 
 _POSTGRESQL_NOW = "SELECT clock_timestamp() AT TIME ZONE 'Asia/Shanghai', clock_timestamp()::timestamp"
 # Prepared transactions do not say when they began, and those of other accounts are shown only to pg_read_all_stats.
@@ -61,7 +64,11 @@ def read_facts(source: Source, plan: ReadPlan, column: Column) -> WatermarkFacts
     null_rows = None
     if column.nullable:
         narrow = ReadPlan(
-            table=plan.table, columns=(column.name,), row_filter=plan.row_filter, rows_per_s=plan.rows_per_s, stop=plan.stop
+            table=plan.table,
+            columns=(column.name,),
+            row_filter=plan.row_filter,
+            rows_per_s=plan.rows_per_s,
+            stop=plan.stop,
         )
         null_rows = sum(batch.column(0).null_count for batch in source.read(narrow))
     return WatermarkFacts(now, None, null_rows)
@@ -82,9 +89,12 @@ def postgresql_facts(query: "Query", column: Column) -> WatermarkFacts:
                 for number, value in enumerate(query.settings, 1):
                     connection.execute("SELECT set_config(%s, %s, true)", (f"jinqiao.p{number}", value))
                 where = f"{query.where} AND" if query.where else " WHERE"
-                counting = f"SELECT count(*) FROM {query.place.quoted(query.plan.table)}{where} {quote(column.name)} IS NULL"  # noqa: S608
+                counting = (
+                    f"SELECT count(*) FROM {query.place.quoted(query.plan.table)}{where} {quote(column.name)} IS NULL"  # noqa: S608
+                )
                 null_rows = _number(connection, counting)
-    assert times is not None
+    if times is None:
+        raise ConnectionLost()
     here, own = times
     now: datetime = here if "with time zone" in column.native_type else min(here, own)
     if oldest is None:

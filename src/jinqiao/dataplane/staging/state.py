@@ -169,11 +169,11 @@ class StateReader:
     def frames(self) -> Iterator[pa.RecordBatch]:
         """All frames; the next is opened while one is worked on."""
         with ThreadPoolExecutor(1, thread_name_prefix="state") as pool:
-            ahead: Future[pa.RecordBatch] | None = pool.submit(self.frame, 0) if self._frames else None
-            for number in range(len(self._frames)):
-                assert ahead is not None
-                batch = ahead.result()
-                ahead = pool.submit(self.frame, number + 1) if number + 1 < len(self._frames) else None
+            ahead = deque(pool.submit(self.frame, number) for number in range(min(1, len(self._frames))))
+            for number in range(1, len(self._frames) + 1):
+                batch = ahead.popleft().result()
+                if number < len(self._frames):
+                    ahead.append(pool.submit(self.frame, number))
                 yield batch
 
     def close(self) -> None:
@@ -183,9 +183,7 @@ class StateReader:
 class StateWriter:
     """A state that is being made, beside its place. `add` may be called for any number of rows at a time."""
 
-    def __init__(
-        self, folder: Path, path_of: Callable[[str], Path], key: bytes, algorithms: Suite, terms: str
-    ) -> None:
+    def __init__(self, folder: Path, path_of: Callable[[str], Path], key: bytes, algorithms: Suite, terms: str) -> None:
         salt = secrets.token_bytes(_SALT_BYTES)
         self._folder, self._path_of, self._algorithms, self._terms = folder, path_of, algorithms, terms
         self._key = _file_key(algorithms, key, salt)

@@ -85,8 +85,7 @@ class Scale:
         return max(number - overlap_s * 1_000_000, self._first())
 
     def _first(self) -> int:
-        first: Any = date.min if self.column.type is LogicalType.DATE else datetime.min
-        return int(self.numbers(pa.array([first], self._type))[0].as_py())
+        return self.number(date.min.isoformat())
 
     def at_least(self, number: int) -> RowCondition:
         return RowCondition(column=self.column.name, operator=Operator.AT_LEAST, values=(self.text(number),))

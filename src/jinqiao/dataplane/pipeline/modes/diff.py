@@ -88,7 +88,9 @@ class DiffSession(Session):
         changed = batch if len(at) == 0 else batch.filter(pa.array(~known))
         keys = changed.select(self._keys.names)
         prints = key_fingerprints(keys, self._algorithms)
-        kept = pa.RecordBatch.from_arrays([to_arrow(rows[~known]), to_arrow(prints), *keys.columns], schema=self._schema)
+        kept = pa.RecordBatch.from_arrays(
+            [to_arrow(rows[~known]), to_arrow(prints), *keys.columns], schema=self._schema
+        )
         with self._lock:
             self._met[at] = True
             self._hits += len(at)

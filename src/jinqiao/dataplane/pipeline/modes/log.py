@@ -106,7 +106,9 @@ class LogSession(Session):
         present, gone = self._whole(list(states.present()), states.columns, columns)
         gone.extend(states.gone())
         keys = select_columns(self._schema, order.key_columns)
-        self._gone.append(self._keys.fitted([_array([key[at] for key in gone], column) for at, column in enumerate(keys)]))
+        self._gone.append(
+            self._keys.fitted([_array([key[at] for key in gone], column) for at, column in enumerate(keys)])
+        )
         throttle = Throttle(plan)
         start = 0
         while start < len(present):
@@ -205,7 +207,9 @@ def _array(values: list[Any], column: Column) -> pa.Array:
         case LogicalType.BOOLEAN:
             return pa.array([None if value is None else value == b"t" for value in values], pa.bool_())
         case LogicalType.BINARY:
-            return pa.array([None if value is None else bytes.fromhex(value[2:].decode()) for value in values], pa.binary())
+            return pa.array(
+                [None if value is None else bytes.fromhex(value[2:].decode()) for value in values], pa.binary()
+            )
         case LogicalType.DOUBLE:
             single = column.native_type == "real"
             return pa.array([None if value is None else _double(value, single) for value in values], pa.float64())
@@ -220,4 +224,3 @@ def _array(values: list[Any], column: Column) -> pa.Array:
 def _double(text: bytes, single: bool) -> float:
     value = float(text)
     return float(np.float32(value)) if single else value
-

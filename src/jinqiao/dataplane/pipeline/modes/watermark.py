@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 from jinqiao.dataplane.connectors.watermarks import WatermarkFacts
-from jinqiao.dataplane.errors import StateLost
+from jinqiao.dataplane.errors import StateLost, WatermarkNotUsable
 from jinqiao.dataplane.pipeline.modes.cursors import Marks, Scale, highest_of, join_cursor, split_cursor
 from jinqiao.dataplane.pipeline.modes.terms import terms_of
 from jinqiao.dataplane.pipeline.orders import watermark_of
@@ -60,7 +60,8 @@ class WatermarkSession(Session):
         Raises WatermarkNotUsable, CursorNotUsable, KeyNotGranted; StateLost where rows would be appended a second time.
         """
         column = watermark_of(order, schema)
-        assert column is not None
+        if column is None:
+            raise WatermarkNotUsable(run=order.run_id, column=order.watermark_column)
         self._scale, self._order, self._state = Scale(column), order, state
         self.columns = (column.name,)
         self._ceiling = self._scale.ceiling(facts.ceiling)
