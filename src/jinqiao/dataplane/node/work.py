@@ -186,7 +186,13 @@ class Worker:
         if reads_source:
             self._wait_for_turn(task, order)
         with watch("compare"), self._source(connection_of(command)) as source:
-            content = content_of(order, source, "source" if reads_source else "target", stop=self._stop_of(task))
+            content = content_of(
+                order,
+                source,
+                "source" if reads_source else "target",
+                tokens=self._home.tokens(order.grant) if reads_source else None,
+                stop=self._stop_of(task),
+            )
         return {"content": content}
 
     def _wait_for_turn(self, task: Task, order: ExchangeOrder) -> None:

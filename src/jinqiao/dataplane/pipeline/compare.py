@@ -24,6 +24,7 @@ from jinqiao.dataplane.pipeline.raw import can_go_raw
 from jinqiao.dataplane.pipeline.reading import Reading
 from jinqiao.dataplane.pipeline.session import Session
 from jinqiao.dataplane.staging.digests import canonical_rows
+from jinqiao.dataplane.transforms import TokenKeys
 from jinqiao.kernel.contracts.exchange import ContentDigest, ExchangeOrder
 from jinqiao.kernel.crypto.identity import PublicIdentity
 from jinqiao.kernel.crypto.suites import Suite, suite
@@ -63,10 +64,17 @@ def compare(
         return Comparison(source=sent.result(), target=shown.result())
 
 
-def content_of(order: ExchangeOrder, opened: Source, side: str, *, stop: Callable[[], bool] = never) -> ContentDigest:
+def content_of(
+    order: ExchangeOrder,
+    opened: Source,
+    side: str,
+    *,
+    tokens: TokenKeys | None = None,
+    stop: Callable[[], bool] = never,
+) -> ContentDigest:
     """One side read again: `side` is "source", or "target" with the target's table opened as a source."""
     if side == "source":
-        return source_content(order, opened, stop=stop)
+        return source_content(order, opened, tokens=tokens, stop=stop)
     return target_content(order, opened, stop=stop)
 
 
@@ -76,10 +84,11 @@ def source_content(
     *,
     seed: int | None = None,
     snapshot: Snapshot | None = None,
+    tokens: TokenKeys | None = None,
     stop: Callable[[], bool] = never,
 ) -> ContentDigest:
     """Contents of the provider's side: the granted rows, transformed and masked as they are sent."""
-    reading = Reading(order, Session())
+    reading = Reading(order, Session(), tokens)
     plan = reading.plan(stop=stop)
     if seed is not None and isinstance(source, PostgresqlSource):
         columns = tuple(item.column for item in order.grant.items)

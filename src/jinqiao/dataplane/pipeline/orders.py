@@ -2,7 +2,7 @@
 
 from jinqiao.dataplane.connectors.base import select_columns
 from jinqiao.dataplane.errors import KeyNotGranted, OrderNotPossible, WatermarkNotUsable
-from jinqiao.kernel.contracts.exchange import BatchManifest, CopyMode, Delivery, ExchangeOrder
+from jinqiao.kernel.contracts.exchange import BatchManifest, CopyMode, Delivery, ExchangeOrder, TransformKind
 from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import Column, LogicalType, Mask, TableSchema
 
@@ -34,10 +34,15 @@ def value_column(item: GrantedItem) -> Column:
 def keys_of(order: ExchangeOrder) -> tuple[str, ...]:
     """Codes of the items that match rows at the target, in the order of the key.
 
-    Empty when the key is not granted whole, or masked: then nothing in the target tells rows apart, and a full run replaces
-    them all. Raises KeyNotGranted for a watermark run without a key.
+    Empty when the key is not granted whole, or masked, or made into something else (a token still tells rows apart): then
+    nothing in the target tells rows apart, and a full run replaces them all. Raises KeyNotGranted for a watermark run without a key.
     """
-    by_column = {item.column: item.code for item in reversed(order.grant.items) if item.mask is Mask.NONE}
+    made = {transform.item for transform in order.transforms if transform.kind is not TransformKind.TOKEN}
+    by_column = {
+        item.column: item.code
+        for item in reversed(order.grant.items)
+        if item.mask is Mask.NONE and not made & {item.code, item.item}
+    }
     keys = tuple(by_column[column] for column in order.key_columns if column in by_column)
     if len(keys) != len(order.key_columns):
         keys = ()
