@@ -6,7 +6,7 @@ together; the merge and the batch's row (chunk = 0, with the counts) commit toge
     killed before a chunk's commit     the chunk is loaded again
     killed after it                    the chunk is skipped
     killed in the merge                rolled back, the run table is still whole: merged again
-    killed after the merge             the ledger gives the counts, nothing is written
+    killed after the merge             the ledger gives the counts, nothing is written; the run tables are dropped
 
 Rows go to the run table, keys of chunks of deletes to a second one. Nothing that the consumer can see is changed before the
 merge, except that an absent table is made, and columns are adapted, where DDL cannot be rolled back (MariaDB).
@@ -68,9 +68,10 @@ class LedgerTarget(SqlTarget):
         if merged is not None:
             return LedgerState(merged=merged)
         with self.transaction(LEDGER):
-            if self.existing(LEDGER) is None:
-                return LedgerState()
-            return self._state(batch_id)
+            state = self._state(batch_id) if self.existing(LEDGER) is not None else LedgerState()
+        if state.merged is not None:
+            self._sweep(batch_id)
+        return state
 
     def prepare(self, plan: DeliveryPlan) -> LedgerState:
         check_plan(plan)
@@ -188,6 +189,7 @@ class LedgerTarget(SqlTarget):
         with self.transaction(plan.table):
             state = self._state(plan.batch_id)
         if state.merged is not None:
+            self._sweep(plan.batch_id)
             return state
         self._drop_abandoned(plan)
         tables = self._run_tables(plan, Role.RUN)
@@ -235,6 +237,14 @@ class LedgerTarget(SqlTarget):
         with self.transaction(name):
             for table in (name, name + DELETES_SUFFIX):
                 self.execute(f"DROP TABLE IF EXISTS {self.quoted(table)}")
+
+    def _sweep(self, batch_id: str) -> None:
+        """Whoever was killed after the merge left the run tables, with the rows in them."""
+        name = run_table(batch_id)
+        with self.transaction(name):
+            left = any(self.existing(table) is not None for table in (name, name + DELETES_SUFFIX))
+        if left:
+            self._drop(batch_id)
 
     def _drop_abandoned(self, plan: DeliveryPlan) -> None:
         """Run tables of earlier batches of the same run: it was extracted again, they will never be merged."""
