@@ -21,7 +21,6 @@ from jinqiao.dataplane.errors import FileNotReadable
 from jinqiao.kernel.contracts.tables import Connection, Engine
 
 _BOM = "\ufeff"
-_WRITE_ROWS = 20_000
 
 
 class CsvTarget(FileTarget):
@@ -46,16 +45,16 @@ class CsvTarget(FileTarget):
             if "Empty CSV file" not in str(problem):
                 raise FileNotReadable(state="row", table=plan.table) from None
 
-    def write(self, path: Path, rows: pa.Table, plan: DeliveryPlan) -> None:
+    def write(self, path: Path, rows: Iterator[pa.RecordBatch], plan: DeliveryPlan) -> None:
         encoding = self._encodings[0]
         with path.open("wb") as file:
             if self._bom:
                 file.write(_BOM.encode(encoding))
-            schema = pa.schema([pa.field(name, pa.string()) for name in rows.column_names])
+            schema = pa.schema([pa.field(column.name, pa.string()) for column in plan.columns])
             sink = file if encoding == "utf-8" else pa.PythonFile(_Encoded(file, encoding), mode="w")
             options = pacsv.WriteOptions(delimiter=self._delimiter)
             with pacsv.CSVWriter(sink, schema, write_options=options) as writer:
-                for batch in rows.to_batches(max_chunksize=_WRITE_ROWS):
+                for batch in rows:
                     columns = [as_text(column) for column in batch.columns]
                     writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
 

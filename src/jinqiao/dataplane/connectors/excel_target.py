@@ -32,14 +32,14 @@ from jinqiao.dataplane.connectors.excel_source import (
     text_batches,
 )
 from jinqiao.dataplane.connectors.file_target import FileTarget
-from jinqiao.dataplane.errors import FileNotReadable, TargetRefused, TargetSchemaMismatch, TargetTableFull
+from jinqiao.dataplane.errors import FileNotReadable, TargetRefused, TargetSchemaMismatch
 from jinqiao.kernel.contracts.tables import Column, Engine, LogicalType
 
 MAX_ROWS = 1_048_575
 MAX_COLUMNS = 16_384
 MAX_CELL = 32_767  # UTF-16 units
 EXACT_DIGITS = 15
-_WRITE_ROWS = 20_000
+_READ_ROWS = 20_000
 _NOT_IN_A_NAME = re.compile(r"[\[\]:*?/\\']")
 _NOT_IN_XML = re.compile("[\ufffe\uffff]")
 _FORMATS = {
@@ -61,6 +61,7 @@ class ExcelTarget(FileTarget):
     engine: ClassVar[Engine] = Engine.EXCEL
     suffix: ClassVar[str] = ".xlsx"
     title: ClassVar[str] = "Excel"
+    room: ClassVar[int | None] = MAX_ROWS
 
     def header(self, path: Path) -> tuple[str, ...]:
         with self._reader(path, path.stem) as reader:
@@ -68,13 +69,11 @@ class ExcelTarget(FileTarget):
 
     def current(self, path: Path, plan: DeliveryPlan) -> Iterator[pa.RecordBatch]:
         with self._reader(path, plan.table) as reader:
-            yield from text_batches(reader.rows(plan.columns), [column.name for column in plan.columns], _WRITE_ROWS)
+            yield from text_batches(reader.rows(plan.columns), [column.name for column in plan.columns], _READ_ROWS)
 
-    def write(self, path: Path, rows: pa.Table, plan: DeliveryPlan) -> None:
-        if rows.num_rows > MAX_ROWS:
-            raise TargetTableFull(table=plan.table, rows=rows.num_rows, limit=MAX_ROWS)
-        if rows.num_columns > MAX_COLUMNS:
-            raise TargetSchemaMismatch(table=plan.table, columns=str(rows.num_columns))
+    def write(self, path: Path, rows: Iterator[pa.RecordBatch], plan: DeliveryPlan) -> None:
+        if len(plan.columns) > MAX_COLUMNS:
+            raise TargetSchemaMismatch(table=plan.table, columns=str(len(plan.columns)))
         # in constant memory rows wait in a file beside the new one, never in a folder that others share
         book = xlsxwriter.Workbook(str(path), {"constant_memory": True, "tmpdir": str(path.parent)})
         try:
@@ -83,7 +82,7 @@ class ExcelTarget(FileTarget):
             book.close()
 
     @staticmethod
-    def _fill(book: Any, rows: pa.Table, plan: DeliveryPlan) -> None:
+    def _fill(book: Any, rows: Iterator[pa.RecordBatch], plan: DeliveryPlan) -> None:
         book.set_custom_property(MARK, "1")
         sheet = book.add_worksheet(_NOT_IN_A_NAME.sub("_", plan.table)[:31])
         sheet.freeze_panes(1, 0)
@@ -95,7 +94,7 @@ class ExcelTarget(FileTarget):
             cells.append(_writer(sheet, at, column, form, plan.table))
             sheet.write_string(0, at, cell_of(column.name, plan.table), bold)
         number = 0
-        for batch in rows.to_batches(max_chunksize=_WRITE_ROWS):
+        for batch in rows:
             for row in zip(*(values.to_pylist() for values in batch.columns), strict=True):
                 number += 1
                 empty = True
@@ -130,9 +129,9 @@ class _Reading:
 
 def cell_of(value: str, table: str) -> str:
     """A text as it stands in its cell. Raises TargetRefused where a cell cannot hold it."""
-    if not value.strip('"') and len(value) % 2 == 0:
+    if (not value or value[0] == '"') and len(value) % 2 == 0 and not value.strip('"'):
         value += '""'
-    if len(value.encode("utf-16-le")) // 2 > MAX_CELL:
+    if len(value) > MAX_CELL // 2 and len(value.encode("utf-16-le")) // 2 > MAX_CELL:
         raise TargetRefused(table=table, state="cell length")
     if _NOT_IN_XML.search(value):
         raise TargetRefused(table=table, state="character")
@@ -177,7 +176,10 @@ def _writer(sheet: Any, at: int, column: Column, form: Any, table: str) -> Calla
         sheet.write_boolean(row, at, value, form)
 
     def integer(row: int, value: int) -> None:
-        decimal(row, Decimal(value))
+        if abs(value) < EXACT_BELOW:
+            sheet.write_number(row, at, value, form)
+        else:
+            text(row, str(value))
 
     writers: dict[LogicalType, Callable[[int, Any], None]] = {
         LogicalType.TEXT: text,

@@ -11,28 +11,26 @@ the process died.
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from jinqiao.dataplane.connectors.base import DeliveryPlan, LedgerState
-from jinqiao.dataplane.connectors.plans import check_file_plan, deletes_keys
+from jinqiao.dataplane.connectors.file_merge import FileChanges, changes_of, marks_of, rows_after
+from jinqiao.dataplane.connectors.plans import check_file_plan, matches_rows
 from jinqiao.dataplane.connectors.sql_target import run_table
 from jinqiao.dataplane.connectors.staged_target import StagedTarget, file_digest
 from jinqiao.dataplane.connectors.values import arrow_schema, arrow_type, fit
 from jinqiao.dataplane.errors import (
     FileNotReadable,
-    ReconciliationFailed,
-    TargetKeyNotUnique,
     TargetSchemaMismatch,
+    TargetTableFull,
     TargetTableMissing,
 )
-from jinqiao.dataplane.staging.digests import canonical_rows
-from jinqiao.kernel.contracts.exchange import ChunkKind, CopyMode, Delivery, DeliveryCounts
+from jinqiao.kernel.contracts.exchange import ChunkKind, DeliveryCounts
 from jinqiao.kernel.contracts.tables import Connection
-from jinqiao.kernel.digests import ROW_END
 from jinqiao.kernel.keystore import sync_folder
 
 
@@ -40,6 +38,7 @@ class FileTarget(StagedTarget):
     """A target of data files. Subclasses are the formats."""
 
     suffix: ClassVar[str]
+    room: ClassVar[int | None] = None  # rows that the format can hold
 
     def __init__(self, connection: Connection, password: str | None = None) -> None:
         super().__init__(connection, password)
@@ -59,8 +58,8 @@ class FileTarget(StagedTarget):
         """The rows of a table that is there, columns in the order of the plan, each in whatever type the format gives."""
 
     @abstractmethod
-    def write(self, path: Path, rows: pa.Table, plan: DeliveryPlan) -> None:
-        """A new file of these rows. Raises TargetRefused, TargetTableFull where the format cannot hold them exactly."""
+    def write(self, path: Path, rows: Iterator[pa.RecordBatch], plan: DeliveryPlan) -> None:
+        """A new file of these rows. Raises TargetRefused where the format cannot hold them exactly."""
 
     # --- what is common -------------------------------------------------------------------------------------------
 
@@ -79,38 +78,48 @@ class FileTarget(StagedTarget):
         return state
 
     def merge(self, plan: DeliveryPlan) -> DeliveryCounts:
-        state = self.state(plan.batch_id)
-        if state.merged is not None:
-            return state.merged
-        new, gone = self._staged(plan, ChunkKind.ROWS), self._staged(plan, ChunkKind.DELETES)
-        if new.num_rows != plan.rows or gone.num_rows != plan.rows_deleted or len(state.loaded) != plan.chunks:
-            raise ReconciliationFailed(table=plan.table, sent=plan.rows, received=new.num_rows)
-        old = self._old(plan)
-        merged, inserted, updated, deleted = merged_rows(old, new, gone, plan)
-        counts = DeliveryCounts(
-            received=new.num_rows,
-            inserted=inserted,
-            updated=updated,
-            deleted=deleted,
-            unchanged=new.num_rows - inserted - updated,
-            target_rows=merged.num_rows,
-        )
-        with self._writing(plan.table):
-            path, temporary = self._file(plan.table), self._own / f"{run_table(plan.table)}{self.suffix}"
-            changed = old is None or inserted + updated + deleted > 0
-            if changed:
-                self.write(temporary, merged, plan)
-                with temporary.open("rb+") as file:
-                    os.fsync(file.fileno())
-            digest = file_digest(temporary if changed else path)
-            ledger = self._ledger()
-            ledger["pending"] = {plan.batch_id: {"table": plan.table, "digest": digest, "counts": counts.to_json()}}
-            self._save(ledger)
-            if changed:
-                temporary.replace(path)
-                sync_folder(self._folder)
-            self.settled(ledger, plan.batch_id)
+        with self._writing(plan.table), self._alone():
+            state = self._state(plan.batch_id)
+            if state.merged is not None:
+                return state.merged
+            self._check_staged(plan, state)
+            keys = plan.keys if matches_rows(plan) else ()
+            new, gone, old = (
+                marks_of(rows, keys)
+                for rows in (self._staged(plan, ChunkKind.ROWS), self._gone(plan, keys), self._old(plan))
+            )
+            changes = changes_of(old, new, gone, plan)
+            if self.room is not None and changes.target_rows > self.room:
+                raise TargetTableFull(table=plan.table, rows=changes.target_rows, limit=self.room)
+            counts = DeliveryCounts(
+                received=len(new),
+                inserted=changes.inserted,
+                updated=changes.updated,
+                deleted=changes.deleted,
+                unchanged=len(new) - changes.inserted - changes.updated,
+                target_rows=changes.target_rows,
+            )
+            self._put(plan, changes, counts)
         return counts
+
+    def _put(self, plan: DeliveryPlan, changes: FileChanges, counts: DeliveryCounts) -> None:
+        """The new file into the place of the old one, which stays where nothing changes."""
+        path, temporary = self._file(plan.table), self._own / f"{run_table(plan.table)}{self.suffix}"
+        changed = not path.is_file() or changes.inserted + changes.updated + changes.deleted > 0
+        if changed:
+            self.write(temporary, rows_after(self._old(plan), self._staged(plan, ChunkKind.ROWS), changes), plan)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+        ledger = self._ledger()
+        digest = file_digest(temporary if changed else path)
+        self._note(ledger, plan.batch_id, {"table": plan.table, "digest": digest, "counts": counts.to_json()})
+        if changed:
+            temporary.replace(path)
+            sync_folder(self._folder)
+        self._done(ledger, plan.batch_id)
+
+    def _gone(self, plan: DeliveryPlan, keys: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+        return self._staged(plan, ChunkKind.DELETES) if keys else iter(())
 
     def _file(self, table: str) -> Path:
         if self._only is not None:
@@ -130,10 +139,7 @@ class FileTarget(StagedTarget):
         path = self._file(note["table"])
         if not path.is_file() or file_digest(path) != note["digest"]:
             return None
-        ledger["merged"][batch_id] = note
-        ledger["pending"] = {}
-        self._save(ledger)
-        return note
+        return self._done(ledger, batch_id)
 
     def _header(self, path: Path, plan: DeliveryPlan) -> tuple[str, ...]:
         try:
@@ -141,54 +147,18 @@ class FileTarget(StagedTarget):
         except FileNotReadable:
             raise TargetSchemaMismatch(table=plan.table, columns=", ".join(c.name for c in plan.columns)) from None
 
-    def _old(self, plan: DeliveryPlan) -> pa.Table | None:
+    def _old(self, plan: DeliveryPlan) -> Iterator[pa.RecordBatch]:
         """The rows that are there, in the plan's types. Raises TargetSchemaMismatch where somebody put others in."""
         path = self._file(plan.table)
         if not path.is_file():
-            return None
+            return
         schema = arrow_schema(plan.columns)
-        parts, broken = [], set()
         try:
             for batch in self.current(path, plan):
                 fitted = [fit(v, arrow_type(c)) for v, c in zip(batch.columns, plan.columns, strict=True)]
-                broken |= {c.name for c, f in zip(plan.columns, fitted, strict=True) if f.bad is not None}
-                parts.append(pa.RecordBatch.from_arrays([f.values for f in fitted], schema=schema))
+                broken = [c.name for c, f in zip(plan.columns, fitted, strict=True) if f.bad is not None]
+                if broken:
+                    raise TargetSchemaMismatch(table=plan.table, columns=", ".join(broken))
+                yield pa.RecordBatch.from_arrays([f.values for f in fitted], schema=schema)
         except FileNotReadable:
-            broken = {column.name for column in plan.columns}
-        if broken:
-            raise TargetSchemaMismatch(table=plan.table, columns=", ".join(sorted(broken)))
-        return pa.Table.from_batches(parts, schema)
-
-
-def merged_rows(
-    old: pa.Table | None, new: pa.Table, gone: pa.Table, plan: DeliveryPlan
-) -> tuple[pa.Table, int, int, int]:
-    """The table afterwards; rows inserted, updated, deleted. `gone` holds keys of rows to delete."""
-    there = old if old is not None else new.slice(0, 0)
-    if plan.delivery is Delivery.APPEND:
-        return pa.concat_tables([there, new]), new.num_rows, 0, 0
-    replace_all = plan.mode is CopyMode.FULL and plan.delivery in (Delivery.MIRROR, Delivery.RELOAD)
-    if not plan.keys or plan.delivery is Delivery.RELOAD:
-        return new, new.num_rows, 0, there.num_rows
-    new_rows = dict(zip(row_texts(new, plan.keys), row_texts(new, new.column_names), strict=True))
-    if len(new_rows) != new.num_rows:
-        raise TargetKeyNotUnique(table=plan.table, keys=", ".join(plan.keys))
-    old_keys = row_texts(there, plan.keys)
-    old_rows = dict(zip(old_keys, row_texts(there, new.column_names), strict=True))
-    gone_keys = set(row_texts(gone, plan.keys)) - set(new_rows) if deletes_keys(plan) else set()
-    inserted = sum(key not in old_rows for key in new_rows)
-    updated = sum(key in old_rows and old_rows[key] != row for key, row in new_rows.items())
-    if replace_all:
-        return new, inserted, updated, sum(key not in new_rows for key in old_keys)
-    keep = [key not in new_rows and key not in gone_keys for key in old_keys]
-    kept = there.filter(pa.array(keep, pa.bool_()))
-    return pa.concat_tables([kept, new]), inserted, updated, sum(key in gone_keys for key in old_keys)
-
-
-def row_texts(rows: pa.Table, names: Sequence[str]) -> list[bytes]:
-    """The canonical bytes (kernel.digests) of these columns of each row: equal for equal values only."""
-    end = ROW_END.encode()
-    texts: list[bytes] = []
-    for batch in rows.select(list(names)).to_batches(max_chunksize=20_000):
-        texts.extend(bytes(canonical_rows(batch)).split(end)[:-1])
-    return texts
+            raise TargetSchemaMismatch(table=plan.table, columns=", ".join(c.name for c in plan.columns)) from None

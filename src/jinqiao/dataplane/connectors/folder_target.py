@@ -21,8 +21,6 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-import pyarrow as pa
-
 from jinqiao.dataplane.connectors.base import DeliveryPlan, LedgerState
 from jinqiao.dataplane.connectors.folder_source import is_shown, listing
 from jinqiao.dataplane.connectors.plans import check_file_plan, deletes_keys
@@ -75,40 +73,42 @@ class FolderTarget(StagedTarget):
         return state
 
     def merge(self, plan: DeliveryPlan) -> DeliveryCounts:
-        state = self.state(plan.batch_id)
-        if state.merged is not None:
-            return state.merged
-        new, gone = self._staged(plan, ChunkKind.ROWS), self._staged(plan, ChunkKind.DELETES)
-        if new.num_rows != plan.rows or gone.num_rows != plan.rows_deleted or len(state.loaded) != plan.chunks:
-            raise ReconciliationFailed(table=plan.table, sent=plan.rows, received=new.num_rows)
-        digests = self._checked(new, plan)
-        with self._writing(plan.table):
+        with self._writing(plan.table), self._alone():
+            state = self._state(plan.batch_id)
+            if state.merged is not None:
+                return state.merged
+            self._check_staged(plan, state)
+            digests = self._checked(plan)
             delivered = self._delivered()
-            deleted = self._to_delete(plan, digests, gone, delivered)
+            deleted = self._to_delete(plan, digests, delivered)
             ledger = self._ledger()
-            note = ledger["pending"].get(plan.batch_id)
-            if note is None:
-                counts = self._counts(plan, digests, deleted, delivered)
-                note = {"table": plan.table, "counts": counts.to_json()}
-                ledger["pending"] = {plan.batch_id: note}
-                self._save(ledger)
-            self._write_all(new, digests, delivered)
+            if plan.batch_id not in ledger["pending"]:
+                counts = self._counts(digests, deleted, delivered)
+                self._note(ledger, plan.batch_id, {"table": plan.table, "counts": counts.to_json()})
+            for row in self._rows(plan):
+                path = row["path"]
+                if not self._is_there(path, digests[path], delivered):
+                    delivered[path] = [digests[path], *self._write(row, digests[path])]
             for path in deleted:
                 self._delete(path)
                 delivered.pop(path, None)
             write_durably(self._own / "files.json", json.dumps(delivered, ensure_ascii=False).encode())
-            ledger["merged"][plan.batch_id] = note
-            ledger["pending"] = {}
-            self._save(ledger)
+            note = self._done(ledger, plan.batch_id)
         return DeliveryCounts.from_json(note["counts"])
+
+    def _rows(self, plan: DeliveryPlan) -> Iterator[dict[str, Any]]:
+        """The rows of the batch one by one: contents stay in the mapped chunk until they are asked for."""
+        for batch in self._staged(plan, ChunkKind.ROWS):
+            for at in range(batch.num_rows):
+                yield from batch.slice(at, 1).to_pylist()
 
     # --- what is to be done ---------------------------------------------------------------------------------------
 
-    def _checked(self, new: pa.Table, plan: DeliveryPlan) -> dict[str, str]:
+    def _checked(self, plan: DeliveryPlan) -> dict[str, str]:
         """Path and digest of each file of the batch, in its order. Raises what makes the batch none for a folder."""
         digests: dict[str, str] = {}
         refused = 0
-        for row in _rows(new):
+        for row in self._rows(plan):
             path, content = row["path"], row["content"]
             if path is None or content is None or not is_path(path):
                 refused += 1
@@ -120,13 +120,11 @@ class FolderTarget(StagedTarget):
         refused += sum(parent in digests for path in digests for parent in _parents(path))
         if refused:
             raise TargetPathRefused(table=plan.table, rows=refused)
-        if len(digests) != new.num_rows:
+        if len(digests) != plan.rows:
             raise TargetKeyNotUnique(table=plan.table, keys="path")
         return digests
 
-    def _to_delete(
-        self, plan: DeliveryPlan, digests: dict[str, str], gone: pa.Table, delivered: Delivered
-    ) -> list[str]:
+    def _to_delete(self, plan: DeliveryPlan, digests: dict[str, str], delivered: Delivered) -> list[str]:
         """Paths that the batch takes away. Raises TargetFilesForeign where a mirror would have to delete others' files."""
         if plan.mode is CopyMode.FULL and plan.delivery in (Delivery.MIRROR, Delivery.RELOAD):
             there = {os.fsdecode(file.path) for file in listing(self._folder)}
@@ -134,14 +132,15 @@ class FolderTarget(StagedTarget):
             if foreign:
                 raise TargetFilesForeign(files=len(foreign))
             return sorted(delivered.keys() - digests.keys())
-        if gone.num_rows and "path" not in gone.column_names:
-            raise TargetSchemaMismatch(table=plan.table, columns="path")
-        named = gone.column("path").to_pylist() if gone.num_rows and deletes_keys(plan) else []
-        return sorted(path for path in set(named) if path in delivered and path not in digests)
+        named: set[str] = set()
+        if plan.rows_deleted and deletes_keys(plan):
+            if "path" not in plan.keys:
+                raise TargetSchemaMismatch(table=plan.table, columns="path")
+            for batch in self._staged(plan, ChunkKind.DELETES):
+                named.update(batch.column("path").to_pylist())
+        return sorted(path for path in named if path in delivered and path not in digests)
 
-    def _counts(
-        self, plan: DeliveryPlan, digests: dict[str, str], deleted: list[str], delivered: Delivered
-    ) -> DeliveryCounts:
+    def _counts(self, digests: dict[str, str], deleted: list[str], delivered: Delivered) -> DeliveryCounts:
         there = {os.fsdecode(file.path) for file in listing(self._folder)}
         inserted = sum(path not in there for path in digests)
         unchanged = sum(self._is_there(path, digest, delivered) for path, digest in digests.items())
@@ -172,22 +171,16 @@ class FolderTarget(StagedTarget):
 
     # --- doing it -------------------------------------------------------------------------------------------------
 
-    def _write_all(self, new: pa.Table, digests: dict[str, str], delivered: Delivered) -> None:
-        for row in _rows(new):
-            path, modified = row["path"], row.get("modified_at")
-            digest = digests[path]
-            if not self._is_there(path, digest, delivered):
-                delivered[path] = [digest, *self._write(path, row["content"], digest, modified)]
-
-    def _write(self, path: str, content: bytes, digest: str, modified: datetime | None) -> list[int]:
+    def _write(self, row: dict[str, Any], digest: str) -> list[int]:
         """One file in one instant, read again before it is renamed; its state."""
-        with self._parent(path, make=True) as (folder, name):
+        modified = row.get("modified_at")
+        with self._parent(row["path"], make=True) as (folder, name):
             # always the same name for a path: what a killed delivery left is written over
             aside = f".jinqiao-{hashlib.sha256(name.encode()).hexdigest()[:16]}.tmp"
             descriptor = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640, dir_fd=folder)
             try:
                 with os.fdopen(descriptor, "w+b") as file:
-                    file.write(content)
+                    file.write(row["content"])
                     file.flush()
                     if modified is not None:
                         at = _nanoseconds(modified)
@@ -242,12 +235,6 @@ class FolderTarget(StagedTarget):
             yield opened, name
         finally:
             os.close(opened)
-
-
-def _rows(new: pa.Table) -> Iterator[dict[str, Any]]:
-    """The rows one by one: contents stay in the mapped chunk until they are asked for."""
-    for batch in new.to_batches(max_chunksize=1):
-        yield from batch.to_pylist()
 
 
 def _parents(path: str) -> list[str]:

@@ -20,7 +20,7 @@ from jinqiao.dataplane.connectors.values import plain_decimals
 from jinqiao.dataplane.errors import FileNotReadable, TargetRefused
 from jinqiao.kernel.contracts.tables import Engine
 
-_WRITE_ROWS = 20_000
+_READ_ROWS = 20_000
 _quoted: Callable[[str], str] = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -39,16 +39,17 @@ class JsonlTarget(FileTarget):
             if list(row) != names:
                 raise FileNotReadable(state="header", table=plan.table)
             waiting.append(row)
-            if len(waiting) == _WRITE_ROWS:
+            if len(waiting) == _READ_ROWS:
                 yield _batch(waiting, names)
                 waiting = []
         if waiting:
             yield _batch(waiting, names)
 
-    def write(self, path: Path, rows: pa.Table, plan: DeliveryPlan) -> None:
-        heads = [("{" if at == 0 else ",") + _quoted(name) + ":" for at, name in enumerate(rows.column_names)]
+    def write(self, path: Path, rows: Iterator[pa.RecordBatch], plan: DeliveryPlan) -> None:
+        names = [column.name for column in plan.columns]
+        heads = [("{" if at == 0 else ",") + _quoted(name) + ":" for at, name in enumerate(names)]
         with path.open("w", encoding="utf-8", newline="\n") as file:
-            for batch in rows.to_batches(max_chunksize=_WRITE_ROWS):
+            for batch in rows:
                 columns = [_literals(column, plan.table) for column in batch.columns]
                 for row in zip(*columns, strict=True):
                     file.write("".join([part for pair in zip(heads, row, strict=True) for part in pair]) + "}\n")

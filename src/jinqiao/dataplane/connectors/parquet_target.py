@@ -36,11 +36,23 @@ class ParquetTarget(FileTarget):
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise FileNotReadable(state="parquet", table=plan.table) from None
 
-    def write(self, path: Path, rows: pa.Table, plan: DeliveryPlan) -> None:
+    def write(self, path: Path, rows: Iterator[pa.RecordBatch], plan: DeliveryPlan) -> None:
         schema = pa.schema([_field(column, column.name in plan.keys) for column in plan.columns])
         with pq.ParquetWriter(path, schema, compression="zstd", store_schema=True) as writer:
-            for batch in rows.to_batches(max_chunksize=_GROUP_ROWS):
-                writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
+            for group in _groups(rows):
+                writer.write_table(pa.Table.from_batches(group).cast(schema), row_group_size=_GROUP_ROWS)
+
+
+def _groups(rows: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    """Batches that make a row group together."""
+    group: list[pa.RecordBatch] = []
+    for batch in rows:
+        group.append(batch)
+        if sum(piece.num_rows for piece in group) >= _GROUP_ROWS:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _field(column: Column, key: bool) -> pa.Field:

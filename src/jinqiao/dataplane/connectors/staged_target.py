@@ -5,6 +5,7 @@
 """
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -23,6 +24,7 @@ from jinqiao.dataplane.connectors.values import arrow_schema
 from jinqiao.dataplane.errors import (
     DatabaseMissing,
     PermissionDenied,
+    ReconciliationFailed,
     TargetDiskFull,
 )
 from jinqiao.kernel.contracts.exchange import ChunkKind, ChunkManifest, DeliveryCounts
@@ -61,13 +63,27 @@ class StagedTarget(Target):
 
     def state(self, batch_id: str) -> LedgerState:
         self.test()
+        if not self._own.is_dir():
+            return LedgerState()
+        with self._writing(self._folder.name), self._alone():
+            return self._state(batch_id)
+
+    def _state(self, batch_id: str) -> LedgerState:
         ledger = self._ledger()
-        entry = ledger["merged"].get(batch_id)
-        if entry is None:
-            entry = self.settled(ledger, batch_id)
+        entry = ledger["merged"].get(batch_id) or self.settled(ledger, batch_id)
         if entry is not None:
             return LedgerState(merged=DeliveryCounts.from_json(entry["counts"]))
         return LedgerState(loaded={number: digest for number, digest, _, _ in self._chunks(batch_id)})
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else merges into this folder, or reads its ledger, as long as this lasts."""
+        descriptor = os.open(self._own / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def settled(self, ledger: dict[str, Any], batch_id: str) -> dict[str, Any] | None:
         """The entry of a batch that was merged in full although its ledger entry is still to be written; None otherwise."""
@@ -108,8 +124,20 @@ class StagedTarget(Target):
         return ledger
 
     def _save(self, ledger: dict[str, Any]) -> None:
-        self._own.mkdir(exist_ok=True, mode=0o700)
         write_durably(self._own / "ledger.json", json.dumps(ledger, ensure_ascii=False).encode())
+
+    def _note(self, ledger: dict[str, Any], batch_id: str, note: dict[str, Any]) -> None:
+        """Write down what is about to be done; earlier notes about the same table are void."""
+        others = {batch: found for batch, found in ledger["pending"].items() if found["table"] != note["table"]}
+        ledger["pending"] = others | {batch_id: note}
+        self._save(ledger)
+
+    def _done(self, ledger: dict[str, Any], batch_id: str) -> dict[str, Any]:
+        """Turn the note of a batch into its entry."""
+        note: dict[str, Any] = ledger["pending"].pop(batch_id)
+        ledger["merged"][batch_id] = note
+        self._save(ledger)
+        return note
 
     def _chunks(self, batch_id: str) -> list[tuple[int, str, ChunkKind, Path]]:
         """Number, content digest, kind and file of each loaded chunk, in their order."""
@@ -120,13 +148,23 @@ class StagedTarget(Target):
                 found.append((int(named.group(1)), named.group(2), ChunkKind(named.group(3)), path))
         return sorted(found)
 
-    def _staged(self, plan: DeliveryPlan, kind: ChunkKind) -> pa.Table:
-        """All loaded chunks of a kind; they stay in their files and are mapped."""
-        columns = [c for c in plan.columns if kind is ChunkKind.ROWS or c.name in plan.keys]
-        schema = arrow_schema(tuple(columns))
-        parts = []
+    def _staged(self, plan: DeliveryPlan, kind: ChunkKind) -> Iterator[pa.RecordBatch]:
+        """The rows of all loaded chunks of a kind, chunk by chunk: their files are mapped, not read into memory."""
+        columns = tuple(c for c in plan.columns if kind is ChunkKind.ROWS or c.name in plan.keys)
+        schema = arrow_schema(columns)
         for _, _, found, path in self._chunks(plan.batch_id):
-            if found is kind:
-                with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
-                    parts.append(reader.read_all().select(schema.names).cast(schema))
-        return pa.concat_tables(parts) if parts else schema.empty_table()
+            if found is not kind:
+                continue
+            with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+                for at in range(reader.num_record_batches):
+                    batch = reader.get_batch(at)
+                    arrays = [batch.column(field.name).cast(field.type) for field in schema]
+                    yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    def _check_staged(self, plan: DeliveryPlan, state: LedgerState) -> None:
+        """Raises ReconciliationFailed where not everything is there that was sent."""
+        rows, deletes = (
+            sum(b.num_rows for b in self._staged(plan, kind)) for kind in (ChunkKind.ROWS, ChunkKind.DELETES)
+        )
+        if rows != plan.rows or deletes != plan.rows_deleted or len(state.loaded) != plan.chunks:
+            raise ReconciliationFailed(table=plan.table, sent=plan.rows, received=rows)
