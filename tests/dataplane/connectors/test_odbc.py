@@ -230,7 +230,8 @@ def test_one_reading_sees_one_instant_and_says_how(reached: Reached) -> None:
         rest = sum(batch.num_rows for batch in reading)
 
     assert first + rest == 40
-    assert source.snapshot.startswith("repeatable read")
+        with source.open_snapshot(ReadPlan(table=table, columns=("id",))) as snapshot:
+            assert snapshot.state.kind.startswith("repeatable read")
 
 
 def test_a_slow_statement_is_stopped(reached: Reached) -> None:

@@ -117,18 +117,23 @@ class OdbcSource(Source):
     def __init__(self, connection: Connection, password: str | None = None) -> None:
         self._place = Place(connection, password)
 
+    def _server(self, control: OdbcConnection) -> Server:
+        server = self._place.server(control)
+        self.snapshot = server.dialect.snapshot
+        return server
+
     def test(self) -> str:
         with closing(self._place.control()) as control:
-            server = self._place.server(control)
+            server = self._server(control)
         return f"{server.product} {server.version}"
 
     def tables(self) -> tuple[TableSchema, ...]:
         with closing(self._place.control()) as control:
-            return read_catalogue(control, self._place.server(control))
+            return read_catalogue(control, self._server(control))
 
     def schema(self, table: str) -> TableSchema:
         with closing(self._place.control()) as control:
-            found = read_catalogue(control, self._place.server(control), table)
+            found = read_catalogue(control, self._server(control), table)
         if not found:
             raise TableMissing(table=table)
         return found[0]
@@ -137,7 +142,7 @@ class OdbcSource(Source):
         arrow_odbc = load_arrow_odbc()
         schema = self.schema(plan.table)
         with closing(self._place.control()) as control:
-            server = self._place.server(control)
+            server = self._server(control)
         dialect = server.dialect
         columns = select_columns(schema, plan.columns)
         where, values = where_clause(plan.row_filter, schema, server)
@@ -149,7 +154,6 @@ class OdbcSource(Source):
         chosen = ", ".join(expression(dialect, column, server.quote(column.name)) for column in read)
         order = ", ".join(server.quote(name) for name in plan.order_by)
         statement = f"SELECT {chosen} FROM {server.quoted(plan.table)}{where}" + (f" ORDER BY {order}" if order else "")  # noqa: S608
-        self.snapshot = dialect.snapshot
         timeout_s = timeout_of(plan, schema.row_estimate)
         throttle = Throttle(plan)
         options = self._place.options
