@@ -90,11 +90,12 @@ class PostgresqlSnapshot(Snapshot):
         """Go on with the snapshot of the process before us, if the server still has it."""
         if not snapshot.replace("-", "").isalnum():
             return False
+        connection = self._query.place.connect()
         try:
-            connection = self._query.place.connect()
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             connection.execute(statement(f"SET TRANSACTION SNAPSHOT '{snapshot}'"))
         except psycopg.Error:
+            connection.close()
             return False
         self._connection.close()
         self._connection = connection
