@@ -40,6 +40,7 @@ DIGEST_HEADER = "X-Chunk-Digest"
 _CHUNK_PATH = re.compile(r"/chunks/([A-Za-z0-9][A-Za-z0-9._-]{0,150})/(\d{1,6})")
 MOST_ORDER_BYTES = 1024**2
 MOST_CHUNK_BYTES = 1024**3
+MOST_DRAINED_BYTES = 64 * 1024**2
 MOST_TRANSFERS = 1000
 AT_A_TIME = 4
 IDLE_S = 60.0
@@ -146,21 +147,20 @@ class Listener:
     # -- one call
 
     def answer(self, call: http.server.BaseHTTPRequestHandler) -> None:
-        call.close_connection = (
-            True  # one call a connection: a body that was not read cannot be taken for the next call
-        )
+        call.close_connection = True
         with self._room:
             try:
                 self._work(call)
             except JinqiaoError as problem:
                 logger.warning("a chunk from another node was refused: %s", problem.code)
+                self._drain(call)
                 self._refuse(call, problem)
             except OSError as problem:
                 logger.warning("a chunk from another node broke off: %s", type(problem).__name__)
                 return
             else:
                 call.send_response(204)
-                call.send_header("Content-Length", "0")
+                call.send_header("Connection", "close")
                 call.end_headers()
 
     def _work(self, call: http.server.BaseHTTPRequestHandler) -> None:
@@ -214,6 +214,7 @@ class Listener:
         if not length.isascii() or not length.isdigit() or int(length) > most_bytes:
             raise TransferRefused(reason="length")
         data = call.rfile.read(int(length))
+        call.headers.replace_header("Content-Length", "0")  # nothing is left to read
         if len(data) != int(length):
             raise TransferRefused(reason="length")
         return data
@@ -242,6 +243,17 @@ class Listener:
             if key in self._nonces:
                 raise NonceReplayed
             self._nonces[key] = signed.created
+
+    @staticmethod
+    def _drain(call: http.server.BaseHTTPRequestHandler) -> None:
+        """Read away what a refused caller still sends, so that it reads the answer instead of a broken connection."""
+        length = call.headers.get("Content-Length", "")
+        left = min(int(length), MOST_DRAINED_BYTES) if length.isascii() and length.isdigit() else 0
+        try:
+            while left > 0 and (block := call.rfile.read(min(left, 65536))):
+                left -= len(block)
+        except OSError:
+            return
 
     @staticmethod
     def _refuse(call: http.server.BaseHTTPRequestHandler, problem: JinqiaoError) -> None:

@@ -48,7 +48,6 @@ from jinqiao.kernel.moments import now
 
 logger = logging.getLogger(__name__)
 
-HELD_LOOK_S = 0.5
 HELD_PUT_BACK = timedelta(minutes=5)  # a resume ends the waiting at once
 FETCH_AGAIN = 3  # times, where a chunk was damaged in the spool of the consumer's node
 
@@ -298,12 +297,7 @@ class Worker:
     def _pause_of(self, task: Task) -> Callable[[float], None]:
         def pause(seconds: float) -> None:
             self._check_stop(task)
-            while self._ledger.is_held(task.command.run_id):
-                stage = Stage.DELIVER if task.command.kind is CommandKind.DELIVER else Stage.HAND_OVER
-                self._tell(Progress(run_id=task.command.run_id, stage=stage, waiting_for="resume", at=now()))
-                if self._closing.wait(HELD_LOOK_S):
-                    raise Closing
-                self._check_stop(task)
+            self._wait_while_held(task, Stage.HAND_OVER)  # what was moved is noted: it goes on from there
             if seconds and self._closing.wait(seconds):
                 raise Closing
 
