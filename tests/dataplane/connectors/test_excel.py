@@ -12,6 +12,7 @@ import pytest
 import xlsxwriter
 
 from jinqiao.dataplane.connectors import ReadPlan, open_source, open_target
+from jinqiao.dataplane.connectors.excel_target import ExcelTarget
 from jinqiao.dataplane.connectors.values import arrow_schema
 from jinqiao.dataplane.errors import (
     ConnectionOptionWrong,
@@ -23,6 +24,7 @@ from jinqiao.dataplane.errors import (
     TargetTableMissing,
 )
 from jinqiao.dataplane.pipeline import Spool
+from jinqiao.kernel.contracts.exchange import Delivery
 from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType
 from tests.dataplane.connectors.departments import item
 from tests.dataplane.exchanges import exchange, order, read_table, rows_of, sqlite_at, write_table
@@ -253,13 +255,25 @@ def test_a_workbook_with_other_sheets_is_not_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "t.xlsx").read_bytes() == before
 
 
-def test_more_rows_than_a_sheet_has_are_refused(tmp_path: Path) -> None:
+def test_more_rows_than_a_sheet_has_are_refused_before_anything_is_staged(tmp_path: Path) -> None:
     columns = COLUMNS[:1]
     with open_target(excel_at(tmp_path)) as target, pytest.raises(TargetTableFull) as caught:
         write_table(target, "t", columns, ["编号"], pa.table({"编号": pa.array(range(1_048_576), pa.int64())}))
 
     assert caught.value.details["limit"] == 1_048_575
-    assert not list(tmp_path.glob("*.xlsx"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_that_are_there_count_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = COLUMNS[:1]
+    with open_target(excel_at(tmp_path)) as target:
+        write_table(target, "t", columns, ["编号"], pa.table({"编号": [1, 2]}))
+        before = (tmp_path / "t.xlsx").read_bytes()
+        monkeypatch.setattr(ExcelTarget, "room", 3)
+        with pytest.raises(TargetTableFull):
+            write_table(target, "t", columns, [], pa.table({"编号": [3, 4]}), batch_id="t.2", delivery=Delivery.APPEND)
+
+    assert (tmp_path / "t.xlsx").read_bytes() == before
 
 
 def test_a_row_without_any_value_is_refused(tmp_path: Path) -> None:

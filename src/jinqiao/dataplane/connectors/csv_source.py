@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from jinqiao.dataplane.connectors.file_source import FileSource, FileTable
+from jinqiao.dataplane.connectors.file_source import FileSource, FileTable, lines_at_most
 from jinqiao.dataplane.errors import ConnectionOptionWrong, FileNotReadable
 from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType
 
@@ -94,6 +94,9 @@ class CsvSource(FileSource):
     def columns(self, table: FileTable) -> tuple[Column, ...]:
         names = header_of(table.path, self._encoding(table.path), self._delimiter)
         return tuple(Column(name=name, type=LogicalType.TEXT, native_type="csv") for name in names)
+
+    def rows_at_most(self, table: FileTable) -> int | None:
+        return lines_at_most(table.path)
 
     def batches(self, table: FileTable, columns: tuple[Column, ...], rows: int) -> Iterator[pa.RecordBatch]:
         encoding = self._encoding(table.path)

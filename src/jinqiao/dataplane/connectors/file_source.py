@@ -24,7 +24,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jinqiao.dataplane.connectors.base import ReadPlan, Source, select_columns
+from jinqiao.dataplane.connectors.file_snapshot import FileSnapshot
 from jinqiao.dataplane.connectors.protection import Throttle
+from jinqiao.dataplane.connectors.ranges import key_ranges
+from jinqiao.dataplane.connectors.snapshots import WHOLE, SnapshotState
 from jinqiao.dataplane.connectors.values import arrow_type, filter_value, fit
 from jinqiao.dataplane.errors import (
     ConnectionOptionWrong,
@@ -42,6 +45,7 @@ Mark = tuple[int, int, int, int]
 Known = TypeVar("Known")
 _TYPE = re.compile(r"(\w+)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\))?")
 _HEAD_BYTES = 64 << 10
+_BLOCK_BYTES = 4 << 20
 _SETTLED_NS = 20_000_000
 
 
@@ -81,6 +85,12 @@ def state_of(path: Path) -> str:
     with path.open("rb") as file:
         head = hashlib.sha256(file.read(_HEAD_BYTES)).hexdigest()
     return f"{path.name}|{size}|{modified}|{changed}|{inode}|{head}"
+
+
+def lines_at_most(path: Path) -> int:
+    """How many lines a text file has, at most: those inside of quotes are counted as well."""
+    with path.open("rb") as file:
+        return 1 + sum(block.count(b"\n") for block in iter(lambda: file.read(_BLOCK_BYTES), b""))
 
 
 def declared_type(text: str) -> Column:
@@ -126,6 +136,10 @@ class FileSource(Source):
         """Number of rows, where the format says it without reading them."""
         return None
 
+    def rows_at_most(self, table: FileTable) -> int | None:
+        """No row stands behind this place; None where that is not worth finding out."""
+        return self.row_estimate(table)
+
     # --- what is common -------------------------------------------------------------------------------------------
 
     def test(self) -> str:
@@ -162,6 +176,25 @@ class FileSource(Source):
             raise
         if mark_of(table.path) != before:
             raise SourceChanged(table=plan.table)
+
+    def read_from(self, plan: ReadPlan, place: int) -> Iterator[pa.RecordBatch]:
+        """As `read`, without the rows before a place."""
+        for batch in self.read(plan):
+            rest = batch.slice(min(place, batch.num_rows))
+            place -= batch.num_rows - rest.num_rows
+            if rest.num_rows:
+                yield rest
+
+    def splits(self, plan: ReadPlan, chunk_rows: int) -> tuple[str, ...]:
+        """Ranges of rows; an ordered reading is one."""
+        with _permitted(plan.table):
+            most = None if plan.order_by else self.rows_at_most(self.find(plan.table))
+        return (WHOLE,) if not most else key_ranges(0, most - 1, most, chunk_rows)
+
+    def open_snapshot(
+        self, plan: ReadPlan, *, parallel: int = 1, resume: SnapshotState | None = None, chunk_rows: int = 100_000
+    ) -> FileSnapshot:
+        return FileSnapshot(self, plan, resume=resume, chunk_rows=chunk_rows)
 
     def find(self, table: str) -> FileTable:
         """Where a table is. Raises TableMissing."""

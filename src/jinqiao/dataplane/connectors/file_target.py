@@ -65,6 +65,7 @@ class FileTarget(StagedTarget):
 
     def prepare(self, plan: DeliveryPlan) -> LedgerState:
         check_file_plan(plan, self.title)
+        self._check_room(plan, plan.rows)
         state = self.state(plan.batch_id)
         path = self._file(plan.table)
         if not path.is_file():
@@ -89,8 +90,7 @@ class FileTarget(StagedTarget):
                 for rows in (self._staged(plan, ChunkKind.ROWS), self._gone(plan, keys), self._old(plan))
             )
             changes = changes_of(old, new, gone, plan)
-            if self.room is not None and changes.target_rows > self.room:
-                raise TargetTableFull(table=plan.table, rows=changes.target_rows, limit=self.room)
+            self._check_room(plan, changes.target_rows)
             counts = DeliveryCounts(
                 received=len(new),
                 inserted=changes.inserted,
@@ -101,6 +101,10 @@ class FileTarget(StagedTarget):
             )
             self._put(plan, changes, counts)
         return counts
+
+    def _check_room(self, plan: DeliveryPlan, rows: int) -> None:
+        if self.room is not None and rows > self.room:
+            raise TargetTableFull(table=plan.table, rows=rows, limit=self.room)
 
     def _put(self, plan: DeliveryPlan, changes: FileChanges, counts: DeliveryCounts) -> None:
         """The new file into the place of the old one, which stays where nothing changes."""

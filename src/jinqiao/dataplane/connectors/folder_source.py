@@ -25,8 +25,10 @@ import pyarrow as pa
 
 from jinqiao.dataplane.connectors.base import ReadPlan, Source, select_columns
 from jinqiao.dataplane.connectors.excel_source import whole_option
+from jinqiao.dataplane.connectors.file_snapshot import FileSnapshot
 from jinqiao.dataplane.connectors.file_source import Mark, kept, ordered, with_columns
 from jinqiao.dataplane.connectors.protection import Throttle
+from jinqiao.dataplane.connectors.snapshots import WHOLE, SnapshotState
 from jinqiao.dataplane.errors import (
     DatabaseMissing,
     FileTooLarge,
@@ -43,6 +45,7 @@ MB = 1 << 20
 MAX_FILE_MB = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BATCH_BYTES = 16 << 20
+_SPLIT_BYTES = 64 << 20
 COLUMNS = (
     Column(name="path", type=LogicalType.TEXT, native_type="file", nullable=False, primary_key=True),
     Column(name="size_bytes", type=LogicalType.INTEGER, native_type="file", nullable=False),
@@ -50,6 +53,7 @@ COLUMNS = (
     Column(name="sha256", type=LogicalType.TEXT, native_type="file", nullable=False, length=64),
     Column(name="content", type=LogicalType.BINARY, native_type="file", nullable=False),
 )
+_SCHEMA = TableSchema(name=TABLE, columns=COLUMNS)
 _FROM_CONTENT = ("sha256", "content")
 _UNFINISHED = (".tmp", ".temp", ".part", ".partial", ".crdownload", ".swp", ".lock")
 _NO_DOCUMENTS = ("thumbs.db", "desktop.ini")
@@ -131,32 +135,50 @@ class FolderSource(Source):
         return digest.hexdigest()
 
     def read(self, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
-        self._check(plan.table)
-        schema = TableSchema(name=TABLE, columns=COLUMNS)
-        wanted = [column.name for column in select_columns(schema, plan.columns)]
-        conditions = with_columns(plan.row_filter, schema)
-        order = select_columns(schema, plan.order_by)
-        for column in order:
-            if column.name in _FROM_CONTENT:
-                raise FilterNotPossible(column=column.name, type=column.type.value)
-        before = listing(self._folder)
-        largest = max((file.size_bytes for file in before), default=0)
-        if largest > self._limit_mb * MB:
-            raise FileTooLarge(size_mb=-(-largest // MB), limit_mb=self._limit_mb)
-        late = [(condition, column) for condition, column in conditions if column.name in _FROM_CONTENT]
-        early = [pair for pair in conditions if pair not in late]
-        rows = iter([kept(_about(before), early, TABLE)])
+        return self.read_from(plan, 0)
+
+    def read_from(self, plan: ReadPlan, place: int) -> Iterator[pa.RecordBatch]:
+        """As `read`, without the rows before a place."""
+        wanted = [column.name for column in select_columns(_SCHEMA, plan.columns)]
+        before = self._listing(plan.table)
+        late = [pair for pair in with_columns(plan.row_filter, _SCHEMA) if pair[1].name in _FROM_CONTENT]
         opened = [name for name in _FROM_CONTENT if name in wanted or any(c.name == name for _, c in late)]
         throttle = Throttle(plan)
-        for batch in ordered(rows, order, plan) if order else rows:
-            chosen = [before[at] for at in batch.column("at").to_pylist()]
-            for group in _groups(chosen, throttle, bool(opened)):
-                piece = kept(self._with_contents(group, opened), late, TABLE).select(wanted)
-                if piece.num_rows:
-                    yield piece
-                    throttle.took(piece)
+        for group in _groups(_chosen(before, plan)[place:], throttle, bool(opened)):
+            piece = kept(self._with_contents(group, opened), late, TABLE).select(wanted)
+            if piece.num_rows:
+                yield piece
+                throttle.took(piece)
         if listing(self._folder) != before:
             raise SourceChanged(table=TABLE)
+
+    def splits(self, plan: ReadPlan, chunk_rows: int) -> tuple[str, ...]:
+        """Ranges of files with about 64 MiB. A condition on contents leaves no places: then everything is one range."""
+        if any(condition.column in _FROM_CONTENT for condition in plan.row_filter):
+            return (WHOLE,)
+        bounds, size = [0], 0
+        chosen = _chosen(self._listing(plan.table), plan)
+        for at, file in enumerate(chosen):
+            if at > bounds[-1] and (size + file.size_bytes > _SPLIT_BYTES or at - bounds[-1] >= chunk_rows):
+                bounds.append(at)
+                size = 0
+            size += file.size_bytes
+        ends = [str(bound) for bound in bounds[1:]] + [""]
+        return tuple(f"{since}:{until}" for since, until in zip(bounds, ends, strict=True))
+
+    def open_snapshot(
+        self, plan: ReadPlan, *, parallel: int = 1, resume: SnapshotState | None = None, chunk_rows: int = 100_000
+    ) -> FileSnapshot:
+        return FileSnapshot(self, plan, resume=resume, chunk_rows=chunk_rows)
+
+    def _listing(self, table: str) -> list[Found]:
+        """All files. Raises FileTooLarge where one of them is larger than the connection allows."""
+        self._check(table)
+        found = listing(self._folder)
+        largest = max((file.size_bytes for file in found), default=0)
+        if largest > self._limit_mb * MB:
+            raise FileTooLarge(size_mb=-(-largest // MB), limit_mb=self._limit_mb)
+        return found
 
     def _check(self, table: str) -> None:
         self.test()
@@ -202,6 +224,19 @@ def _about(files: list[Found]) -> pa.RecordBatch:
         "at": pa.array(range(len(files)), pa.int64()),
     }
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+
+
+def _chosen(files: list[Found], plan: ReadPlan) -> list[Found]:
+    """The files that the plan's conditions let through, in its order. Raises FilterNotPossible for an order by contents."""
+    order = select_columns(_SCHEMA, plan.order_by)
+    for column in order:
+        if column.name in _FROM_CONTENT:
+            raise FilterNotPossible(column=column.name, type=column.type.value)
+    early = [pair for pair in with_columns(plan.row_filter, _SCHEMA) if pair[1].name not in _FROM_CONTENT]
+    rows = iter([kept(_about(files), early, TABLE)])
+    return [
+        files[at] for batch in (ordered(rows, order, plan) if order else rows) for at in batch.column("at").to_pylist()
+    ]
 
 
 def _texts(paths: list[bytes]) -> pa.Array:

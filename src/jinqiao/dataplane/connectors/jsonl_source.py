@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from jinqiao.dataplane.connectors.base import ReadPlan
-from jinqiao.dataplane.connectors.file_source import FileSource, FileTable
+from jinqiao.dataplane.connectors.file_source import FileSource, FileTable, lines_at_most
 from jinqiao.dataplane.errors import FileNotReadable
 from jinqiao.kernel.contracts.tables import Column, Engine, LogicalType
 
@@ -120,6 +120,9 @@ class JsonlSource(FileSource):
 
     def _keys(self, table: FileTable) -> tuple[str, ...]:
         return self.known(table.path, "keys", lambda: _keys_of(table))
+
+    def rows_at_most(self, table: FileTable) -> int | None:
+        return lines_at_most(table.path)
 
     def batches(self, table: FileTable, columns: tuple[Column, ...], rows: int) -> Iterator[pa.RecordBatch]:
         names = [column.name for column in columns]
