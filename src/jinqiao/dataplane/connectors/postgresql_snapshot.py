@@ -62,7 +62,7 @@ class PostgresqlSnapshot(Snapshot):
             self.state = state
             self.readers = max(1, min(parallel, len(state.splits))) if self.id else 1
         except BaseException:
-            self._connection.close()
+            self.close()
             raise
 
     def reader(self) -> AdbcReader:
