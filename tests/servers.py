@@ -26,7 +26,14 @@ import pymysql
 from jinqiao.kernel.contracts.tables import Connection, Engine
 
 START_TIMEOUT_S = 60
-_FAST = ("fsync=off", "full_page_writes=off", "max_connections=60", "log_min_messages=fatal", "shared_buffers=64MB", "wal_level=logical")
+_FAST = (
+    "fsync=off",
+    "full_page_writes=off",
+    "max_connections=60",
+    "log_min_messages=fatal",
+    "shared_buffers=64MB",
+    "wal_level=logical",
+)
 _FAST_MARIADB = ("innodb-flush-log-at-trx-commit=2", "innodb-buffer-pool-size=128M", "innodb-log-file-size=128M")
 
 

@@ -1,5 +1,6 @@
 """ODBC, with the drivers of PostgreSQL and MariaDB on real servers: every value exact, nothing cut, exactly once."""
 
+import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jinqiao.dataplane.connectors import DeliveryPlan, ReadPlan, open_source, open_target
+from jinqiao.dataplane.connectors import DeliveryPlan, ReadPlan, odbc_api, open_source, open_target
 from jinqiao.dataplane.connectors.node_ledger import NodeLedger
 from jinqiao.dataplane.connectors.odbc_api import OdbcConnection, OdbcFailed
 from jinqiao.dataplane.connectors.odbc_strings import extended, parse
@@ -23,6 +24,7 @@ from jinqiao.dataplane.errors import (
     FilterNotPossible,
     HostUnreachable,
     OdbcDriverMissing,
+    OdbcMissing,
     OdbcStringNotValid,
     RunStopped,
     StatementTimedOut,
@@ -384,18 +386,19 @@ def test_each_cause_has_its_own_error(reached: Reached) -> None:
     )
 
 
-@pytest.mark.parametrize("password", ["a;b", "a}b", "{x}", "a{b}}c;", "a=b", "p'q\"r", "100%41", "密;}码"])
-def test_a_password_may_hold_what_ends_a_value(reached: Reached, password: str) -> None:
-    user, literal = f"u{uuid.uuid4().hex[:8]}", password.replace("'", "''")
-    if reached.server.engine is Engine.POSTGRESQL:
-        reached.server.execute(f"CREATE ROLE {user} LOGIN PASSWORD '{literal}'")
-    else:
-        reached.server.execute(
-            f"CREATE USER {user}@'127.0.0.1' IDENTIFIED BY '{literal}'", f"GRANT ALL ON city.* TO {user}@'127.0.0.1'"
-        )
-
-    with open_source(reached.connection(user=user), password) as source:
-        assert source.test()
+def test_a_password_may_hold_what_ends_a_value(reached: Reached) -> None:
+    user = f"u{uuid.uuid4().hex[:8]}"
+    is_postgresql = reached.server.engine is Engine.POSTGRESQL
+    named = user if is_postgresql else f"{user}@'127.0.0.1'"
+    reached.server.execute(f"CREATE {'ROLE' if is_postgresql else 'USER'} {named}{' LOGIN' if is_postgresql else ''}")
+    if not is_postgresql:
+        reached.server.execute(f"GRANT ALL ON city.* TO {named}")
+    for password in ("a;b", "a}b", "{x}", "a{b}}c;", "a=b", "p'q\"r", "100%41", "密;}码"):
+        literal = password.replace("'", "''")
+        by = "PASSWORD" if is_postgresql else "IDENTIFIED BY"
+        reached.server.execute(f"ALTER {'ROLE' if is_postgresql else 'USER'} {named} {by} '{literal}'")
+        with open_source(reached.connection(user=user), password) as source:
+            assert source.test(), password
 
 
 def test_writing_through_the_source_is_refused(reached: Reached) -> None:
@@ -444,6 +447,20 @@ def test_dialects_that_nothing_can_be_delivered_in_are_refused() -> None:
     for dialect in ("oracle", "dm", "sqlserver", "generic", "klingon"):
         with pytest.raises(DialectUnknown):
             open_target(Connection(engine=Engine.ODBC, database="DSN=x", options={"dialect": dialect}))
+
+
+def test_a_machine_without_odbc_is_told_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = Connection(engine=Engine.ODBC, database="Driver={PostgreSQL Unicode};Server=127.0.0.1")
+    with monkeypatch.context() as lacking:
+        lacking.setitem(sys.modules, "arrow_odbc", None)  # as where libodbc.so.2 cannot be loaded
+        with pytest.raises(OdbcMissing) as caught, open_source(connection) as source:
+            source.test()
+    assert "unixodbc" in caught.value.text("en").message
+    odbc_api._library.cache_clear()
+    monkeypatch.setattr(odbc_api, "LIBRARY", "libno-such-odbc.so.2")
+    with pytest.raises(OdbcMissing), open_source(connection) as source:
+        source.test()
+    odbc_api._library.cache_clear()
 
 
 def test_long_values_and_nulls_pass_the_driver_manager(reached: Reached) -> None:

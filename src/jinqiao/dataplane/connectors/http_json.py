@@ -257,7 +257,11 @@ class _Reading:
     def _try(self, url: str, query: dict[str, str], *, last: bool) -> tuple[Any, str] | float:
         """The answer; or how many seconds the interface asks to wait, negative where it asks for nothing."""
         target = httpx.URL(url).copy_merge_params({**query, **self._source.secret_query()})
-        where: dict[str, Any] = {"host": target.host, "port": str(target.port or ""), "seconds": self._options.timeout_s}
+        where: dict[str, Any] = {
+            "host": target.host,
+            "port": str(target.port or ""),
+            "seconds": self._options.timeout_s,
+        }
         try:
             with self._client.stream("GET", target) as response:
                 status = response.status_code

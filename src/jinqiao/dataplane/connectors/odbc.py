@@ -26,10 +26,10 @@ from jinqiao.dataplane.connectors.base import CONNECT_TIMEOUT_S, ReadPlan, Sourc
 from jinqiao.dataplane.connectors.odbc_api import OdbcConnection, OdbcFailed
 from jinqiao.dataplane.connectors.odbc_catalogue import Server, read_catalogue
 from jinqiao.dataplane.connectors.odbc_dialects import Dialect, cast_of, dialect_of, expression
-from jinqiao.dataplane.connectors.odbc_errors import Door, telling
+from jinqiao.dataplane.connectors.odbc_errors import Door, load_arrow_odbc, telling
 from jinqiao.dataplane.connectors.protection import Throttle, timeout_of
 from jinqiao.dataplane.connectors.values import arrow_type, filter_value
-from jinqiao.dataplane.errors import FilterNotPossible, OdbcMissing, TableMissing
+from jinqiao.dataplane.errors import FilterNotPossible, TableMissing
 from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType, Operator, RowCondition, TableSchema
 from jinqiao.kernel.errors import JinqiaoError
 
@@ -69,7 +69,7 @@ class Place:
         secret = {"UID": self._given.user, "PWD": self._password}
         return odbc_strings.extended(
             self._given.database,
-            dialect.driver_defaults | (dialect.streaming if streaming else {}),
+            {**dialect.driver_defaults, **(dialect.streaming if streaming else {})},
             {name: value for name, value in secret.items() if value},
         )
 
@@ -99,15 +99,6 @@ class Place:
                     schema = (rows[0][0] if rows else "") or ""
             self._server = Server(dialect, product, version, mark, schema)
         return self._server
-
-
-def load_arrow_odbc() -> Any:
-    """The module, which links the driver manager. Raises OdbcMissing naming the package."""
-    try:
-        import arrow_odbc
-    except (ImportError, OSError):
-        raise OdbcMissing(package="unixodbc") from None
-    return arrow_odbc
 
 
 class OdbcSource(Source):

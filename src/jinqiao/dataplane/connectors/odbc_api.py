@@ -226,6 +226,7 @@ class _Statement:
         self._check(self._odbc.SQLExecDirectW(self.handle, text, c_long(length)))
 
     def _bind(self, number: int, value: Value) -> None:
+        held: Any
         if isinstance(value, bytes):
             held, size = ctypes.create_string_buffer(value, len(value) + 1), len(value)
             length, c_type, sql_type = size, _C_BINARY, _LONGVARBINARY

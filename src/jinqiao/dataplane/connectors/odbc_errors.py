@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from jinqiao.dataplane.connectors.odbc_api import OdbcFailed
 from jinqiao.dataplane.errors import (
@@ -14,6 +15,7 @@ from jinqiao.dataplane.errors import (
     DatabaseMissing,
     HostUnreachable,
     OdbcDriverMissing,
+    OdbcMissing,
     PermissionDenied,
     SourceBusy,
     SourceFailed,
@@ -104,11 +106,19 @@ def translated(state: str, native: int, message: str, *, table: str, door: Door 
     return TargetRefused(**where) if state[:2] in ("22", "23") else SourceFailed(**where)
 
 
+def load_arrow_odbc() -> Any:
+    """The module, which links the driver manager. Raises OdbcMissing naming the package."""
+    try:
+        import arrow_odbc
+    except (ImportError, OSError):
+        raise OdbcMissing(package="unixodbc") from None
+    return arrow_odbc
+
+
 @contextmanager
 def telling(table: str = "", door: Door | None = None, size: int = 0) -> Iterator[None]:
     """Turn the driver's errors, and those of arrow-odbc, into ours."""
-    import arrow_odbc
-
+    arrow_odbc = load_arrow_odbc()
     try:
         yield
     except OdbcFailed as problem:

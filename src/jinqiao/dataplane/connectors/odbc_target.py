@@ -16,9 +16,9 @@ from jinqiao.dataplane.connectors import postgresql
 from jinqiao.dataplane.connectors.base import DeliveryPlan
 from jinqiao.dataplane.connectors.ledger import LedgerTarget
 from jinqiao.dataplane.connectors.mysql_target import MysqlTarget
-from jinqiao.dataplane.connectors.odbc import Place, load_arrow_odbc
+from jinqiao.dataplane.connectors.odbc import Place
 from jinqiao.dataplane.connectors.odbc_dialects import TARGETS, unknown
-from jinqiao.dataplane.connectors.odbc_errors import telling
+from jinqiao.dataplane.connectors.odbc_errors import load_arrow_odbc, telling
 from jinqiao.dataplane.connectors.odbc_session import OdbcSession, with_marks
 from jinqiao.dataplane.connectors.postgresql_target import PostgresqlTarget
 from jinqiao.dataplane.connectors.values import plain_decimals
@@ -191,11 +191,11 @@ def _literal(text: str) -> str:
 
 def _block_rows(rows: pa.Table) -> int:
     """Rows of one array of parameters: each takes the room of the widest value of every column."""
-    width = 16 * rows.num_columns
+    width: int = 16 * rows.num_columns
     for column in rows.columns:
         if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
-            width += (pc.max(pc.binary_length(column)).as_py() or 0) + 1
-    return max(1, min(_BLOCK_ROWS, rows.num_rows, int(_BLOCK_BYTES // width)))
+            width += int(pc.max(pc.binary_length(column)).as_py() or 0) + 1
+    return max(1, min(_BLOCK_ROWS, int(rows.num_rows), _BLOCK_BYTES // width))
 
 
 def _bindable(values: pa.Array) -> list[Any]:
