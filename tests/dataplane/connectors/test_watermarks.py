@@ -64,8 +64,8 @@ def test_postgresql_is_settled_up_to_its_oldest_open_transaction(marks: servers.
         seen = facts(source, "marks", "instant")
 
         assert seen.settled is not None
-        assert seen.settled <= began - MARGIN + timedelta(milliseconds=1)
-        assert seen.ceiling == seen.settled < seen.now - MARGIN - timedelta(seconds=0.19)
+        assert seen.settled <= began - MARGIN  # other tests' transactions may be older
+        assert seen.ceiling == seen.settled < seen.now - MARGIN
 
 
 def test_what_postgresql_does_not_show_is_not_claimed(marks: servers.Server) -> None:

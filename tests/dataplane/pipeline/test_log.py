@@ -321,7 +321,7 @@ actions = st.one_of(
 )
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(actions, max_size=14))
 def test_whatever_changes_each_run_that_arrives_leaves_the_target_as_the_source(city: City, steps: list[Any]) -> None:
     city.make("id int PRIMARY KEY, name varchar(60), file text")
@@ -468,18 +468,25 @@ def test_a_publication_that_leaves_something_out_is_made_anew(city: City) -> Non
     assert city.server.fetch(f"SELECT pubdelete FROM pg_publication WHERE pubname = '{slot}'") == [(True,)]
 
 
-def test_a_server_that_writes_no_logical_log_and_has_no_slots_says_so() -> None:
-    quick = ("fsync=off", "log_min_messages=fatal")
-    with servers.postgresql(settings=(*quick, "wal_level=replica")) as server:
+def test_a_server_that_writes_no_logical_log_says_so() -> None:
+    with servers.postgresql(settings=("fsync=off", "log_min_messages=fatal", "wal_level=replica")) as server:
         plain = City(server)
         with pytest.raises(LogNotEnabled) as refused:
             plain.run()
         assert refused.value.details == {"level": "replica"}
-    with servers.postgresql(settings=(*quick, "wal_level=logical", "max_replication_slots=1")) as server:
-        first, second = City(server), City(server)
-        first.run()
+
+
+def test_a_server_that_has_no_slot_left_says_so(city: City) -> None:
+    names = [f"taken_{number}" for number in range(20)]
+    try:
+        with pytest.raises(psycopg.errors.ConfigurationLimitExceeded):
+            city.execute(*(f"SELECT pg_create_physical_replication_slot('{name}')" for name in names))
         with pytest.raises(SlotsExhausted):
-            second.run()
+            city.run()
+    finally:
+        city.execute(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name LIKE 'taken%'"
+        )
 
 
 def test_only_postgresql_has_a_log(tmp_path: Path) -> None:

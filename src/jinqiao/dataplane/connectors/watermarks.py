@@ -34,7 +34,7 @@ SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AND NOT pg_is_in_
        AND NOT EXISTS (SELECT FROM pg_prepared_xacts)
 """
 _POSTGRESQL_OLDEST = """
-SELECT clock_timestamp() - min(a.xact_start) FROM pg_stat_activity a
+SELECT min(a.xact_start) AT TIME ZONE 'Asia/Shanghai', min(a.xact_start)::timestamp FROM pg_stat_activity a
 WHERE a.xact_start IS NOT NULL AND a.pid <> pg_backend_pid() AND a.backend_type NOT IN ('autovacuum worker', 'walsender')
 """
 
@@ -80,9 +80,10 @@ def postgresql_facts(query: "Query", column: Column) -> WatermarkFacts:
 
     null_rows = None
     with closing(query.place.connect()) as connection, telling(query.plan.table):
+        # the clock first: what is not seen to be open afterwards has ended, or begins later
+        now = _in_frame(connection.execute(_POSTGRESQL_NOW).fetchone(), column)
         tells = connection.execute(_POSTGRESQL_TELLS).fetchone()
         oldest = connection.execute(_POSTGRESQL_OLDEST).fetchone() if tells and tells[0] else None
-        times = connection.execute(_POSTGRESQL_NOW).fetchone()
         if column.nullable:
             with connection.transaction():
                 connection.execute(statement(f"SET LOCAL statement_timeout = {query.timeout_s * 1000}"))
@@ -93,13 +94,19 @@ def postgresql_facts(query: "Query", column: Column) -> WatermarkFacts:
                     f"SELECT count(*) FROM {query.place.quoted(query.plan.table)}{where} {quote(column.name)} IS NULL"  # noqa: S608
                 )
                 null_rows = _number(connection, counting)
-    if times is None:
+    if now is None:
         raise ConnectionLost()
-    here, own = times
-    now: datetime = here if "with time zone" in column.native_type else min(here, own)
-    if oldest is None:
-        return WatermarkFacts(now, None, null_rows)
-    return WatermarkFacts(now, now - max(oldest[0] or timedelta(), timedelta()) - MARGIN, null_rows)
+    settled = None if oldest is None else min(now, _in_frame(oldest, column) or now) - MARGIN
+    return WatermarkFacts(now, settled, null_rows)
+
+
+def _in_frame(row: tuple[Any, ...] | None, column: Column) -> datetime | None:
+    """Of an instant in China's time and in the server's: the one that the column's values are compared by."""
+    here, own = row or (None, None)
+    if here is None or own is None:
+        return None
+    found: datetime = here if "with time zone" in column.native_type else min(here, own)
+    return found
 
 
 def _number(connection: "psycopg.Connection[tuple[Any, ...]]", query: str) -> int:
