@@ -95,7 +95,15 @@ OPTIONS: Mapping[Engine, tuple[Option, ...]] = {
     Engine.JSONL: (_TYPES,),
     Engine.PARQUET: (),
     Engine.FOLDER: (_integer("max_file_mb", _("单个文件上限（MB）"), 1, 100_000),),
-    Engine.HTTP: (),
+    Engine.HTTP: (
+        Option("tables", "mapping", _("接口和列")),
+        Option("auth", "mapping", _("认证方式")),
+        _integer("timeout_s", _("每次请求超时（秒）"), 1, 600),
+        _integer("retries", _("每页重试次数"), 0, 20),
+        _integer("max_pages", _("最多页数"), 1, 10_000_000),
+        _integer("max_mb", _("最多读取（MB）"), 1, 1_000_000),
+        Option("ca", "text", _("受信根证书文件（节点上的路径）")),
+    ),
 }
 """The options of each engine, in the order of a form."""
 
