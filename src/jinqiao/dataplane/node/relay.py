@@ -18,7 +18,7 @@ from jinqiao.dataplane.node.errors import ChunkDiffers, StagedChunkBroken
 from jinqiao.dataplane.node.ledger import Ledger
 from jinqiao.dataplane.platform import PlatformAway, PlatformClient, PlatformRefused
 from jinqiao.dataplane.staging.spool import RunSpool
-from jinqiao.kernel.contracts.exchange import BatchManifest, ExchangeOrder, Progress, Stage
+from jinqiao.kernel.contracts.exchange import BatchManifest, ChunkManifest, ExchangeOrder, Progress, Stage
 from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.moments import now
 
@@ -95,9 +95,11 @@ class CarriedByHand:
 
     def download(self, spool: RunSpool) -> None:
         """Raises ChunkDiffers where a chunk did not come, or not whole: the platform has it sent again."""
-        for chunk in self._manifest.chunks:
-            if not is_whole(spool, self._manifest, chunk.number):
-                raise ChunkDiffers(run=self._manifest.run_id, chunk=chunk.number)
+        damaged = [
+            chunk.number for chunk in self._manifest.chunks if not is_whole(spool, self._manifest, chunk.number)
+        ]
+        if damaged:
+            raise ChunkDiffers(run=self._manifest.run_id, chunk=damaged[0], chunks=damaged)
 
 
 class Relay:
@@ -150,27 +152,32 @@ class Relay:
 
     def download(self, spool: RunSpool) -> None:
         """Fetch every chunk that is not here whole. Raises GrantNotLive, PlatformRefused, ChunkDiffers, SpoolFull."""
-        digest = suite(self._manifest.suite).digest
+        damaged = []
         for chunk in self._manifest.chunks:
             if not is_whole(spool, self._manifest, chunk.number):
-                for _ in range(ASK_AGAIN):
-                    path = chunk_path(self._order.run_id, chunk.number)
-                    data = self._patiently(lambda: self._fetched(path, chunk.number))  # noqa: B023 -- called at once
-                    if len(data) == chunk.size_bytes and digest(data).hex() == chunk.digest:
-                        break
-                else:
-                    raise ChunkDiffers(run=self._order.run_id, chunk=chunk.number)
+                data = self._fetched(chunk)
+                if data is None:
+                    damaged.append(chunk.number)
+                    continue
                 spool.write_chunk(chunk.number, data)
             self._moved(chunk.rows, chunk.size_bytes)
+        if damaged:
+            raise ChunkDiffers(run=self._order.run_id, chunk=damaged[0], chunks=damaged)
 
-    def _fetched(self, path: str, number: int) -> bytes:
-        """Raises ChunkDiffers where the platform has not got the chunk: it has it sent again."""
-        try:
-            return self._platform.get_bytes(path)
-        except PlatformRefused as refusal:
-            if refusal.problem.code == MISSING_THERE:
-                raise ChunkDiffers(run=self._order.run_id, chunk=number) from refusal
-            raise
+    def _fetched(self, chunk: ChunkManifest) -> bytes | None:
+        """The chunk as the manifest has it; None where the platform has not got it, or not as it was sent."""
+        digest = suite(self._manifest.suite).digest
+        path = chunk_path(self._order.run_id, chunk.number)
+        for _ in range(ASK_AGAIN):
+            try:
+                data = self._patiently(lambda: self._platform.get_bytes(path))
+            except PlatformRefused as refusal:
+                if refusal.problem.code == MISSING_THERE:
+                    return None
+                raise
+            if len(data) == chunk.size_bytes and digest(data).hex() == chunk.digest:
+                return data
+        return None
 
     def _patiently(self, call: Callable[[], Answer]) -> Answer:
         wait = waits()

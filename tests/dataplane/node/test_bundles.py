@@ -1,0 +1,349 @@
+"""Two nodes without a network: everything they and the platform say to each other is carried as files."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from jinqiao.accounts.enums import Role
+from jinqiao.accounts.models import Post
+from jinqiao.dataplane.node import bundles, main
+from jinqiao.dataplane.node import home as homes
+from jinqiao.dataplane.node.errors import HomeCarried, HomeNotCarried
+from jinqiao.dataplane.node.process import Node
+from jinqiao.exchange import actions
+from jinqiao.exchange.enums import NetworkZone, NodeKind, NodeState, RunState, SourceState
+from jinqiao.exchange.errors import NodeAwaitsApproval, NodeNotActive
+from jinqiao.exchange.models import BundleRecord, DataSource, ExchangeReceipt, ExchangeTask, Run
+from jinqiao.exchange.models import Node as NodeRecord
+from jinqiao.exchange.queries.receipts import signatures
+from jinqiao.kernel import moments
+from jinqiao.kernel.bundles import (
+    BundleBroken,
+    BundleMissing,
+    BundleOfAnotherNode,
+    BundleOutdated,
+    BundleSignatureWrong,
+    Content,
+    read_bundle,
+    write_bundle,
+)
+from jinqiao.kernel.contracts.bundles import Direction, PartKind
+from jinqiao.kernel.crypto.identity import Identity
+from tests.dataplane.node.test_with_the_platform import ROWS, make_database, sharing_asker
+from tests.factories import make_post, seed_calendar
+from tests.sharing import factories as sharing
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@dataclass
+class Island:
+    """A department whose node has no network: `home` lies there, `stick` is what is carried."""
+
+    folder: Path
+    record: NodeRecord
+    source: DataSource | None = None
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def stick(self) -> Path:
+        return self.folder / "stick"
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "data.db"
+
+    def out(self) -> Path:
+        """Export at the node; the file."""
+        with closing(Node(homes.load(self.home))) as node:
+            return bundles.export(node, self.stick)
+
+    def take(self, file: Path) -> bundles.Taken:
+        with closing(Node(homes.load(self.home))) as node:
+            return bundles.take(node, file)
+
+    def down(self) -> Path:
+        """Export at the platform; the file."""
+        return actions.export_bundle(NodeRecord.objects.get(pk=self.record.pk), self.stick)
+
+    def trip(self) -> None:
+        """The stick goes to the node and back."""
+        self.take(self.down())
+        actions.import_bundle(self.out())
+
+
+def make_island(folder: Path, operator: Post, rows: list[Any]) -> Island:
+    organisation = operator.organisation
+    admin = make_post(Role.DEPARTMENT_ADMINISTRATOR, organisation)
+    folder.mkdir()
+    (folder / "stick").mkdir()
+    record, code = actions.expect_node(
+        by=admin,
+        number=f"{folder.name}-qianzhi",
+        name=f"{organisation.short_name}前置节点",
+        kind=NodeKind.FRONT_END,
+        organisation=organisation,
+        zone=NetworkZone.INTRANET,
+    )
+    island = Island(folder, record)
+    request, answer = island.stick / "registration.json", island.stick / "admission.json"
+    arguments = ["register", str(island.home), "--offline", "--code", code, "--name", "前置节点", "--to", str(request)]
+    assert main.main(arguments) == 0
+    call_command("bundle", "register", str(request), "--to", str(answer))
+    assert main.main(["admit", str(island.home), str(answer)]) == 0
+    actions.approve_node(record, by=admin, key_id=homes.load(island.home).identity.key_id)
+    if rows:
+        make_database(island.file, rows)
+    else:
+        sqlite3.connect(island.file).close()
+    source = actions.add_data_source(
+        by=operator,
+        node=NodeRecord.objects.get(pk=record.pk),
+        name="业务库",
+        engine="sqlite",
+        database=str(island.file),
+        is_writable=not rows,
+    )
+    island.trip()
+    island.trip()
+    island.source = DataSource.objects.get(pk=source.pk)
+    assert island.source.state == SourceState.REACHABLE
+    return island
+
+
+@pytest.fixture
+def islands(tmp_path: Path, settings: Any) -> Iterator[tuple[Island, Island, ExchangeTask]]:
+    settings.RELAY_ROOT = tmp_path / "relay"
+    seed_calendar()
+    parties = sharing.make_parties()
+    provider = make_island(tmp_path / "minzheng", parties.clerk, ROWS)
+    consumer = make_island(tmp_path / "zhujian", parties.asker, [])
+    actions.bind_entry(
+        parties.entry,
+        by=parties.clerk,
+        source=provider.source,
+        table="marriage",
+        columns={
+            "xm": "name",
+            "sfzh": "id_card",
+            "djrq": "reg_date",
+            "je": "amount",
+            "yx": "valid",
+            "qh": "area",
+        },
+        key_columns=["id_card"],
+    )
+    grant = sharing.make_grant(parties, mode="batch", row_filter=[], use_from=moments.today())
+    task = actions.configure_task(
+        ExchangeTask.objects.get(grant=grant), by=parties.asker, target=consumer.source, target_table="hunyin"
+    )
+    yield provider, consumer, task
+
+
+def delivered(island: Island) -> tuple[int, int]:
+    with closing(sqlite3.connect(island.file)) as database:
+        return database.execute("SELECT count(*), count(DISTINCT sfzh) FROM hunyin").fetchone()  # type: ignore[no-any-return]
+
+
+def state_of(run: Run) -> str:
+    return Run.objects.get(pk=run.pk).state
+
+
+def test_a_run_is_carried_there_and_back_and_both_sides_sign_for_it(
+    islands: tuple[Island, Island, ExchangeTask],
+) -> None:
+    provider, consumer, task = islands
+    run = actions.start_run(task, by=sharing_asker(task))
+    provider.trip()
+    assert state_of(run) == RunState.DELIVERING
+    consumer.trip()
+    assert state_of(run) == RunState.RECONCILED, Run.objects.get(pk=run.pk).problem
+    assert delivered(consumer) == (len(ROWS), len(ROWS))
+    receipt = ExchangeReceipt.objects.get(run=run)
+    assert [(side.is_given, side.holds) for side in signatures(receipt)] == [(True, True), (True, True)]
+    for island in islands[:2]:
+        island.trip()
+        assert homes.load(island.home).spool.runs() == ()
+    assert actions.alert_silent_nodes() == 0  # a node that is carried is not silent
+
+
+def test_what_is_lost_is_repeated_what_is_doubled_changes_nothing_and_what_is_old_is_refused(
+    islands: tuple[Island, Island, ExchangeTask],
+) -> None:
+    provider, consumer, task = islands
+    actions.start_run(task, by=sharing_asker(task))
+    down = provider.down()
+    down.unlink()  # the first stick was lost
+    again = provider.down()
+    taken = provider.take(again)
+    assert taken.commands == 1
+    assert taken.skipped == (taken.sequence - 1,)
+    assert not provider.take(again).is_new
+
+    lost = provider.out()
+    up = provider.out()
+    result = actions.import_bundle(up)
+    assert (result.is_new, result.results, result.refused) == (True, 1, ())
+    assert result.skipped == (result.sequence - 1,)
+    assert result.chunks > 0
+    assert not actions.import_bundle(up).is_new
+    with pytest.raises(BundleOutdated):
+        actions.import_bundle(lost)  # found again in a drawer
+    repeated = provider.out()  # nothing was acknowledged yet: the same results once more
+    assert actions.import_bundle(repeated).refused == ()
+    consumer.trip()
+    assert delivered(consumer) == (len(ROWS), len(ROWS))
+    assert Run.objects.get(task=task).state == RunState.RECONCILED
+
+
+def test_a_bundle_whose_forerunners_are_missing_is_not_taken(islands: tuple[Island, Island, ExchangeTask]) -> None:
+    provider, _consumer, _task = islands
+    number, home = provider.record.number, homes.load(provider.home)
+    last = BundleRecord.objects.filter(node=provider.record, direction="up").count()
+    far = write_bundle(
+        provider.stick,
+        home.identity,
+        [],
+        node_id=number,
+        direction=Direction.UP,
+        sequence=last + 5,
+        since=last + 3,
+        acknowledged=0,
+    )
+    with pytest.raises(BundleMissing) as caught:
+        actions.import_bundle(far)
+    assert caught.value.details["expected"] == last + 1
+
+
+def test_bundles_of_others_and_altered_ones_are_refused_on_both_sides(
+    islands: tuple[Island, Island, ExchangeTask],
+) -> None:
+    provider, consumer, task = islands
+    actions.start_run(task, by=sharing_asker(task))
+    down = provider.down()
+    with pytest.raises(BundleOfAnotherNode):
+        consumer.take(down)
+    with pytest.raises(BundleSignatureWrong):
+        actions.import_bundle(down)  # the wrong way round
+    data = bytearray(down.read_bytes())
+    data[len(data) // 3] ^= 4
+    broken = provider.stick / "broken.jqb"
+    broken.write_bytes(bytes(data))
+    with pytest.raises((BundleBroken, BundleSignatureWrong)):
+        provider.take(broken)
+    provider.take(down)
+    up = provider.out()
+    data = bytearray(up.read_bytes())
+    data[len(data) // 3] ^= 4
+    broken.write_bytes(bytes(data))
+    with pytest.raises((BundleBroken, BundleSignatureWrong)):
+        actions.import_bundle(broken)
+    forged = write_bundle(
+        provider.stick / "forged.jqb",
+        Identity.generate(),
+        [Content(PartKind.HEARTBEAT, b"{}")],
+        node_id=provider.record.number,
+        direction=Direction.UP,
+        sequence=99,
+        since=1,
+        acknowledged=0,
+    )
+    with pytest.raises(BundleSignatureWrong):
+        actions.import_bundle(forged)
+    with pytest.raises(BundleOfAnotherNode):
+        actions.import_bundle(
+            write_bundle(
+                provider.stick / "nobody.jqb",
+                Identity.generate(),
+                [],
+                node_id="nobody",
+                direction=Direction.UP,
+                sequence=1,
+                since=1,
+                acknowledged=0,
+            )
+        )
+    assert not Run.objects.filter(state=RunState.DELIVERING).exists()  # nothing of all that was used
+    assert actions.import_bundle(up).is_new
+
+
+def test_a_chunk_that_does_not_come_whole_is_carried_once_more(islands: tuple[Island, Island, ExchangeTask]) -> None:
+    provider, consumer, task = islands
+    run = actions.start_run(task, by=sharing_asker(task))
+    provider.trip()
+    down = consumer.down()
+    bundle = read_bundle(down, Direction.DOWN, lambda node_id: homes.load(consumer.home).platform)
+    assert [part.kind for part in bundle.manifest.parts].count(PartKind.CHUNK) == 1
+    relayed = next(iter((Path(consumer.folder).parent / "relay").rglob("*.chunk")))
+    relayed.write_bytes(b"rotten")
+    consumer.take(consumer.down())  # without the chunk, for the platform's copy is rotten
+    assert state_of(run) == RunState.DELIVERING
+    actions.import_bundle(consumer.out())
+    provider.trip()  # RESEND
+    consumer.trip()
+    assert state_of(run) == RunState.RECONCILED, Run.objects.get(pk=run.pk).problem
+    assert delivered(consumer) == (len(ROWS), len(ROWS))
+
+
+def test_nodes_that_may_not_work_get_and_bring_nothing(islands: tuple[Island, Island, ExchangeTask]) -> None:
+    provider, _consumer, _task = islands
+    up = provider.out()
+    NodeRecord.objects.filter(pk=provider.record.pk).update(state=NodeState.SUSPENDED)
+    with pytest.raises(NodeNotActive):
+        actions.import_bundle(up)
+    with pytest.raises(NodeNotActive):
+        provider.down()
+    NodeRecord.objects.filter(pk=provider.record.pk).update(state=NodeState.AWAITING)
+    with pytest.raises(NodeAwaitsApproval):
+        actions.import_bundle(up)
+    with pytest.raises(NodeAwaitsApproval):
+        provider.down()
+
+
+def test_the_commands_say_what_was_carried(
+    islands: tuple[Island, Island, ExchangeTask], capsys: pytest.CaptureFixture[str]
+) -> None:
+    provider, _consumer, task = islands
+    actions.start_run(task, by=sharing_asker(task))
+    number = provider.record.number
+    call_command("bundle", "export", number, "--to", str(provider.stick))
+    down = Path(capsys.readouterr().out.strip())
+    assert main.main(["import", str(provider.home), str(down)]) == 0
+    assert "1 commands" in capsys.readouterr().out
+    assert main.main(["import", str(provider.home), str(down)]) == 0
+    assert "before" in capsys.readouterr().out
+    assert main.main(["export", str(provider.home), "--to", str(provider.stick)]) == 0
+    up = capsys.readouterr().out.strip()
+    call_command("bundle", "import", up)
+    assert "1 results" in capsys.readouterr().out
+    call_command("bundle", "import", up)
+    assert "before" in capsys.readouterr().out
+    with pytest.raises(CommandError, match=r"bundle\.broken"):
+        call_command("bundle", "import", str(provider.stick / "none.jqb"))
+    with pytest.raises(CommandError, match="node"):
+        call_command("bundle", "export", "nobody", "--to", str(provider.stick))
+    assert main.main(["import", str(provider.home), str(provider.stick / "none.jqb")]) == 1
+    assert "bundle.broken" in capsys.readouterr().err
+
+
+def test_a_carried_node_does_not_poll_and_a_polling_node_is_not_carried(
+    islands: tuple[Island, Island, ExchangeTask], tmp_path: Path
+) -> None:
+    provider, _consumer, _task = islands
+    with closing(Node(homes.load(provider.home))) as node:
+        with pytest.raises(HomeCarried):
+            node.run()
+        with pytest.raises(HomeCarried):
+            node.run_once()
+    homes.prepare(tmp_path / "net", "http://127.0.0.1:9", "n-1", Identity.generate().public)
+    with closing(Node(homes.load(tmp_path / "net"))) as node, pytest.raises(HomeNotCarried):
+        bundles.export(node, tmp_path)
