@@ -42,14 +42,9 @@ def keep_slots(source: DataSource, slots: Iterable[SlotStatus]) -> None:
 
 def watch_slots() -> int:
     """Ask the nodes of sources with LOG tasks to look at their slots, every ten minutes; gives the count of those asked."""
-    limit = moments.now() - LOOK_EVERY
     tasks = ExchangeTask.objects.filter(mode=CopyMode.LOG.value).exclude(slot="")
-    sources = (
-        DataSource.objects.filter(bindings__entry__grants__exchange_task__in=tasks)
-        .exclude(state=SourceState.RETIRED)
-        .exclude(commands__kind=CommandKind.TEST_CONNECTION.value, commands__state__in=OPEN)
-        .exclude(commands__kind=CommandKind.TEST_CONNECTION.value, commands__created_at__gt=limit)
-        .distinct()
+    sources = DataSource.objects.exclude(state=SourceState.RETIRED).filter(
+        pk__in=tasks.values("grant__entry__binding__source_id")
     )
     return sum(_look(source_id) for source_id in list(sources.order_by("id").values_list("pk", flat=True)))
 
