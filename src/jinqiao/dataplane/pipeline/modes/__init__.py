@@ -7,7 +7,7 @@ Each is a `pipeline.session.Session`; `pipeline.sessions.session_of` makes the o
     LogSession(order, source, schema)               its `open_snapshot` is the table in the slot's snapshot, then the log
     check_delivery(order)                           mode and delivery, keys, sign-off of a reload
 
-    state = StateStore(home / "state", state_key(keystore, suite), suite).task(order.task_id)        (staging.state)
+    state = StateStore(home / "states", state_key(keystore, suite), suite).task(order.task_id)        (staging.state)
 
 A batch that is `complete` (BatchManifest.complete) holds every granted row: it is delivered as one of mode FULL.
 """
