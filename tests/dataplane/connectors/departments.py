@@ -4,7 +4,6 @@
 Truth stands as BOOLEAN, as 0 and 1, as Y and N and as 是 and 否; an instant with its zone arrives as wall-clock time in China.
 """
 
-import base64
 import csv
 import io
 import json
@@ -249,8 +248,3 @@ def expected(name: str) -> list[dict[str, Any]]:
     if name == "excel":  # a cell without text is an empty cell
         return [{key: None if value in ("", b"") else value for key, value in row.items()} for row in ROWS]
     return list(ROWS)
-
-
-def encoded(rows: pa.Table) -> str:
-    """Something short to look at where two tables differ."""
-    return base64.b64encode(repr(rows.to_pylist()).encode()).decode()[:40]
