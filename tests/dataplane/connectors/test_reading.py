@@ -23,7 +23,7 @@ from jinqiao.dataplane.errors import (
     TableMissing,
 )
 from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType, Operator, RowCondition
-from tests.dataplane.exchanges import csv_at, read_table, sqlite_at, write_table
+from tests.dataplane.exchanges import csv_at, people, read_table, sqlite_at, write_table
 from tests.servers import Server
 
 pytestmark = pytest.mark.servers
@@ -285,3 +285,16 @@ def test_text_that_is_no_utf8_in_sqlite_is_handed_on_as_bytes(tmp_path: Path) ->
         (batch,) = source.read(ReadPlan(table="t", columns=("a",)))
 
     assert batch.column("a").to_pylist() == [b"\xffA", "好".encode(), "好".encode(), b"7"]
+
+
+@pytest.mark.parametrize("written", ["2026-03-01 08:00:00", "2026-03-01T08:00:00", "2026-03-01 08:00:00.000000"])
+@pytest.mark.parametrize("operator", [Operator.AT_LEAST, Operator.AT_MOST])
+def test_both_ends_of_a_range_of_times_are_within_it_however_they_are_written(
+    tmp_path: Path, written: str, operator: Operator
+) -> None:
+    people(tmp_path / "a.db", [(1, "a", None, written)])
+    condition = RowCondition(column="updated", operator=operator, values=("2026-03-01T08:00:00.000000",))
+    plan = ReadPlan(table="people", columns=("id",), row_filter=(condition,))
+
+    with open_source(sqlite_at(tmp_path / "a.db")) as source:
+        assert sum(batch.num_rows for batch in source.read(plan)) == 1

@@ -262,6 +262,7 @@ class PostgresqlSource(Source):
 
     def __init__(self, connection: Connection, password: str | None = None) -> None:
         self._place = Place(connection, password)
+        self._known: dict[str, tuple[TableSchema, dict[str, str]]] = {}
 
     def test(self) -> str:
         with closing(self._place.connect()) as connection, telling():
@@ -276,11 +277,14 @@ class PostgresqlSource(Source):
         return self._table(table)[0]
 
     def _table(self, table: str) -> tuple[TableSchema, dict[str, str]]:
-        with closing(self._place.connect()) as connection:
-            found = read_catalogue(connection, self._place, table)
-        if not found:
-            raise TableMissing(table=table)
-        return found[0]
+        """The catalogue's word on a table, asked once: a source is opened for one command."""
+        if table not in self._known:
+            with closing(self._place.connect()) as connection:
+                found = read_catalogue(connection, self._place, table)
+            if not found:
+                raise TableMissing(table=table)
+            self._known[table] = found[0]
+        return self._known[table]
 
     def read(self, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
         from jinqiao.dataplane.connectors.postgresql_reading import AdbcReader

@@ -5,6 +5,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -263,7 +264,7 @@ def where_clause(conditions: tuple[RowCondition, ...], schema: TableSchema) -> t
             left, mark = f"CAST({left} AS NUMERIC)", "CAST(? AS NUMERIC)"
         elif column.type is LogicalType.DATETIME:
             left = f"replace({left}, 'T', ' ')"
-        given = [_bound(text, column) for text in condition.values]
+        given = [_bound(text, column, last=condition.operator is Operator.AT_MOST) for text in condition.values]
         match condition.operator:
             case Operator.EQUAL:
                 parts.append(f"{left} = {mark}")
@@ -280,13 +281,17 @@ def where_clause(conditions: tuple[RowCondition, ...], schema: TableSchema) -> t
     return (" WHERE " + " AND ".join(parts) if parts else ""), values
 
 
-def _bound(text: str, column: Column) -> Any:
+def _bound(text: str, column: Column, *, last: bool = False) -> Any:
+    """The value as it is compared; `last` where it is the end of a range."""
     value = filter_value(text, column)
     match column.type:
         case LogicalType.DATE | LogicalType.DECIMAL:
             return str(value)
         case LogicalType.DATETIME:
-            # without trailing zeros, so that every way of writing the same instant compares as at least it
+            # without trailing zeros, so that every way of writing the same instant compares as at least it; as the end of a
+            # range with all six digits, so that every way of writing it is still within
+            if last and isinstance(value, datetime):
+                return value.isoformat(sep=" ", timespec="microseconds")
             shown = str(value)
             return shown.rstrip("0") if "." in shown else shown
         case LogicalType.BOOLEAN:
