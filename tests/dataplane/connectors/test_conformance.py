@@ -109,7 +109,9 @@ def test_what_an_engine_cannot_hold_is_refused_and_changes_nothing(
         assert read_table(source, table, columns).to_pylist() == good.to_pylist()
 
 
-@pytest.mark.parametrize("name", [name for name in PLACES if name not in ("jsonl", "sqlite", "mysql", "excel", "odbc-mysql")])
+@pytest.mark.parametrize(
+    "name", [name for name in PLACES if name not in ("jsonl", "sqlite", "mysql", "excel", "odbc-mysql")]
+)
 def test_numbers_that_are_none_stay_what_they_are_where_they_can_be_held(
     name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
