@@ -156,7 +156,9 @@ WAYS = {
 
 
 @pytest.mark.parametrize("ways", WAYS)
-@pytest.mark.parametrize(("engine", "examples"), [("sqlite", 10), ("postgresql", 3), ("mysql", 2), ("odbc-postgresql", 2), ("odbc-mysql", 1)])
+@pytest.mark.parametrize(
+    ("engine", "examples"), [("sqlite", 10), ("postgresql", 3), ("mysql", 2), ("odbc-postgresql", 2), ("odbc-mysql", 1)]
+)
 def test_any_batches_leave_what_the_model_says(
     engine: str, examples: int, ways: str, request: pytest.FixtureRequest, tmp_path: Any
 ) -> None:

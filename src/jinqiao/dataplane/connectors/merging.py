@@ -84,8 +84,10 @@ class Merge:
             deleted = target.execute(target.delete_keys(self._table, self._keys, staged.deletes))
         if changed:
             given = [(target.quoted_column(c.name), f"r.{target.quoted_column(c.name)}") for c in self._compared()]
-            where = f"c.is_new = 0 AND {self._changed('r')} AND {self._matched('t', 'r')}"
-            sources = [(staged.changes, "c"), (staged.rows, "r")]
+            where, sources = self._matched("t", "r"), [(staged.rows, "r")]
+            if changed < self._received:
+                where = f"c.is_new = 0 AND {self._changed('r')} AND {where}"
+                sources.insert(0, (staged.changes, "c"))
             self._hold(changed, target.execute(target.update_joined(self._table, sources, where, given)))
         if new:
             self._hold(new, self._insert_changes("c.is_new = 1") if new < self._received else self._insert_all())

@@ -196,6 +196,7 @@ class PostgresqlTarget(LedgerTarget):
 
     def create_changes(self, place: str, query: str, *, temporary: bool) -> None:
         self.execute(f"CREATE {'' if temporary else 'UNLOGGED '}TABLE {place} AS {query}")
+        self.execute(f"ANALYZE {place}")  # many changes are joined by hash, few by index
 
     def insert(self, place: str, rows: pa.Table) -> None:
         encoder = ArrowToPostgresBinaryEncoder(rows.schema)
