@@ -229,6 +229,23 @@ def test_bad_rows_of_every_split_go_to_quarantine_under_their_number_in_the_run(
     assert (manifest.rows, manifest.rows_quarantined, manifest.resumed) == (95, 5, 1)
 
 
+def test_a_first_watermark_run_goes_on_with_the_clock_of_its_snapshot(tmp_path: Path) -> None:
+    people(tmp_path / "a.db", [(number, "a", None, f"2026-03-01 08:00:{number:02d}") for number in range(1, 51)])
+    asked = order(chunk_rows=10, **WATERMARK)
+    with pytest.raises(RunStopped):
+        extract(asked, tmp_path, stop=stop_after(4))
+    out = Spool(tmp_path / "spool").outgoing("RUN-1")
+    begun = out.begun()
+    assert begun is not None
+    at_eight = 1_772_352_000_000_000 + 30_000_000  # 2026-03-01 08:00:30 in microseconds
+    out.write_begun({**begun, "session": {"ceiling": at_eight}})
+
+    manifest = extract(asked, tmp_path)
+
+    assert (manifest.rows, manifest.resumed) == (50, 1)
+    assert manifest.new_cursor.startswith("2026-03-01T08:00:30.000000#")
+
+
 def stop_after(times: int) -> Callable[[], bool]:
     """Says stop when it has been asked that often."""
     asked = itertools.count(1)

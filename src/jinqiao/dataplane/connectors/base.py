@@ -144,7 +144,7 @@ class Source(Closing, ABC):
     def open_snapshot(
         self, plan: ReadPlan, *, parallel: int = 1, resume: "SnapshotState | None" = None, chunk_rows: int = 100_000
     ) -> "Snapshot":
-        """One view of the table to be read in splits of about `chunk_rows` (`connectors.snapshots`)."""
+        """One view of the table to be read in splits of about `chunk_rows`, 0 = in one piece (`connectors.snapshots`)."""
         from jinqiao.dataplane.connectors.snapshots import WholeSnapshot
 
         return WholeSnapshot(self, plan)

@@ -159,7 +159,7 @@ class FolderSource(Source):
         bounds, size = [0], 0
         chosen = _chosen(self._listing(plan.table), plan)
         for at, file in enumerate(chosen):
-            if at > bounds[-1] and (size + file.size_bytes > _SPLIT_BYTES or at - bounds[-1] >= chunk_rows):
+            if at > bounds[-1] and (size + file.size_bytes > _SPLIT_BYTES or 0 < chunk_rows <= at - bounds[-1]):
                 bounds.append(at)
                 size = 0
             size += file.size_bytes

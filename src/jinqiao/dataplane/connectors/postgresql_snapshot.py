@@ -137,7 +137,7 @@ class PostgresqlSnapshot(Snapshot):
     def _splits(self, kind: str, blocks: int, chunk_rows: int) -> tuple[str, ...]:
         """Ranges of blocks with about `chunk_rows` rows each; the last is open, for rows of other tables that inherit."""
         version = self._connection.info.server_version
-        if kind not in "rm" or version < _TID_RANGES_FROM or blocks < 2 or self._query.plan.order_by:
+        if kind not in "rm" or version < _TID_RANGES_FROM or blocks < 2 or chunk_rows < 1 or self._query.plan.order_by:
             return (WHOLE,)
         rows = self._query.schema.row_estimate or blocks * 50
         count = min(blocks, max(math.ceil(rows / chunk_rows), math.ceil(blocks / SPLIT_BLOCKS)))

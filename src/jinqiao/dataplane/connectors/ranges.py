@@ -10,9 +10,10 @@ MOST_SPLITS = 4_096
 def key_ranges(first: int | None, last: int | None, rows: int | None, chunk_rows: int) -> tuple[str, ...]:
     """Ranges with about `chunk_rows` rows each, if the keys lie evenly from `first` to `last`; together they hold every key.
 
-    `rows` is the estimate; a table that is no larger than two chunks, or empty, is read in one piece.
+    `rows` is the estimate; a table that is no larger than two chunks, or empty, is read in one piece; so is one where
+    `chunk_rows` is 0.
     """
-    if first is None or last is None:
+    if first is None or last is None or chunk_rows < 1:
         return (WHOLE,)
     width = last - first + 1
     step = max(1, width * chunk_rows // max(1, rows if rows is not None else width), math.ceil(width / MOST_SPLITS))

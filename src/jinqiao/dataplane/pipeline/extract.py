@@ -132,6 +132,7 @@ class Extraction(Closing):
         if begun and snapshot.resumed and begun["form"] == self.form.value:
             self._records = self._out.staged_splits()
             self._resumed = int(begun["resumed"]) + 1
+            self._session.go_on(begun["session"])
             self.batch_id, self.wrapped_key = begun["batch_id"], begun["wrapped_key"]
             self._note_begun(snapshot, begun["own_key"])
             return snapshot
@@ -176,6 +177,7 @@ class Extraction(Closing):
                 "own_key": own_key,
                 "resumed": self._resumed,
                 "snapshot": snapshot.state.to_json(),
+                "session": self._session.begun(),
             }
         )
 
@@ -198,6 +200,8 @@ class Extraction(Closing):
         )
         try:
             stager.resume(self._records)
+            for record in stager.records.values():
+                self._session.told(*record.get("marks", (None, 0)))
             learn_references(self._reading.checker, self._source, self._plan)
             self._read_splits(snapshot, stager)
             if self._stop():
@@ -261,7 +265,7 @@ class Extraction(Closing):
             provider = PublicIdentity.from_json(self._order.provider_identity)
             self._out.write_quarantine(part.quarantine.sealed(provider, self._order.run_id), index)
             self._quarantines[index] = part.quarantine
-        rows.finish({"checked": part.checker.state()})
+        rows.finish({"checked": part.checker.state(), "marks": [part.highest, part.missing]})
 
     def _copy_split(self, reader: Any, rows: SplitStager, name: str) -> None:
         count = 0

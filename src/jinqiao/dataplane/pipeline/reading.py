@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jinqiao.dataplane.checks.checker import Checker
 from jinqiao.dataplane.checks.quarantine import Quarantine
@@ -66,6 +67,8 @@ class Part:
         self._reading = reading
         self.checker = reading.checker.part()
         self.quarantine = Quarantine(reading.items)
+        self.highest: int | None = None  # mark of the rows read
+        self.missing = 0  # rows without a mark
 
     def passed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Those of the rows that go on, as columns of the target."""
@@ -75,6 +78,11 @@ class Part:
         applied = reading.transformer.apply(batch)
         columns = applied.columns
         marks = reading.session.marks(batch)
+        if marks is not None:
+            self.missing += marks.null_count
+            highest = pc.max(marks).as_py()
+            if highest is not None and (self.highest is None or highest > self.highest):
+                self.highest = highest
         first = self.checker.rows_checked + 1
         bad, reasons = self.checker.check(columns, applied.misfits, applied.refusals)
         if reasons:

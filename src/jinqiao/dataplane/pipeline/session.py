@@ -1,6 +1,7 @@
 """What a mode adds to a reading, in one form for all: which rows, what is remembered, what the next run starts from."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 
@@ -23,13 +24,23 @@ class Session:
         self, source: Source, plan: ReadPlan, *, parallel: int, resume: SnapshotState | None, chunk_rows: int
     ) -> Snapshot:
         """What is read: as a rule, the source's table as it is now."""
-        return source.open_snapshot(
-            plan, parallel=parallel if self.in_splits else 1, resume=resume, chunk_rows=chunk_rows
-        )
+        if not self.in_splits:
+            return source.open_snapshot(plan, resume=resume, chunk_rows=0)
+        return source.open_snapshot(plan, parallel=parallel, resume=resume, chunk_rows=chunk_rows)
 
     def marks(self, batch: pa.RecordBatch) -> pa.Array | None:
         """The values of a batch of the source that `filter` wants back, row by row."""
         return None
+
+    def begun(self) -> dict[str, Any]:
+        """What was true when the snapshot was opened and must still be when the reading goes on; JSON values."""
+        return {}
+
+    def go_on(self, begun: dict[str, Any]) -> None:
+        """The snapshot of a killed process is read on."""
+
+    def told(self, highest: int | None, missing: int) -> None:
+        """Of a split that a killed process staged: its highest mark, and how many rows had none."""
 
     def filter(self, batch: pa.RecordBatch, marks: pa.Array | None) -> pa.RecordBatch:
         """Rows in the form of the target, those of them that are handed over. Thread-safe."""

@@ -18,7 +18,7 @@ remembered stay as they are.
 import threading
 from contextlib import closing, suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -52,8 +52,6 @@ _PRUNE_ROWS = 500_000
 class WatermarkSession(Session):
     """One watermark run. `marks` and `filter` may be called by several threads at once; the rest by one, after them."""
 
-    can_resume = False  # fingerprints and the highest watermark of the rows that were staged are in this process only
-
     def __init__(self, state: TaskState, order: ExchangeOrder, schema: TableSchema, facts: WatermarkFacts) -> None:
         """`facts` were asked before the snapshot is opened; without `null_rows` those are counted that are read.
 
@@ -86,6 +84,11 @@ class WatermarkSession(Session):
         else:
             state.forget()  # of an earlier beginning
         self.conditions = tuple(conditions)
+        # what is newer is found by an index, if there is one; only the first run reads the whole table
+        self.in_splits = self._after is None
+        # Rows that a killed process staged are not remembered: the next run sends those of its overlap again, which only an
+        # append would notice.
+        self.can_resume = order.delivery is not Delivery.APPEND
 
     def _load(self, batch_id: str) -> None:
         """What was delivered of the window. Where that is lost, it is sent again, which only an append would notice."""
@@ -101,12 +104,21 @@ class WatermarkSession(Session):
     def marks(self, batch: pa.RecordBatch) -> pa.Array:
         """Watermarks of the rows as numbers (`Scale`); every row read counts, also one that a check sets aside."""
         numbers = self._scale.numbers(batch.column(self._scale.column.name))
-        highest = highest_of(numbers)
+        self.told(highest_of(numbers), numbers.null_count)
+        return numbers
+
+    def begun(self) -> dict[str, Any]:
+        """The clock as it was before the snapshot: read later it would let the cursor run ahead of late commits."""
+        return {"ceiling": self._ceiling}
+
+    def go_on(self, begun: dict[str, Any]) -> None:
+        self._ceiling = begun["ceiling"]
+
+    def told(self, highest: int | None, missing: int) -> None:
         with self._lock:
-            self._nulls_seen += numbers.null_count
+            self._nulls_seen += missing
             if highest is not None and (self._highest is None or highest > self._highest):
                 self._highest = highest
-        return numbers
 
     def filter(self, batch: pa.RecordBatch, marks: pa.Array | None = None) -> pa.RecordBatch:
         """Of rows of the target's columns, those that were not delivered as they are."""
