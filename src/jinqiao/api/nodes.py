@@ -17,6 +17,7 @@ from jinqiao.kernel.contracts.exchange import (
     Heartbeat,
     NodeAdmission,
     NodeRegistration,
+    NodeResubmission,
     NodeRotated,
     NodeRotation,
     SignedMessage,
@@ -89,6 +90,21 @@ def results(request: HttpRequest) -> HttpResponse:
     """The answer to a command; the same answer may come again."""
     actions.accept_result(caller(request).node, read_body(request, CommandResult))
     return HttpResponse(status=204)
+
+
+@router.post(
+    "resubmit",
+    url_name="resubmit",
+    openapi_extra=operation(
+        body=NodeResubmission,
+        answer=json_answer({"type": "object", "required": ["run"], "properties": {"run": {"type": "string"}}}),
+        _200="the run that takes the corrected rows",
+    ),
+)
+def resubmit(request: HttpRequest) -> HttpResponse:
+    """Corrected rows of a quarantine, handed in at the provider's node."""
+    word = read_body(request, NodeResubmission)
+    return answer_json({"run": actions.resubmit_at_node(caller(request).node, word).number})
 
 
 @router.put(

@@ -23,6 +23,7 @@ from jinqiao.kernel.contracts.exchange import (
     Heartbeat,
     NodeAdmission,
     NodeRegistration,
+    NodeResubmission,
     NodeRotated,
     NodeRotation,
 )
@@ -47,6 +48,7 @@ class SmallPlatform:
         self.loses_results = False
         self.sealed: dict[str, set[str]] = defaultdict(set)  # node id → passwords sealed to it
         self.loses_rotations = False
+        self.resubmissions: list[NodeResubmission] = []
         self.refusals: dict[str, tuple[int, str]] = {}  # path → status, code
         self.at_chunk: Callable[[str, int], None] = lambda method, number: None
         self._nonces: set[str] = set()
@@ -153,6 +155,9 @@ class SmallPlatform:
             assert heartbeat.node_id == node_id
             self.heartbeats.append(heartbeat)
             self._send(call, 200, {"commands": self.waiting[node_id], "now": time.time()})
+        elif path == "/api/nodes/resubmit":
+            self.resubmissions.append(NodeResubmission.from_json(json.loads(body)))
+            self._send(call, 200, {"run": "RUN-NEW"})
         elif path == "/api/nodes/rotate":
             self._rotate(call, node_id, NodeRotation.from_json(json.loads(body)))
         elif path == "/api/nodes/results":

@@ -14,7 +14,7 @@ from jinqiao.dataplane.errors import ChunkDamaged
 from jinqiao.dataplane.staging.chunks import from_ipc, to_ipc
 from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import LogicalType
-from jinqiao.kernel.crypto.identity import Identity, PublicIdentity
+from jinqiao.kernel.crypto.identity import Identity, PublicIdentity, sealed_to
 from jinqiao.kernel.crypto.suites import suite
 
 KEPT_ROWS = 100_000  # more are counted, not kept
@@ -86,6 +86,11 @@ def shown(values: pa.Array, *, binary: bool = False) -> pa.Array:
 def run_of(data: bytes) -> str:
     """The run whose rows a quarantine file keeps. Raises ChunkDamaged."""
     return str(_head(data)["run"])
+
+
+def sealed_for(data: bytes) -> str:
+    """Key id of the identity that a quarantine file is sealed to. Raises ChunkDamaged."""
+    return sealed_to(str(_head(data)["key"]))
 
 
 def _head(data: bytes) -> dict[str, Any]:

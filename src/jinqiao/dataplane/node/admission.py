@@ -53,7 +53,8 @@ def order_of(command: Command, home: NodeHome) -> ExchangeOrder:
     identity = order.provider_identity if provides else order.consumer_identity
     if node != home.node_id or home.keys.named(str(identity.get("key_id"))) is None:
         raise OrderOfAnotherNode(run=order.run_id, node=node)
-    check_grant(order)
+    if command.kind is not CommandKind.READ_QUARANTINE:  # the provider's own rows, for its own people
+        check_grant(order)
     return order
 
 

@@ -80,6 +80,12 @@ class ManifestMissing(NotFound):
     code = "node.run.not_staged"
 
 
+class QuarantineMissing(NotFound):
+    """Nothing of this run was set aside here, or it is kept no longer."""
+
+    code = "node.quarantine.missing"
+
+
 class HomeCarried(WrongState):
     """This node has no network to its platform: it is worked by export and import of bundles."""
 

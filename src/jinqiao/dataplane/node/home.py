@@ -11,6 +11,7 @@ node.toml        platform URL, node id, name, suite; optionally
 platform.json    public identity of the platform: only its signature makes a command
 master.key, keystore.json   (kernel.keystore) the node's own identity
 ledger.db        commands and their results
+merged.db        counts of batches whose target allows no ledger of ours
 spool/           staged chunks
 states/          digests of what was delivered last, for the modes that compare
 rotate.request   asks the running process for a new identity
@@ -41,6 +42,7 @@ from jinqiao.kernel.keystore import KeyStore, write_durably
 CONFIGURATION = "node.toml"
 PLATFORM = "platform.json"
 LEDGER = "ledger.db"
+MERGED = "merged.db"
 SPOOL = "spool"
 STATES = "states"
 TOKEN_SECRET = "token-secret"  # noqa: S105 -- the name of an entry
@@ -80,6 +82,11 @@ class NodeHome:
     @property
     def ledger_file(self) -> Path:
         return self.path / LEDGER
+
+    @property
+    def merged_file(self) -> Path:
+        """Counts of batches whose target allows no ledger of ours."""
+        return self.path / MERGED
 
     @property
     def spool_folder(self) -> Path:

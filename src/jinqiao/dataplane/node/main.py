@@ -8,6 +8,8 @@ node fingerprint HOME                                          the fingerprint o
 node rotate HOME                                               a new key; nobody has to enter a password again
 node export HOME --to FOLDER|FILE                              pack what the platform is to get
 node import HOME FILE                                          take what the platform packed, and work it
+    node quarantine HOME RUN --to FILE.xlsx                        the rows that a run set aside
+    node resubmit HOME RUN FILE.xlsx                               the same rows, corrected: a run of their own
 """
 
 import argparse
@@ -21,7 +23,7 @@ from contextlib import closing
 from pathlib import Path
 from types import FrameType
 
-from jinqiao.dataplane.node import bundles
+from jinqiao.dataplane.node import bundles, quarantine
 from jinqiao.dataplane.node import home as homes
 from jinqiao.dataplane.node.errors import HomeCarried, HomeInUse, HomeNotWritable, RotationPending
 from jinqiao.dataplane.node.process import Node
@@ -164,6 +166,18 @@ def _import(options: argparse.Namespace) -> int:
     return 0
 
 
+def _quarantine(options: argparse.Namespace) -> int:
+    home = homes.load(options.home)
+    write_durably(options.to, quarantine.workbook(home, home.spool, quarantine.order_of_run(home, options.run)))
+    sys.stdout.write(f"{options.to}\n")
+    return 0
+
+
+def _resubmit(options: argparse.Namespace) -> int:
+    sys.stdout.write(f"{quarantine.resubmit(homes.load(options.home), options.run, options.file)}\n")
+    return 0
+
+
 def _show_fingerprint(key_id: str) -> int:
     sys.stdout.write(f"密钥指纹 fingerprint: {fingerprint(key_id)}\n")
     return 0
@@ -197,4 +211,10 @@ def _parser() -> argparse.ArgumentParser:
     exporting.add_argument("--to", type=Path, required=True, metavar="FOLDER|FILE")
     importing = command("import", "导入摆渡包并办理 take a bundle of the platform and work it", _import)
     importing.add_argument("file", type=Path, metavar="FILE")
+    reading = command("quarantine", "取出隔离数据 write the rows that a run set aside", _quarantine)
+    reading.add_argument("run", metavar="RUN")
+    reading.add_argument("--to", type=Path, required=True, metavar="FILE.xlsx")
+    handing_in = command("resubmit", "重报更正后的数据 hand corrected rows in", _resubmit)
+    handing_in.add_argument("run", metavar="RUN")
+    handing_in.add_argument("file", type=Path, metavar="FILE.xlsx")
     return parser

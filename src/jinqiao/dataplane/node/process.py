@@ -23,7 +23,7 @@ from jinqiao.dataplane.node.home import ROTATE_REQUEST, NodeHome
 from jinqiao.dataplane.node.ledger import AT_ONCE, KEEP, Ledger, Task
 from jinqiao.dataplane.node.relay import waits
 from jinqiao.dataplane.node.rotation import rotate
-from jinqiao.dataplane.node.work import Worker, failed, problem_of
+from jinqiao.dataplane.node.work import Worker, drop_staged, failed, problem_of
 from jinqiao.dataplane.platform import PlatformAnswerBroken, PlatformAway, PlatformClient, PlatformRefused
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.base import ContractBroken
@@ -198,24 +198,21 @@ class Node:
         self.ledger.forget_bodies()
         now = moments.now()
         for run_id in self.ledger.kept(before=now - timedelta(hours=self.home.keep_staged_h)):
-            self._drop(run_id)
+            drop_staged(self.spool, self.ledger, run_id)
         for run_id in self.spool.runs():
             if self.ledger.is_forgotten(run_id):
-                self._drop(run_id)
+                self.spool.purge(run_id)
+                self.ledger.forget_staging(run_id)
         if not self.ledger.has_work() and not self.spool.runs():
             for former in self.home.keys.former():
                 if former.until < now - KEEP:
                     self.home.keys.forget(former.identity.key_id)
 
-    def _drop(self, run_id: str) -> None:
-        self.spool.purge(run_id)
-        self.ledger.forget_staging(run_id)
-
     def _drop_oldest_kept(self) -> bool:
         """Make room: a run whose receipt is complete goes before its time. False where there is none."""
         for run_id in self.ledger.kept()[:1]:
             logger.warning("run %s is cleared before its time: the spool has no room", run_id)
-            self._drop(run_id)
+            drop_staged(self.spool, self.ledger, run_id)
             return True
         return False
 

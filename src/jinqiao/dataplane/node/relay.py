@@ -95,9 +95,7 @@ class CarriedByHand:
 
     def download(self, spool: RunSpool) -> None:
         """Raises ChunkDiffers where a chunk did not come, or not whole: the platform has it sent again."""
-        damaged = [
-            chunk.number for chunk in self._manifest.chunks if not is_whole(spool, self._manifest, chunk.number)
-        ]
+        damaged = [chunk.number for chunk in self._manifest.chunks if not is_whole(spool, self._manifest, chunk.number)]
         if damaged:
             raise ChunkDiffers(run=self._manifest.run_id, chunk=damaged[0], chunks=damaged)
 

@@ -10,7 +10,9 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
 
+from jinqiao.dataplane.checks.corrections import corrected_rows, resubmission
 from jinqiao.dataplane.connectors import Source, Target, open_source, open_target
+from jinqiao.dataplane.connectors.node_ledger import NodeLedger
 from jinqiao.dataplane.connectors.protection import open_now, seconds_until_open
 from jinqiao.dataplane.errors import ChunkDamaged, ReadingHeldTooLong, RunStopped
 from jinqiao.dataplane.node.admission import (
@@ -23,9 +25,10 @@ from jinqiao.dataplane.node.admission import (
     receipt_of,
 )
 from jinqiao.dataplane.node.direct import DirectOffer
-from jinqiao.dataplane.node.errors import Closing, CommandIncomplete, ManifestMissing, NotYet
+from jinqiao.dataplane.node.errors import Closing, ManifestMissing, NotYet
 from jinqiao.dataplane.node.home import NodeHome
 from jinqiao.dataplane.node.ledger import Ledger, Task
+from jinqiao.dataplane.node.quarantine import identity_of, sealed_rows, workbook
 from jinqiao.dataplane.node.relay import CarriedByHand, Carrier, Relay
 from jinqiao.dataplane.node.stopwatch import Stopwatch
 from jinqiao.dataplane.pipeline import deliver, extract, verify_manifest
@@ -34,6 +37,7 @@ from jinqiao.dataplane.platform import PlatformRefused
 from jinqiao.dataplane.staging.spool import Spool
 from jinqiao.kernel.contracts.exchange import (
     BatchManifest,
+    Command,
     CommandKind,
     CommandResult,
     ExchangeOrder,
@@ -49,6 +53,7 @@ from jinqiao.kernel.moments import now
 logger = logging.getLogger(__name__)
 
 HELD_PUT_BACK = timedelta(minutes=5)  # a resume ends the waiting at once
+EXTRACTING = (CommandKind.EXTRACT, CommandKind.RESUBMIT)
 FETCH_AGAIN = 3  # times, where a chunk was damaged in the spool of the consumer's node
 
 
@@ -93,7 +98,7 @@ class Worker:
             case CommandKind.LIST_TABLES:
                 with watch("list"), self._source(connection_of(task.command)) as source:
                     return {"tables": source.tables()}
-            case CommandKind.EXTRACT:
+            case CommandKind.EXTRACT | CommandKind.RESUBMIT:
                 return self._extract(task, watch)
             case CommandKind.DELIVER:
                 return self._deliver(task, watch)
@@ -101,12 +106,13 @@ class Worker:
                 return self._resend(task, watch)
             case CommandKind.COMPARE:
                 return self._compare(task, watch)
+            case CommandKind.READ_QUARANTINE:
+                order = order_of(task.command, self._home)
+                return {"sealed_payload": self._home.platform.seal(workbook(self._home, self._spool, order))}
             case CommandKind.PURGE:
                 return self._purge(task)
-            case CommandKind.STOP | CommandKind.PAUSE | CommandKind.RESUME:  # they work by standing in the ledger
+            case _:  # STOP, PAUSE and RESUME work by standing in the ledger
                 return {}
-            case kind:
-                raise CommandIncomplete(command=task.command.id, missing=kind.value)
 
     def _extract(self, task: Task, watch: Stopwatch) -> dict[str, Any]:
         command = task.command
@@ -127,9 +133,12 @@ class Worker:
 
     def _staged(self, task: Task, order: ExchangeOrder, source: Source) -> BatchManifest:
         """Extract, while the source may be read. Raises NotYet where that ends first: what is staged stays."""
+        asked = order
+        if task.command.kind is CommandKind.RESUBMIT and self._spool.outgoing(order.run_id).manifest() is None:
+            asked, source = self._corrected(task.command, order, source)
         try:
             return extract(
-                order,
+                asked,
                 source,
                 spool=self._spool,
                 identity=identity_for(order, self._home, provider=True),
@@ -147,6 +156,14 @@ class Worker:
             self._wait_for_turn(task, order)
             raise
 
+    def _corrected(self, command: Command, order: ExchangeOrder, source: Source) -> tuple[ExchangeOrder, Source]:
+        """What to read for corrected rows of an earlier run's quarantine. Raises QuarantineMissing, CorrectionsRefused, SealBroken."""
+        sealed = sealed_rows(self._spool, command.corrects)
+        handed_in = self._home.keys.unseal(command.sealed_payload)
+        identity = identity_of(sealed, self._home)
+        corrections = corrected_rows(handed_in, order, sealed=sealed, identity=identity, source=source)
+        return resubmission(order, corrections, source)
+
     @contextmanager
     def _carrier(self, task: Task, order: ExchangeOrder, manifest: BatchManifest) -> Iterator[Carrier]:
         """How this node's chunks come and go: by hand, straight to the other node, or by the relay."""
@@ -156,7 +173,7 @@ class Worker:
         with ExitStack() as stack:
             offer = None
             announcement = task.command.transfer
-            if task.command.kind is CommandKind.EXTRACT and order.consumer_url and announcement is not None:
+            if task.command.kind in EXTRACTING and order.consumer_url and announcement is not None:
                 offer = DirectOffer(self._home, order, announcement)
                 stack.callback(offer.close)
             platform = stack.enter_context(self._home.client())
@@ -258,8 +275,7 @@ class Worker:
         if self._home.keep_staged_h:
             self._ledger.note_kept(task.command.run_id)
         else:
-            self._spool.purge(task.command.run_id)
-            self._ledger.forget_staging(task.command.run_id)
+            drop_staged(self._spool, self._ledger, task.command.run_id)
         return {}
 
     def _drop_if_for_another_order(self, order: ExchangeOrder) -> None:
@@ -275,7 +291,8 @@ class Worker:
         return open_source(connection, self._password(connection))
 
     def _target(self, connection: Connection) -> Target:
-        return open_target(connection, self._password(connection))
+        ledger = NodeLedger(self._home.merged_file)
+        return open_target(connection, self._password(connection), ledger=ledger)
 
     def _password(self, connection: Connection) -> str | None:
         """Raises SealBroken where it was sealed to another node."""
@@ -302,6 +319,16 @@ class Worker:
                 raise Closing
 
         return pause
+
+
+def drop_staged(spool: Spool, ledger: Ledger, run_id: str) -> None:
+    """Forget the chunks of a run; rows in quarantine stay for their people, until the run is forgotten."""
+    outgoing = spool.outgoing(run_id)
+    kept = outgoing.quarantine()
+    spool.purge(run_id)
+    if kept is not None:
+        outgoing.write_quarantine(kept)
+    ledger.forget_staging(run_id)
 
 
 def problem_of(error: JinqiaoError) -> Problem:

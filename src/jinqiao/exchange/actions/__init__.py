@@ -35,7 +35,13 @@ from jinqiao.exchange.actions.nodes import (
 )
 from jinqiao.exchange.actions.policy import policy_for
 from jinqiao.exchange.actions.protection import cap_node, protect_source
-from jinqiao.exchange.actions.quarantine import ask_quarantine, forget_quarantines, open_quarantine, resubmit
+from jinqiao.exchange.actions.quarantine import (
+    ask_quarantine,
+    forget_quarantines,
+    open_quarantine,
+    resubmit,
+    resubmit_at_node,
+)
 from jinqiao.exchange.actions.relay import open_chunk, purge_relay, store_chunk, sweep_relay
 from jinqiao.exchange.actions.reloads import ask_reload, decide_reload, lapse_old_reloads, reload_target
 from jinqiao.exchange.actions.rotation import rotate_identity
@@ -116,6 +122,7 @@ __all__ = [
     "replay",
     "resend_chunks",
     "resubmit",
+    "resubmit_at_node",
     "resume_node",
     "resume_run",
     "resume_service",

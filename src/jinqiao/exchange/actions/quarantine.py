@@ -13,14 +13,14 @@ from jinqiao.accounts.models import Post
 from jinqiao.audit import trail
 from jinqiao.exchange import rules
 from jinqiao.exchange.actions.commanding import OPEN, command_node
-from jinqiao.exchange.actions.platform import platform_identity, public_identity
+from jinqiao.exchange.actions.platform import node_actor, platform_identity, public_identity
 from jinqiao.exchange.actions.runs import begin_run, locked_run
 from jinqiao.exchange.enums import CommandState, RunKind
-from jinqiao.exchange.errors import QuarantineEmpty, QuarantineNotRead, WorkbookTooLarge
+from jinqiao.exchange.errors import NotYourRun, QuarantineEmpty, QuarantineNotRead, WorkbookTooLarge
 from jinqiao.exchange.models import Node, NodeCommand, Run
-from jinqiao.exchange.queries.runs import order_of
+from jinqiao.exchange.queries.runs import order_of, run_by_number
 from jinqiao.kernel import moments
-from jinqiao.kernel.contracts.exchange import CommandKind
+from jinqiao.kernel.contracts.exchange import CommandKind, NodeResubmission
 
 KEPT = timedelta(hours=24)
 """So long a sealed workbook is kept here; then it is read anew."""
@@ -90,6 +90,24 @@ def resubmit(run: Run, *, by: Post, workbook: bytes) -> Run:
     sealed = public_identity(node).seal(workbook)
     new = begin_run(run.task, by=by, kind=RunKind.RESUBMIT, payload=sealed, resubmits=run)
     trail.record("exchange.quarantine.resubmit", by=by.actor, about=trail.subject(run), run=new.number)
+    return new
+
+
+@transaction.atomic
+def resubmit_at_node(node: Node, word: NodeResubmission) -> Run:
+    """The same, handed in at the provider's node, whose people reach it without the pages. The rows stay sealed to that node.
+
+    Raises NotYourRun, QuarantineEmpty, WorkbookTooLarge and what `start_run` does.
+    """
+    run = locked_run(run_by_number(word.run_id))
+    if order_of(run).provider_node != node.number:
+        raise NotYourRun(run=run.number)
+    if not _set_aside(run):
+        raise QuarantineEmpty(run=run.number)
+    if len(word.sealed_payload) > 2 * MOST_BYTES:
+        raise WorkbookTooLarge(limit=MOST_BYTES // 1024 // 1024)
+    new = begin_run(run.task, by=None, kind=RunKind.RESUBMIT, payload=word.sealed_payload, resubmits=run)
+    trail.record("exchange.quarantine.resubmit", by=node_actor(node), about=trail.subject(run), run=new.number)
     return new
 
 

@@ -380,6 +380,14 @@ class Heartbeat(Contract):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeResubmission(Contract):
+    """Corrected rows of a quarantine, handed in at the provider's node: the workbook is sealed to that node itself."""
+
+    run_id: str
+    sealed_payload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRotation(Contract):
     """A node's new identity, sent signed with the old one; `proof` is the new key's signature over `canonical()` without it.
 
