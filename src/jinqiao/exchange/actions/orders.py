@@ -31,6 +31,7 @@ from jinqiao.kernel.contracts.exchange import (
     LedgerPlace,
     Reconcile,
     Transform,
+    TransformKind,
     Window,
 )
 from jinqiao.kernel.contracts.tables import Column, Engine, Mask
@@ -63,16 +64,18 @@ def check_fitting(mode: CopyMode, delivery: Delivery, ledger: LedgerPlace) -> No
 def merge_keys(
     grant: Grant, table: BoundTable, mode: CopyMode, delivery: Delivery = Delivery.MIRROR
 ) -> tuple[str, ...]:
-    """Key columns of the source that the consumer's table can be merged by: all of them granted and shown unmasked.
+    """Key columns of the source that the consumer's table can be merged by: all of them granted and shown as they are (a token
+    still tells rows apart, other transforms do not).
 
     A full copy that replaces, or that only adds, does without them. Raises WatermarkMissing, KeysMissing, KeyNotGranted where rows
     have to be told apart and cannot be.
     """
     binding = table.binding
+    made = {one["item"] for one in binding.transforms if one["kind"] != TransformKind.TOKEN}
     shown = {
         table.column(str(item["code"])).name
         for item in grant.items
-        if (item.get("mask") or Mask.NONE.value) == Mask.NONE.value
+        if (item.get("mask") or Mask.NONE.value) == Mask.NONE.value and str(item["code"]) not in made
     }
     keys = tuple(binding.key_columns)
     if mode is CopyMode.WATERMARK and (not binding.watermark_column or not keys):
