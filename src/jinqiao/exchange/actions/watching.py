@@ -225,7 +225,8 @@ def _nodes() -> QuerySet[Node]:
 def silent(book: RuleBook) -> Iterator[Found]:
     rule = book.rule(AlertKind.NODE_SILENT)
     limit = moments.now() - timedelta(seconds=rule.number("after_s"))
-    for node in _nodes().filter(seen_at__lt=limit) if rule.is_on else ():
+    # a node whose words are carried by bundles is not expected every minute
+    for node in _nodes().filter(seen_at__lt=limit, bundles=None) if rule.is_on else ():
         seen = node.seen_at.isoformat() if node.seen_at else ""
         yield _of_node(node, rule, _("节点“%(name)s”失去联系"), seen_at=seen)
 
