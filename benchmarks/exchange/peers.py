@@ -16,7 +16,7 @@ from benchmarks.exchange import places
 from tests.servers import Server
 
 ROOT = Path(__file__).resolve().parents[2]
-_SCRIPTS = Path(__file__).with_name("peers")
+_SCRIPTS = Path(__file__).with_name("peer_scripts")
 _SILENT = {
     "SLING_DISABLE_TELEMETRY": "true", "SLING_ALLOW_EMPTY": "true", "RUNTIME__DLTHUB_TELEMETRY": "false",
     "RUNTIME__LOG_LEVEL": "ERROR", "DISABLE_TELEMETRY": "true", "INGESTR_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1",

@@ -1,0 +1,91 @@
+"""Damaged spools, full disks, broken connections, restarted servers: `jinqiao copy` says so, and called again is exact."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jinqiao.kernel.contracts.exchange import CopyMode, Delivery
+from tests.dataplane.copy.campaign import Lane, Way
+from tests.dataplane.copy.databases import PostgreSQL, Residents, SQLite
+from tests.dataplane.copy.test_kill import name, place
+from tests.dataplane.copy.troubles import damage, damage_state, disturb, files_end_at, proxy, with_limits
+from tests.servers import Server
+
+ROWS = 6000
+MIRROR = Way(CopyMode.FULL, Delivery.MIRROR)
+Make = Callable[..., Lane]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """A lane between two files, slow enough to be caught at work, whose first copy is done."""
+
+    def made(way: Way = MIRROR, *, slow: bool = True) -> Lane:
+        residents = Residents(SQLite(tmp_path / "source.db"), name(), ROWS)
+        options = ("--rows-per-s", "15000") if slow else ()
+        lane = Lane(
+            residents, SQLite(tmp_path / "target.db"), way, tmp_path / "spool", chunk_rows=ROWS // 10, options=options
+        )
+        lane.begin()
+        return lane
+
+    return made
+
+
+def is_exact(lane: Lane) -> bool:
+    outcome = lane.outcome
+    assert (outcome.lost, outcome.doubled, outcome.partial, outcome.problems) == (0, 0, 0, [])
+    return outcome.runs > 1
+
+
+@pytest.mark.kill
+def test_a_flipped_bit_in_the_spool_is_found_and_what_it_hit_is_read_again(make: Make) -> None:
+    lane, chance = make(), random.Random(random.random())
+
+    for what in ("a staged chunk", "the list of staged splits", "the manifest"):
+        damage(lane, what, chance)
+
+    assert is_exact(lane)
+    assert lane.outcome.again == 0
+
+
+def test_a_cursor_with_a_flipped_bit_is_not_believed(make: Make) -> None:
+    """Otherwise a watermark run would begin years later, and find nothing."""
+    lane = make(Way(CopyMode.WATERMARK, Delivery.UPSERT), slow=False)
+
+    damage_state(
+        lane, "*/copy.json", lambda path: path.write_bytes(path.read_bytes().replace(b"2026-03-0", b"2036-03-0", 1))
+    )
+
+    assert is_exact(lane)
+
+
+def test_a_full_disk_is_said_and_the_same_copy_goes_on(make: Make) -> None:
+    lane = make(slow=False)
+
+    with_limits(lane, files_end_at(4_000))
+
+    assert is_exact(lane)
+    (said,) = lane.outcome.ended  # of spool and target, the one that comes to the end first
+    assert said in ("pipeline.spool.full (4)", "pipeline.target.disk_full (5)")
+
+
+@pytest.mark.servers
+def test_connections_reset_on_the_way_lose_nothing(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    server: Server = request.getfixturevalue("postgresql_server")
+    landing = place("postgresql", "target", request, tmp_path)
+    assert isinstance(landing, PostgreSQL)
+    with proxy(server.port) as way:
+        residents = Residents(PostgreSQL(server), name(), ROWS)
+        through = PostgreSQL(server, landing.database, port=way.port)
+        lane = Lane(residents, through, MIRROR, tmp_path / "spool", chunk_rows=ROWS // 10)
+        lane.begin()
+
+        way.cut_after(20_000)
+        disturb(lane, lambda: None, random.Random(1))
+
+        assert way.cuts == 1
+    assert is_exact(lane)
+    assert list(lane.outcome.ended) == ["source.connection.lost (5)"]
