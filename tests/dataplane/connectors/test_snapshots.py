@@ -126,7 +126,7 @@ def test_an_order_is_kept_by_reading_in_one_piece(table: Table) -> None:
 
 def test_an_unchanged_table_is_found_again(table: Table) -> None:
     if table.source.engine is Engine.MYSQL:
-        time.sleep(2.5)  # its time of last change is told in whole seconds
+        time.sleep(3.1)  # its time of last change is told in whole seconds, and must be more than two of them ago
     with table.open() as first:
         state = SnapshotState.from_json(first.state.to_json())
     with table.open(state) as again:
@@ -137,7 +137,7 @@ def test_an_unchanged_table_is_found_again(table: Table) -> None:
 
 def test_a_table_that_was_changed_is_not(table: Table) -> None:
     if table.source.engine is Engine.MYSQL:
-        time.sleep(2.5)
+        time.sleep(3.1)
     with table.open() as first:
         state = SnapshotState.from_json(first.state.to_json())
     table.write(f"UPDATE {table.name} SET filler = 'y' WHERE id = 7")
