@@ -7,6 +7,7 @@ import pytest
 
 from jinqiao.dataplane.connectors import open_source
 from jinqiao.dataplane.pipeline import Comparison, Spool, compare
+from jinqiao.kernel.contracts.exchange import Delivery
 from jinqiao.kernel.contracts.tables import Mask, Operator, RowCondition
 from tests.dataplane.exchanges import PEOPLE, change, csv_at, exchange, order, people, some_people, sqlite_at
 
@@ -47,3 +48,17 @@ def test_a_change_at_the_target_shows(tmp_path: Path, statement: str) -> None:
         found: Comparison = compare(ASKED, sent, shown)
 
     assert not found.same
+
+
+def test_of_a_history_the_versions_that_are_valid_are_compared(tmp_path: Path) -> None:
+    asked = replace(ASKED, delivery=Delivery.HISTORY)
+    source, target = people(tmp_path / "a.db", some_people(20)), sqlite_at(tmp_path / "b.db")
+    exchange(asked, source, target, Spool(tmp_path / "spool"))
+    change(tmp_path / "a.db", "UPDATE people SET born = '2000-01-01' WHERE id = 7", "DELETE FROM people WHERE id = 8")
+    exchange(replace(asked, run_id="RUN-2"), source, target, Spool(tmp_path / "spool"))
+
+    with open_source(source) as sent, open_source(target) as shown:
+        found = compare(asked, sent, shown)
+
+    assert found.same
+    assert found.target.rows == 19

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from jinqiao.dataplane.connectors.base import ReadPlan, Source, never
+from jinqiao.dataplane.connectors.plans import VALID_TO
 from jinqiao.dataplane.connectors.postgresql import PostgresqlSource
 from jinqiao.dataplane.connectors.snapshots import WHOLE, Snapshot
 from jinqiao.dataplane.connectors.values import arrow_schema, arrow_type, fit
@@ -25,7 +26,7 @@ from jinqiao.dataplane.pipeline.reading import Reading
 from jinqiao.dataplane.pipeline.session import Session
 from jinqiao.dataplane.staging.digests import canonical_rows
 from jinqiao.dataplane.transforms import TokenKeys
-from jinqiao.kernel.contracts.exchange import ContentDigest, ExchangeOrder
+from jinqiao.kernel.contracts.exchange import ContentDigest, Delivery, ExchangeOrder
 from jinqiao.kernel.crypto.identity import PublicIdentity
 from jinqiao.kernel.crypto.suites import Suite, suite
 from jinqiao.kernel.digests import ROW_END
@@ -107,11 +108,12 @@ def source_content(
 def target_content(
     order: ExchangeOrder, target: Source, *, seed: int | None = None, stop: Callable[[], bool] = never
 ) -> ContentDigest:
-    """Contents of the consumer's side: the columns of the grant, as they stand in the table."""
+    """Contents of the consumer's side: the columns of the grant, as they stand in the table; of a history what is valid now."""
     columns = target_columns(order)
+    until = (VALID_TO,) if order.delivery is Delivery.HISTORY else ()
     plan = ReadPlan(
         table=order.target_table,
-        columns=tuple(column.name for column in columns),
+        columns=(*(column.name for column in columns), *until),
         statement_timeout_s=order.statement_timeout_s,
         stop=stop,
     )
@@ -122,9 +124,10 @@ def target_content(
 
     def shown() -> Iterator[pa.RecordBatch]:
         for batch in target.read(plan):
-            fitted = [
-                fit(values, arrow_type(column)).values for values, column in zip(batch.columns, columns, strict=True)
-            ]
+            if until:
+                batch = batch.filter(batch.column(VALID_TO).is_null())
+            given = zip(batch.columns[: len(columns)], columns, strict=True)
+            fitted = [fit(values, arrow_type(column)).values for values, column in given]
             yield pa.RecordBatch.from_arrays(fitted, schema=schema)
 
     return _content(shown(), _algorithms(order))
@@ -132,6 +135,8 @@ def target_content(
 
 def _hash_in_databases(order: ExchangeOrder, source: Source, target: Source) -> bool:
     if not (isinstance(source, PostgresqlSource) and isinstance(target, PostgresqlSource)):
+        return False
+    if order.delivery is Delivery.HISTORY:
         return False
     schema = source.schema(order.source_table)
     return can_go_raw(order, source.engine, schema) and source.major_version() == target.major_version()
