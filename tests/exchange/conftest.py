@@ -1,9 +1,16 @@
-"""The two departments that most tests of movement are about, and a relay of their own."""
+"""The two departments that most tests of movement are about, and a relay of their own.
 
+They are set up once for a module, in a transaction around all its tests, and each test works on a copy in a transaction of its
+own: nothing of one test is seen by another. Modules whose tests commit make their own (`make_world`).
+"""
+
+import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from tests.exchange.factories import World, make_world
 
@@ -14,6 +21,19 @@ def relay(settings: Any, tmp_path: Path) -> Path:
     return tmp_path / "relay"
 
 
+@pytest.fixture(scope="module")
+def standing_world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
+    with django_db_blocker.unblock():
+        around = transaction.atomic()
+        around.__enter__()
+        try:
+            yield make_world()
+        finally:
+            transaction.set_rollback(True)
+            around.__exit__(None, None, None)
+
+
 @pytest.fixture
-def world(db: None) -> World:
-    return make_world()
+def world(standing_world: World, db: None) -> World:
+    keys = (standing_world.provider_node.identity, standing_world.consumer_node.identity)
+    return copy.deepcopy(standing_world, {id(key): key for key in keys})

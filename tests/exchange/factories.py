@@ -65,7 +65,7 @@ class NodeHands:
     def poll(self, **heartbeat: Any) -> list[Command]:
         self.node.refresh_from_db()
         beat = Heartbeat(
-            node_id=self.node.number, version="0.1.0", clock_at=moments.now(), spool_free_bytes=10**9, **heartbeat
+            node_id=self.node.number, version="0.1.0", clock_at=moments.now(), spool_free_bytes=10**11, **heartbeat
         )
         messages = actions.take_commands(self.node, beat)
         return [open_message(message, platform_identity().public, Command) for message in messages]

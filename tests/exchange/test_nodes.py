@@ -25,11 +25,17 @@ from jinqiao.kernel.contracts.exchange import NodeRegistration
 from jinqiao.kernel.crypto.errors import IdentityBroken
 from jinqiao.kernel.crypto.identity import Identity, fingerprint
 from jinqiao.workflow.models import ToDo
-from tests.exchange.factories import World, make_node
+from tests.exchange.factories import World, make_node, make_world
 from tests.factories import make_authority, make_organisation, make_post
 from tests.sharing import factories as sharing
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def world(db: None) -> World:
+    """Of the test alone: the others here look at every node that there is."""
+    return make_world()
 
 
 def expected(number: str = "node-x") -> tuple[Node, str]:
@@ -199,7 +205,7 @@ def test_a_heartbeat_is_noted_with_the_clocks_difference() -> None:
     hands.poll()
 
     hands.node.refresh_from_db()
-    assert (hands.node.version, hands.node.spool_free_bytes) == ("0.1.0", 10**9)
+    assert (hands.node.version, hands.node.spool_free_bytes) == ("0.1.0", 10**11)
     assert abs(hands.node.clock_offset_s or 0) < 5
 
 
