@@ -1,7 +1,6 @@
 """Two nodes without a network: everything they and the platform say to each other is carried as files."""
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +120,7 @@ def make_island(folder: Path, operator: Post, rows: list[Any]) -> Island:
 
 
 @pytest.fixture
-def islands(tmp_path: Path, settings: Any) -> Iterator[tuple[Island, Island, ExchangeTask]]:
+def islands(tmp_path: Path, settings: Any) -> tuple[Island, Island, ExchangeTask]:
     settings.RELAY_ROOT = tmp_path / "relay"
     seed_calendar()
     parties = sharing.make_parties()
@@ -146,7 +145,7 @@ def islands(tmp_path: Path, settings: Any) -> Iterator[tuple[Island, Island, Exc
     task = actions.configure_task(
         ExchangeTask.objects.get(grant=grant), by=parties.asker, target=consumer.source, target_table="hunyin"
     )
-    yield provider, consumer, task
+    return provider, consumer, task
 
 
 def delivered(island: Island) -> tuple[int, int]:

@@ -191,9 +191,7 @@ def test_a_full_spool_sends_the_chunks_by_the_relay(world: World) -> None:
         assert (sent.ok, sent.direct) == (True, ())
 
 
-def test_chunks_that_came_before_any_command_are_not_tidied_away(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_chunks_that_came_before_any_command_are_not_tidied_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with listening(world) as consumer:
         _order, announcement = direct_order(world, address(consumer))
         mine = Stranger(address(consumer), homes.load(world.home(PROVIDER)).identity)
@@ -250,8 +248,6 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
     files = folder / "node.crt", folder / "node.key"
     files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     files[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return files

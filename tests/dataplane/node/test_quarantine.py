@@ -12,7 +12,14 @@ from jinqiao.dataplane.node import home as homes
 from jinqiao.dataplane.node import main, quarantine
 from jinqiao.dataplane.node.errors import QuarantineMissing
 from jinqiao.dataplane.node.rotation import rotate
-from jinqiao.kernel.contracts.exchange import CheckRule, CommandKind, CommandResult, CopyMode, Delivery, NodeResubmission
+from jinqiao.kernel.contracts.exchange import (
+    CheckRule,
+    CommandKind,
+    CommandResult,
+    CopyMode,
+    Delivery,
+    NodeResubmission,
+)
 from tests.dataplane.node.test_work import once
 from tests.dataplane.node.world import CONSUMER, PROVIDER, RUN, World
 

@@ -101,7 +101,9 @@ def test_a_running_node_changes_its_key_when_it_is_told_to(world: World) -> None
         wait_until(lambda: bool(world.platform.heartbeats), "a poll")
         key_id = main.rotate(world.home(PROVIDER), within_s=30)
         assert key_id != world.provider.key_id
-        command = world.extract(world.order(provider_identity=homes.load(world.home(PROVIDER)).identity.public.to_json()))
+        command = world.extract(
+            world.order(provider_identity=homes.load(world.home(PROVIDER)).identity.public.to_json())
+        )
         assert world.platform.result_of(command).ok
     finally:
         kill(process)
