@@ -28,6 +28,7 @@ from tests.dataplane.copy.campaign import WAYS, Lane, NaiveLane, Outcome, Way, f
 from tests.dataplane.copy.databases import Database, MariaDB, PostgreSQL, Residents, SQLite
 from tests.dataplane.copy.troubles import (
     DAMAGES,
+    SmallDisk,
     damage,
     damage_state,
     disturb,
@@ -74,7 +75,8 @@ class Campaign:
     ) -> Lane:
         """A lane whose first copy is done."""
         self._lanes += 1
-        given = Residents(self.sources[source] if isinstance(source, str) else source, f"r_{self._lanes}", self.rows)
+        base = self.sources[source] if isinstance(source, str) else source
+        given = Residents(base, f"r_{self._lanes}", max(self.rows, 40_000) if kind is NaiveLane else self.rows)
         landing = self.targets[target] if isinstance(target, str) else target
         lane = kind(
             given, landing, way, spool or self.folder / f"spool-{self._lanes}", chunk_rows=max(500, self.rows // 20), options=options
@@ -163,11 +165,11 @@ class Campaign:
         return database.cut
 
     def _damages(self) -> None:
-        slow = ("--rows-per-s", str(self.rows // 2))
+        slow = ("--rows-per-s", str(self.rows))
         for source in ("postgresql", "sqlite"):
             lane, began = self.lane(MIRROR, source, options=slow), time.monotonic()
             for what in DAMAGES:
-                for _ in range(4):
+                for _ in range(3):
                     damage(lane, what, self.chance)
             self.note(f"a flipped bit in the spool ({source}): {', '.join(DAMAGES)}", lane, began)
         for way in (CHANGES, DIFFERENCES):
@@ -190,7 +192,7 @@ class Campaign:
             return
         with small_disk(self.folder / "small", 64) as disk:
             lane, began = self.lane(MIRROR, spool=self.folder / "small" / "spool"), time.monotonic()
-            self._each_full(lane, disk.resize, "spool on a full disk", began)
+            self._each_full(lane, disk, "spool on a full disk", began)
         with small_disk(self.folder / "tablespace", 512) as disk:
             space = self.folder / "tablespace" / "pg"
             space.mkdir()
@@ -201,15 +203,15 @@ class Campaign:
                 f"CREATE TABLESPACE small LOCATION '{space}'", "CREATE DATABASE tight TABLESPACE small"
             )
             lane, began = self.lane(MIRROR, target=PostgreSQL(self.landing, "tight")), time.monotonic()
-            self._each_full(lane, disk.resize, "target's PostgreSQL on a full disk", began)
+            self._each_full(lane, disk, "target's PostgreSQL on a full disk", began)
             self.landing.execute("DROP DATABASE tight", "DROP TABLESPACE small")
 
-    def _each_full(self, lane: Lane, resize: Callable[[int], None], name: str, began: float) -> None:
+    def _each_full(self, lane: Lane, disk: SmallDisk, name: str, began: float) -> None:
         def struck() -> dict[str, object]:
-            resize(1)  # refused where more is in use already: then to what is in use
+            disk.leave(room_kib=64)
             told = lane.end(lane.start())
             lane.outcome.ended[f"{told['problem']['code']} ({told['exit']})" if told["exit"] else "nothing"] += 1
-            resize(1024)
+            disk.leave(room_kib=1 << 20)
             return lane.finish(2)
 
         lane.round(struck)

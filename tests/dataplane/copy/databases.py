@@ -7,12 +7,14 @@ import sqlite3
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+import pymysql
 
 from tests.servers import Server
 
@@ -138,7 +140,8 @@ class MariaDB(OnServer):
         for (process,) in self.fetch(
             f"SELECT id FROM information_schema.processlist WHERE db = '{self.database}' AND id <> connection_id()"
         ):
-            self.execute(f"KILL CONNECTION {process}")
+            with suppress(pymysql.err.OperationalError):  # it may just have ended by itself
+                self.execute(f"KILL CONNECTION {process}")
 
 
 class SQLite(Database):

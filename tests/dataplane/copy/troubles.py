@@ -113,14 +113,14 @@ def damage(lane: Lane, what: str, chance: random.Random) -> dict[str, Any]:
 
 
 def damage_state(lane: Lane, pattern: str, change: Callable[[Path], None]) -> dict[str, Any]:
-    """A round before which a file is damaged that the copy keeps between runs.
+    """A round before which files are damaged that the copy keeps between runs.
 
     The copy may refuse to go on: then what the error advises is done, the spool removed and everything copied again.
     """
 
     def damaged() -> dict[str, Any]:
-        (path,) = lane.spool.glob(pattern)
-        change(path)
+        for path in lane.spool.glob(pattern):
+            change(path)
         told = lane.end(lane.start())
         if told["exit"]:
             lane.outcome.ended[f"{told['problem']['code']} ({told['exit']})"] += 1
@@ -144,13 +144,14 @@ def files_end_at(size_bytes: int) -> Callable[[], None]:
 
 
 class SmallDisk:
-    """A disk of a few megabytes, that can be made larger. Needs the right to mount."""
+    """A disk of its own that can be made full and large again. Needs the right to mount."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def resize(self, size_mib: int) -> None:
-        subprocess.run(["mount", "-o", f"remount,size={size_mib}m", str(self.folder)], check=True, capture_output=True)
+    def leave(self, room_kib: int) -> None:
+        size = shutil.disk_usage(self.folder).used // 1024 + room_kib
+        subprocess.run(["mount", "-o", f"remount,size={size}k", str(self.folder)], check=True, capture_output=True)
 
 
 @contextmanager
