@@ -42,7 +42,7 @@ def code_digest(code: str) -> str:
 
 
 def _new_code(node: Node) -> str:
-    code = secrets.token_urlsafe(18)
+    code = secrets.token_hex(16)  # a letter that begins an option (-) would not do on a command line
     node.code_digest = code_digest(code)
     node.code_expires_at = moments.now() + timedelta(hours=CODE_HOURS)
     return code
