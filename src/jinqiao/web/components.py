@@ -16,22 +16,22 @@ Tone = Literal["idle", "wait", "run", "good", "warn", "bad", "stop"]
 StepState = Literal["done", "now", "todo", "bad"]
 
 TONES: dict[str, Tone] = {
-    **dict.fromkeys(("draft", "expected", "awaiting", "untested", "queued", "unused", "unchanged"), "idle"),
+    **dict.fromkeys(("draft", "expected", "untested", "queued", "unused", "unchanged"), "idle"),
     **dict.fromkeys(
         (
             "department_review", "head_signature", "authority_review", "head_approval", "awaiting_reply", "awaiting_papers",
-            "reply_approval", "waiting",
+            "reply_approval", "waiting", "awaiting", "asked",
         ),
         "wait",
     ),
     **dict.fromkeys(("active", "running", "extracting", "delivering", "taken", "in_use"), "run"),
-    **dict.fromkeys(("published", "granted", "reconciled", "reachable", "done", "delivered", "approved", "answered"), "good"),
+    **dict.fromkeys(("published", "granted", "reconciled", "reachable", "done", "delivered", "approved", "answered", "same", "sent"), "good"),
     **dict.fromkeys(("returned", "expiring", "drifted", "partly"), "warn"),
-    **dict.fromkeys(("failed", "refused", "unreachable", "broken"), "bad"),
+    **dict.fromkeys(("failed", "refused", "unreachable", "broken", "different"), "bad"),
     **dict.fromkeys(
         (
             "suspended", "paused", "expired", "revoked", "replaced", "superseded", "withdrawn", "retired", "ended", "stopped",
-            "cancelled",
+            "cancelled", "used", "lapsed",
         ),
         "stop",
     ),

@@ -62,10 +62,16 @@ GROUPS: tuple[Group, ...] = (
     Group(
         _("流转"),
         (
-            Item(_("交换任务"), "exchange:tasks", ("exchange:task*", "exchange:run*", "exchange:*")),
+            Item(_("流转总览"), "exchange:monitor"),
+            Item(
+                _("交换任务"),
+                "exchange:tasks",
+                ("exchange:task*", "exchange:run*", "exchange:quarantine*", "exchange:*"),
+            ),
+            Item(_("告警"), "exchange:alerts", ("exchange:alert*",)),
             Item(_("查询服务"), "exchange:services", ("exchange:service*",)),
             Item(_("调用记录"), "exchange:calls", ("exchange:call*",)),
-            Item(_("数据源与挂接"), "exchange:sources", ("exchange:source*", "exchange:bind*")),
+            Item(_("数据源与挂接"), "exchange:sources", ("exchange:source*", "exchange:bind*", "exchange:transform*")),
             Item(pgettext_lazy("list", "节点"), "exchange:nodes", ("exchange:node*",)),
         ),
     ),

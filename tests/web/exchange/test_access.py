@@ -17,7 +17,46 @@ SEERS = WORKERS | {Role.HEAD, Role.BUREAU, Role.AUDITOR}
 NODE_KEEPERS = {Role.DEPARTMENT_ADMINISTRATOR, Role.BUREAU}
 RESTRAINERS = WORKERS | {Role.BUREAU}
 
+ALERT_WORKERS = WORKERS | {Role.BUREAU}
 MAY_ENTER = {
+    "monitor": SEERS,
+    "alerts": SEERS,
+    "alert": SEERS,
+    "alert_see": ALERT_WORKERS,
+    "alert_rules": SEERS,
+    "alert_rule": ALERT_WORKERS,
+    "alert_rule_drop": ALERT_WORKERS,
+    "alert_channels": NODE_KEEPERS,
+    "alert_channel_new": NODE_KEEPERS,
+    "alert_channel_switch": NODE_KEEPERS,
+    "alert_channel_drop": NODE_KEEPERS,
+    "node_approve": NODE_KEEPERS,
+    "node_cap": NODE_KEEPERS,
+    "source_protect": WORKERS,
+    "source_arrived": WORKERS,
+    "source_arrival_token": WORKERS,
+    "source_retire": WORKERS,
+    "transforms": WORKERS,
+    "transform": WORKERS,
+    "transform_remove": WORKERS,
+    "task_plan": WORKERS,
+    "task_columns": WORKERS,
+    "task_checks": WORKERS,
+    "task_check": WORKERS,
+    "task_check_remove": WORKERS,
+    "task_compare": WORKERS,
+    "task_backfill": WORKERS,
+    "task_start_over": WORKERS,
+    "task_reload": WORKERS,
+    "task_reload_decide": {Role.DEPARTMENT_ADMINISTRATOR},
+    "task_reload_use": WORKERS,
+    "run_pause": RESTRAINERS,
+    "run_resume": RESTRAINERS,
+    "run_resend": WORKERS,
+    "run_replay": WORKERS,
+    "quarantine_ask": WORKERS,
+    "quarantine_open": WORKERS,
+    "quarantine_resubmit": WORKERS,
     "nodes": SEERS,
     "node": SEERS,
     "node_new": NODE_KEEPERS,
@@ -60,7 +99,8 @@ def test_every_page_declares_who_may_enter() -> None:
 @pytest.mark.parametrize("role", list(Role))
 def test_lists_open_for_their_roles_only(enter: Any, role: Role) -> None:
     client = enter(make_post(role))
-    for name in ("nodes", "sources", "bindings", "tasks", "runs", "services", "calls"):
+    lists = ("monitor", "alerts", "alert_rules", "alert_channels", "nodes", "sources", "bindings", "tasks", "runs")
+    for name in (*lists, "services", "calls"):
         wanted = 200 if role in MAY_ENTER[name] else 403
         assert client.get(reverse(f"exchange:{name}")).status_code == wanted, name
 

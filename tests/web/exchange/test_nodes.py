@@ -12,7 +12,7 @@ from jinqiao.exchange.enums import NodeState
 from jinqiao.exchange.models import Binding, DataSource, Node, NodeCommand
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult, NodeRegistration, Problem
-from jinqiao.kernel.crypto.identity import Identity
+from jinqiao.kernel.crypto.identity import Identity, fingerprint
 from tests.exchange.factories import World, make_node, make_source
 from tests.factories import make_organisation, make_post
 
@@ -33,8 +33,15 @@ def test_a_registered_node_shows_its_code_once_and_the_code_works(enter: Any) ->
     node = Node.objects.get(number="rsj-front-1")
     assert node.organisation == admin.organisation
     assert code not in client.get(reverse("exchange:node", args=[node.pk])).content.decode()
-    identity = Identity.generate().public.to_json()
-    actions.register_node(NodeRegistration(code=code, identity=identity, name="n", version="0.1.0"))
+    identity = Identity.generate()
+    actions.register_node(NodeRegistration(code=code, identity=identity.public.to_json(), name="n", version="0.1.0"))
+    approve = reverse("exchange:node_approve", args=[node.pk])
+    assert approve in client.get(reverse("exchange:node", args=[node.pk])).content.decode()
+    wrong = client.post(approve, {"fingerprint": Identity.generate().key_id})
+    assert "fingerprint" in wrong.context["form"].errors
+
+    client.post(approve, {"fingerprint": fingerprint(identity.key_id).upper()})
+
     node.refresh_from_db()
     assert node.state == NodeState.ACTIVE
 

@@ -1,16 +1,23 @@
 """Forms of movement."""
 
-import re
 from typing import Any, cast
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from jinqiao.accounts.models import Application, Organisation, Post
-from jinqiao.exchange.enums import NetworkZone, NodeKind, NodeState, RunState, SourceState, TaskState
-from jinqiao.exchange.models import COPY_MODES, ENGINES, DataSource, ExchangeTask, Node
-from jinqiao.kernel.contracts.exchange import CopyMode
-from jinqiao.kernel.contracts.tables import Engine
+from jinqiao.accounts.models import Application, Organisation
+from jinqiao.exchange.enums import (
+    AlertKind,
+    AlertSeverity,
+    NetworkZone,
+    NodeKind,
+    NodeState,
+    RunKind,
+    RunState,
+    SourceState,
+    TaskState,
+)
+from jinqiao.exchange.models import COPY_MODES, ENGINES
 
 _ALL = [("", _("全部"))]
 
@@ -49,16 +56,50 @@ class EntryFilter(forms.Form):
     )
 
 
-class TaskFilter(forms.Form):
-    q = _search(_("编号、授权或目录名称"))
+class OrganisationChoice(forms.ModelChoiceField):  # type: ignore[type-arg]  # generic in the stubs only
+    """Organisations that stand at one side of a task."""
+
+    def __init__(self, label: Any, side: str, thing: str = "exchange_task", **keywords: Any) -> None:
+        found = Organisation.objects.filter(**{f"{side}__{thing}__isnull": False}).distinct().order_by("name")
+        super().__init__(queryset=found, label=label, required=False, empty_label=_("全部"), **keywords)
+
+    def label_from_instance(self, organisation: Organisation) -> str:
+        return organisation.short_name
+
+
+class SidesFilter(forms.Form):
+    """Between which departments."""
+
+    provider = OrganisationChoice(_("提供部门"), "grants_given")
+    consumer = OrganisationChoice(_("需求部门"), "grants_held")
+
+
+class TaskFilter(SidesFilter):
+    q = _search(_("编号、授权、目录或目标表"))
     state = forms.ChoiceField(label=_("状态"), required=False, choices=[*_ALL, *TaskState.choices])
+    mode = forms.ChoiceField(label=_("方式"), required=False, choices=[*_ALL, *COPY_MODES])
+    last_state = forms.ChoiceField(label=_("上次运行"), required=False, choices=[*_ALL, *RunState.choices])
+    alert = forms.ChoiceField(
+        label=_("告警"), required=False, choices=[*_ALL, ("yes", _("有告警")), ("no", _("没有告警"))]
+    )
+    field_order = ("q", "provider", "consumer", "mode", "state", "last_state", "alert")
 
 
-class RunFilter(forms.Form):
+class RunFilter(SidesFilter):
     q = _search(_("编号、授权或目录名称"))
     state = forms.ChoiceField(label=_("状态"), required=False, choices=[*_ALL, *RunState.choices])
+    kind = forms.ChoiceField(label=_("类别"), required=False, choices=[*_ALL, *RunKind.choices])
     since = forms.DateField(label=_("起"), required=False, widget=DateInput())
     until = forms.DateField(label=_("止"), required=False, widget=DateInput())
+    field_order = ("q", "provider", "consumer", "state", "kind", "since", "until")
+
+
+class AlertFilter(forms.Form):
+    status = forms.ChoiceField(
+        label=_("状态"), required=False, choices=[*_ALL, ("open", _("未解除")), ("closed", _("已解除"))]
+    )
+    kind = forms.ChoiceField(label=_("规则"), required=False, choices=[*_ALL, *AlertKind.choices])
+    severity = forms.ChoiceField(label=_("级别"), required=False, choices=[*_ALL, *AlertSeverity.choices])
 
 
 class ServiceFilter(forms.Form):
@@ -69,6 +110,8 @@ class ServiceFilter(forms.Form):
 
 
 class CallFilter(forms.Form):
+    provider = OrganisationChoice(_("提供部门"), "grants_given", "query_service", to_field_name="credit_code")
+    consumer = OrganisationChoice(_("需求部门"), "grants_held", "query_service", to_field_name="credit_code")
     q = _search(_("调用编号、业务编号"))
     service = _search(_("服务"))
     outcome = forms.ChoiceField(
@@ -76,6 +119,7 @@ class CallFilter(forms.Form):
     )
     since = forms.DateField(label=_("起"), required=False, widget=DateInput())
     until = forms.DateField(label=_("止"), required=False, widget=DateInput())
+    field_order = ("q", "service", "provider", "consumer", "outcome", "since", "until")
 
 
 class NodeForm(forms.Form):
@@ -111,192 +155,32 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(label=_("原因"), max_length=200, widget=forms.Textarea(attrs={"rows": 2}))
 
 
-class PasswordForm(forms.Form):
-    password = forms.CharField(
-        label=_("口令"),
-        max_length=200,
-        strip=False,
-        help_text=_("提交后立即密封给节点和网关，平台不保存，也读不出"),
-        widget=forms.PasswordInput(attrs={"class": "is-mid", "autocomplete": "new-password"}),
+class WorkbookForm(forms.Form):
+    workbook = forms.FileField(
+        label=_("更正后的工作簿"),
+        help_text=_("xlsx，不超过20 MB"),
+        widget=forms.ClearableFileInput(attrs={"accept": ".xlsx"}),
     )
 
 
-class SourceForm(PasswordForm):
-    """A database as the node reaches it. Files need neither host nor account."""
-
-    node = forms.ModelChoiceField(label=_("经由节点"), queryset=Node.objects.none(), empty_label=_("选择节点"))
-    name = forms.CharField(label=_("名称"), max_length=100, help_text=_("业务上的叫法，例如社保业务库"))
-    engine = forms.ChoiceField(label=_("类型"), choices=ENGINES)
-    host = forms.CharField(
-        label=_("主机"), max_length=200, required=False, help_text=_("数据库服务器地址；SQLite和CSV不填")
-    )
-    port = forms.IntegerField(
-        label=_("端口"),
-        required=False,
+class CapForm(forms.Form):
+    run_cap = forms.IntegerField(
+        label=_("同时进行的运行上限"),
         min_value=1,
-        max_value=65535,
-        help_text=_("空着用默认端口"),
-        widget=forms.NumberInput(attrs={"class": "is-short"}),
-    )
-    database = forms.CharField(
-        label=_("数据库"), max_length=300, help_text=_("库名；SQLite填文件路径，CSV填文件夹路径，都以节点所在机器为准")
-    )
-    user = forms.CharField(
-        label=_("账号"), max_length=100, required=False, help_text=_("来源库用只读账号；SQLite和CSV不填")
-    )
-    is_writable = forms.BooleanField(
-        label=_("可作为交付目标"), required=False, help_text=_("本部门接收数据时，允许写入这个库")
-    )
-    field_order = ("node", "name", "engine", "host", "port", "database", "user", "password", "is_writable")
-
-    def __init__(self, post: Post, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(*arguments, **keywords)
-        own = Node.objects.filter(
-            organisation_id=post.organisation_id, kind=NodeKind.FRONT_END, state=NodeState.ACTIVE
-        ).order_by("number")
-        cast("forms.ModelChoiceField[Node]", self.fields["node"]).queryset = own
-        self.fields["password"].required = False
-
-    def clean(self) -> dict[str, Any]:
-        values: dict[str, Any] = super().clean() or {}
-        if values.get("engine") in (Engine.POSTGRESQL.value, Engine.MYSQL.value):
-            for name in ("host", "user"):
-                if not values.get(name):
-                    self.add_error(name, _("数据库服务器须填这一项。"))
-        return values
-
-
-class SourceChangeForm(SourceForm):
-    """What of a source may change; engine, node and password have their own ways."""
-
-    def __init__(self, source: DataSource, post: Post, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(post, *arguments, **keywords)
-        self.kind = source.engine
-        for name in ("node", "engine", "password"):
-            del self.fields[name]
-        if source.engine not in (Engine.POSTGRESQL.value, Engine.MYSQL.value):
-            for name in ("host", "port", "user"):
-                del self.fields[name]
-
-    def clean(self) -> dict[str, Any]:
-        self.cleaned_data["engine"] = self.kind
-        values = super().clean()
-        values.pop("engine")
-        return values
-
-
-_WEEKDAYS = [
-    (str(day), word)
-    for day, word in enumerate((_("周一"), _("周二"), _("周三"), _("周四"), _("周五"), _("周六"), _("周日")), start=1)
-]
-_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
-
-
-class TaskForm(forms.Form):
-    """Target, way and plan of a task."""
-
-    target = forms.ModelChoiceField(
-        label=_("交付到"),
-        queryset=DataSource.objects.none(),
-        empty_label=_("选择数据源"),
-        help_text=_("本部门登记为可交付的数据源；没有时先到数据源页登记"),
-    )
-    target_table = forms.CharField(
-        label=_("目标表"),
-        max_length=121,
-        help_text=_("不存在时自动建立"),
-        widget=forms.TextInput(attrs={"class": "is-mid code"}),
-    )
-    mode = forms.ChoiceField(
-        label=_("方式"),
-        choices=COPY_MODES,
-        widget=forms.RadioSelect,
-        help_text=_("全量：目标表与授权范围完全一致；增量：只取水位之后新增和改动的行"),
-    )
-    every = forms.ChoiceField(
-        label=_("计划"),
-        choices=[
-            ("", _("不定期，由人启动")),
-            ("hourly", _("每小时")),
-            ("daily", _("每天")),
-            ("weekly", _("每周")),
-            ("monthly", _("每月")),
-        ],
-        required=False,
-    )
-    weekday = forms.ChoiceField(label=_("周几"), choices=_WEEKDAYS, required=False, help_text=_("每周运行时用"))
-    day = forms.IntegerField(
-        label=_("几号"),
-        min_value=1,
-        max_value=31,
-        required=False,
-        help_text=_("每月运行时用；没有这一天的月份在最后一天运行"),
-        widget=forms.NumberInput(attrs={"class": "is-short"}),
-    )
-    at = forms.CharField(
-        label=_("几点"),
-        max_length=5,
-        required=False,
-        help_text=_("每天、每周、每月运行时用，例如22:00"),
-        widget=forms.TextInput(attrs={"class": "is-short", "type": "time"}),
-    )
-    rows_per_s = forms.IntegerField(
-        label=_("限速（行/秒）"),
-        required=False,
-        min_value=10,
-        max_value=10_000_000,
-        help_text=_("空着不限"),
+        max_value=64,
+        help_text=_("超出的运行按优先级排队"),
         widget=forms.NumberInput(attrs={"class": "is-short"}),
     )
 
-    def __init__(self, task: ExchangeTask, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(*arguments, **keywords)
-        sources = DataSource.objects.filter(organisation_id=task.grant.consumer_id, is_writable=True)
-        cast("forms.ModelChoiceField[DataSource]", self.fields["target"]).queryset = sources.order_by("number")
 
-    @staticmethod
-    def values_of(task: ExchangeTask) -> dict[str, Any]:
-        """What the task says now, for the form's first showing."""
-        words = task.schedule.split()
-        every = words[0] if words else ""
-        return {
-            "target": task.target_id,
-            "target_table": task.target_table,
-            "mode": task.mode or CopyMode.FULL.value,
-            "every": every,
-            "weekday": words[1] if every == "weekly" else "1",
-            "day": int(words[1]) if every == "monthly" else None,
-            "at": words[-1] if every in ("daily", "weekly", "monthly") else "",
-            "rows_per_s": task.rows_per_s,
-        }
+class FingerprintForm(forms.Form):
+    """The fingerprint as it was read at the node's machine, typed or pasted by whoever compared it."""
 
-    def clean(self) -> dict[str, Any]:
-        values: dict[str, Any] = super().clean() or {}
-        every = values.get("every", "")
-        if every in ("daily", "weekly", "monthly") and not _TIME.fullmatch(values.get("at") or ""):
-            self.add_error("at", _("写几点几分，例如22:00。"))
-        if every == "monthly" and not values.get("day") and "day" not in self.errors:
-            self.add_error("day", _("写每月几号。"))
-        if self.errors:
-            return values
-        values["schedule"] = {
-            "": "",
-            "hourly": "hourly",
-            "daily": f"daily {values.get('at')}",
-            "weekly": f"weekly {values.get('weekday')} {values.get('at')}",
-            "monthly": f"monthly {values.get('day') or 0:02d} {values.get('at')}",
-        }[every]
-        return values
-
-
-class SpeedForm(forms.Form):
-    rows_per_s = forms.IntegerField(
-        label=_("限速（行/秒）"),
-        required=False,
-        min_value=10,
-        max_value=10_000_000,
-        help_text=_("空着不限；从下一次运行起生效"),
-        widget=forms.NumberInput(attrs={"class": "is-short"}),
+    fingerprint = forms.CharField(
+        label=_("节点机器上显示的密钥指纹"),
+        max_length=120,
+        help_text=_("从节点的接入命令或节点日志抄来，不从本页抄；空格和大小写不论"),
+        widget=forms.TextInput(attrs={"class": "is-mid code", "autocomplete": "off"}),
     )
 
 

@@ -47,6 +47,9 @@ def calls(request: PostHttpRequest) -> HttpResponse:
         found = found.filter(Q(call_id=text) | Q(case_number__icontains=text))
     if values.get("service"):
         found = found.filter(service=values["service"].strip())
+    for side in ("provider", "consumer"):
+        if values.get(side):
+            found = found.filter(**{side: values[side].credit_code})
     if values.get("outcome"):
         found = found.filter(outcome="ok") if values["outcome"] == "ok" else found.exclude(outcome="ok")
     if values.get("since"):

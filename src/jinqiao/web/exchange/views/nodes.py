@@ -13,14 +13,16 @@ from django.views.decorators.http import require_http_methods, require_POST
 from jinqiao.accounts.enums import Role
 from jinqiao.exchange import actions, rules
 from jinqiao.exchange.enums import NODE_MOVES, NodeKind, NodeState
-from jinqiao.exchange.errors import NumberTaken
+from jinqiao.exchange.errors import FingerprintDiffers, NumberTaken
+from jinqiao.exchange.models import Node, NodeIdentity
 from jinqiao.exchange.queries.visible import nodes_visible_to
+from jinqiao.kernel.crypto.identity import fingerprint
 from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.web import formats
 from jinqiao.web.access import PostHttpRequest, post_required
 from jinqiao.web.accounts.refusals import explain
-from jinqiao.web.components import Pair
-from jinqiao.web.exchange.forms import NodeFilter, NodeForm, ReasonForm
+from jinqiao.web.components import Figure, Pair
+from jinqiao.web.exchange.forms import CapForm, FingerprintForm, NodeFilter, NodeForm, ReasonForm
 from jinqiao.web.exchange.roles import NODE_KEEPERS, SEERS
 from jinqiao.web.exports import xlsx_response
 from jinqiao.web.pagination import page_of
@@ -78,26 +80,27 @@ def nodes(request: PostHttpRequest) -> HttpResponse:
     return render(request, "exchange/nodes.html", values)
 
 
+CLOCK_BORNE_S = 60
+"""A clock off by more is told as trouble; the alert rule has a limit of its own."""
+LOW_SPACE_BYTES = 2_000_000_000
+
+
 @post_required(*SEERS)
 def node(request: PostHttpRequest, pk: int) -> HttpResponse:
+    """One node: who it is, how it is, its keys, its bundles, what stands behind it."""
     found = get_object_or_404(nodes_visible_to(request.post), pk=pk)
     may_manage = rules.may(rules.check_may_manage_node, request.post, found)
     moves = [_WORDS[state] for state in sorted(NODE_MOVES[NodeState(found.state)]) if state in _WORDS]
+    if found.state == NodeState.AWAITING:
+        moves = [verb for verb in moves if verb != "resume"]  # it is approved by its fingerprint, not resumed
     values = {
         "title": found.name,
         "node": found,
-        "pairs": [
-            Pair(_("节点标识"), found.number, code=True),
-            Pair(_("类别"), found.get_kind_display()),
-            Pair(_("机构"), found.organisation.name),
-            Pair(_("网络"), found.get_zone_display()),
-            Pair(_("接入时间"), formats.moment(found.registered_at)),
-            Pair(_("最近联系"), formats.ago(found.seen_at)),
-            Pair(_("程序版本"), found.version),
-            Pair(_("时钟偏差"), "" if found.clock_offset_s is None else _("%(s)s秒") % {"s": found.clock_offset_s}),
-            Pair(_("暂存余量"), "" if found.spool_free_bytes is None else formats.size(found.spool_free_bytes)),
-            Pair(_("密钥标识"), found.key_id, code=True),
-        ],
+        "pairs": _pairs(found),
+        "health": _health(found),
+        "fingerprint": fingerprint(found.key_id) if found.key_id else "",
+        "keys": NodeIdentity.objects.filter(node=found).order_by("-since"),
+        "bundles": page_of(request, found.bundles.order_by("-at", "-sequence")),
         "sources": found.data_sources.order_by("number") if found.kind == NodeKind.FRONT_END else [],
         "services": (
             found.query_services.select_related("grant__version").order_by("number")
@@ -105,9 +108,108 @@ def node(request: PostHttpRequest, pk: int) -> HttpResponse:
             else []
         ),
         "moves": moves if may_manage else [],
-        "may_renew": may_manage and found.state == NodeState.EXPECTED,
+        "may_renew": may_manage and found.state in (NodeState.EXPECTED, NodeState.AWAITING),
+        "may_approve": may_manage and found.state == NodeState.AWAITING,
+        "may_cap": may_manage and found.kind == NodeKind.FRONT_END and found.state != NodeState.RETIRED,
     }
     return render(request, "exchange/node.html", values)
+
+
+def _pairs(node: Node) -> list[Pair]:
+    return [
+        Pair(_("节点标识"), node.number, code=True),
+        Pair(_("类别"), node.get_kind_display()),
+        Pair(_("机构"), node.organisation.name),
+        Pair(_("网络"), node.get_zone_display()),
+        Pair(_("接入时间"), formats.moment(node.registered_at)),
+        Pair(_("最近联系"), formats.ago(node.seen_at)),
+        Pair(_("程序版本"), node.version),
+        Pair(_("Python版本"), node.python),
+        Pair(_("直接接收地址"), node.url, code=True),
+        Pair(_("同时运行上限"), _("%(count)s次") % {"count": node.run_cap}),
+    ]
+
+
+def _health(node: Node) -> list[Figure]:
+    """Clock, disk, key: what makes runs fail before anybody looks."""
+    clock, free = node.clock_offset_s, node.spool_free_bytes
+    since = (
+        NodeIdentity.objects.filter(node=node, until=None).order_by("-since").values_list("since", flat=True).first()
+    )
+    return [
+        Figure(formats.ago(node.seen_at), _("最近联系")),
+        Figure(
+            None if clock is None else f"{clock:+.1f}",
+            _("时钟偏差"),
+            _("秒") if clock is not None else "",
+            _("偏差过大，签名会被拒；校准节点机器的时钟") if clock is not None and abs(clock) > CLOCK_BORNE_S else "",
+            trend="rise" if clock is not None and abs(clock) > CLOCK_BORNE_S else "",
+        ),
+        Figure(
+            None if free is None else formats.size(free),
+            _("暂存余量"),
+            "",
+            _("不足，清理磁盘或加大预算") if free is not None and free < LOW_SPACE_BYTES else "",
+            trend="rise" if free is not None and free < LOW_SPACE_BYTES else "",
+        ),
+        Figure(formats.iso_day(since) if since else None, _("现用密钥启用")),
+    ]
+
+
+@post_required(*NODE_KEEPERS)
+@require_http_methods(["GET", "POST"])
+def node_approve(request: PostHttpRequest, pk: int) -> HttpResponse:
+    """A person has compared the fingerprint at the node's machine with the one that registered here."""
+    found = get_object_or_404(nodes_visible_to(request.post), pk=pk)
+    rules.check_may_manage_node(request.post, found)
+    form = FingerprintForm(request.POST or None)
+    back = reverse("exchange:node", args=[pk])
+    if request.method == "POST" and form.is_valid():
+        try:
+            actions.approve_node(found, by=request.post, key_id=form.cleaned_data["fingerprint"])
+        except JinqiaoError as error:
+            explain(request, form, error, {FingerprintDiffers: "fingerprint"})
+        else:
+            messages.success(request, _("节点已核准，开始领取指令。"))
+            return HttpResponseRedirect(back)
+    values = {
+        "title": _("核准节点"),
+        "question": _("核准“%(name)s”？") % {"name": found.name},
+        "what_stays": [
+            _(
+                "用接入码来登记的，未必就是您部门的机器。请机房的人读出节点机器上显示的密钥指纹，填在下面；与平台收到的一致才核准。"
+            ),
+            _("核准后它可以领取指令、读取和交付数据。指纹不一致时不要核准，回节点页重新生成接入码。"),
+        ],
+        "form": form,
+        "action": _("指纹一致，核准"),
+        "back": back,
+        "back_label": _("不核准"),
+    }
+    return render(request, "components/confirm.html", values)
+
+
+@post_required(*NODE_KEEPERS)
+@require_http_methods(["GET", "POST"])
+def node_cap(request: PostHttpRequest, pk: int) -> HttpResponse:
+    """How many runs it works at, at once."""
+    found = get_object_or_404(nodes_visible_to(request.post), pk=pk)
+    rules.check_may_manage_node(request.post, found)
+    form = CapForm(request.POST or None, initial={"run_cap": found.run_cap})
+    back = reverse("exchange:node", args=[pk])
+    if request.method == "POST" and form.is_valid():
+        actions.cap_node(found, by=request.post, run_cap=form.cleaned_data["run_cap"])
+        messages.success(request, _("运行上限已更新。"))
+        return HttpResponseRedirect(back)
+    values = {
+        "title": _("运行上限"),
+        "form": form,
+        "held_label": _("节点"),
+        "held_value": found.name,
+        "action": _("更新上限"),
+        "back": back,
+    }
+    return render(request, "exchange/form.html", values)
 
 
 @post_required(*NODE_KEEPERS)

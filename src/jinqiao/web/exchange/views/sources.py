@@ -1,5 +1,7 @@
 """Data sources: the list, one source with its tables, registering, testing, the password."""
 
+import json
+
 from django.contrib import messages
 from django.db.models import Q
 from django.http import HttpResponse, HttpResponseRedirect
@@ -10,18 +12,22 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from jinqiao.exchange import actions, rules
-from jinqiao.exchange.enums import CommandState
-from jinqiao.exchange.errors import ConnectionIncomplete
-from jinqiao.exchange.models import DataSource
+from jinqiao.exchange.connections import OPTIONS
+from jinqiao.exchange.enums import CommandState, SourceState
+from jinqiao.exchange.errors import ConnectionIncomplete, OptionUnknown, OptionWrong, SecretInOptions
+from jinqiao.exchange.models import Binding, DataSource, SourceLimits
 from jinqiao.exchange.queries.visible import sources_visible_to
+from jinqiao.kernel.contracts.tables import Engine
 from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.web import formats
 from jinqiao.web.access import PostHttpRequest, post_required
 from jinqiao.web.accounts.refusals import explain
 from jinqiao.web.components import Pair
-from jinqiao.web.exchange.forms import PasswordForm, SourceChangeForm, SourceFilter, SourceForm
+from jinqiao.web.exchange.forms import SourceFilter
 from jinqiao.web.exchange.roles import SEERS, WORKERS
 from jinqiao.web.exchange.run_view import problem_text
+from jinqiao.web.exchange.source_forms import EngineForm, PasswordForm, SourceChangeForm, SourceForm
+from jinqiao.web.exchange.words import protection_words
 from jinqiao.web.exports import xlsx_response
 from jinqiao.web.pagination import page_of
 
@@ -112,33 +118,66 @@ def source(request: PostHttpRequest, pk: int) -> HttpResponse:
         Pair(_("可作为交付目标"), _("是") if found.is_writable else _("否")),
         Pair(_("登记时间"), formats.moment(found.created_at)),
     ]
-    values["may_manage"] = rules.may(rules.check_may_manage_source, request.post, found)
+    values["pairs"] += _option_pairs(found)
+    values["protection"] = protection_words(SourceLimits.objects.filter(source=found).first())
+    values["bindings"] = Binding.objects.filter(source=found).select_related("entry__live_version").order_by("table")
+    values["may_manage"] = found.state != SourceState.RETIRED and rules.may(
+        rules.check_may_manage_source, request.post, found
+    )
     return render(request, "exchange/source.html", values)
+
+
+def _option_pairs(source: DataSource) -> list[Pair]:
+    """The options that are set, by their labels."""
+    labels = {option.name: option.label for option in OPTIONS[Engine(source.engine)]}
+    return [
+        Pair(
+            labels.get(name, name),
+            json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value),
+            wide=isinstance(value, dict),
+            code=True,
+        )
+        for name, value in source.options.items()
+    ]
+
+
+def _kind(asked: str) -> Engine:
+    return Engine(asked) if asked in list(Engine) else Engine.POSTGRESQL
+
+
+def _at_field(form: SourceForm, error: JinqiaoError) -> dict[type[JinqiaoError], str]:
+    """Options are named by the error that refuses them."""
+    option = str(error.details.get("option", ""))
+    for name in (f"o-{option}", f"h-{option}"):
+        if name in form.fields:
+            return {OptionWrong: name, OptionUnknown: name}
+    return {ConnectionIncomplete: "database", SecretInOptions: "database"}
 
 
 @sensitive_post_parameters("password")
 @post_required(*WORKERS)
 @require_http_methods(["GET", "POST"])
 def source_new(request: PostHttpRequest) -> HttpResponse:
+    """`?engine=…` chooses the kind; the form then asks what that kind needs."""
     rules.check_may_manage_sources(request.post, request.post.organisation_id)
-    form = SourceForm(request.post, request.POST or None)
+    kind = _kind(request.POST.get("engine") or request.GET.get("engine", ""))
+    form = SourceForm(request.post, kind, request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            made = actions.add_data_source(by=request.post, **form.cleaned_data)
+            made = actions.add_data_source(by=request.post, **form.wanted())
         except JinqiaoError as error:
-            explain(request, form, error, {ConnectionIncomplete: "database"})
+            explain(request, form, error, _at_field(form, error))
         else:
-            messages.success(request, _("已登记。节点正在测试连接，连通后自动读取表结构。"))
+            messages.success(request, _("已登记，节点正在测试连接。"))
             return HttpResponseRedirect(reverse("exchange:source", args=[made.pk]))
     values = {
         "title": _("登记数据源"),
+        "chooser": EngineForm(initial={"engine": kind.value}),
         "form": form,
-        "held_label": _("机构"),
-        "held_value": request.post.organisation.name,
         "action": _("登记并测试"),
         "back": reverse("exchange:sources"),
     }
-    return render(request, "exchange/form.html", values)
+    return render(request, "exchange/source_form.html", values)
 
 
 @post_required(*WORKERS)
@@ -146,15 +185,13 @@ def source_new(request: PostHttpRequest) -> HttpResponse:
 def source_change(request: PostHttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(sources_visible_to(request.post), pk=pk)
     rules.check_may_manage_source(request.post, found)
-    names = ("name", "host", "port", "database", "user", "is_writable")
-    initial = {name: getattr(found, name) for name in names}
-    form = SourceChangeForm(found, request.post, request.POST or None, initial=initial)
+    form = SourceChangeForm(found, request.post, request.POST or None, initial=SourceChangeForm.values_of(found))
     back = reverse("exchange:source", args=[pk])
     if request.method == "POST" and form.is_valid():
         try:
-            actions.change_data_source(found, by=request.post, **form.cleaned_data)
+            actions.change_data_source(found, by=request.post, **form.wanted())
         except JinqiaoError as error:
-            explain(request, form, error, {ConnectionIncomplete: "database"})
+            explain(request, form, error, _at_field(form, error))
         else:
             messages.success(request, _("已修改，节点正在测试连接。"))
             return HttpResponseRedirect(back)
@@ -166,7 +203,7 @@ def source_change(request: PostHttpRequest, pk: int) -> HttpResponse:
         "action": _("保存并测试"),
         "back": back,
     }
-    return render(request, "exchange/form.html", values)
+    return render(request, "exchange/source_form.html", values)
 
 
 @post_required(*WORKERS)

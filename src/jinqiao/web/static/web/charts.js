@@ -60,18 +60,72 @@ function optionsOf(data) {
   };
 }
 
+/* Days as stacked bars, each series in the colour that it names; a click leads to the rows of the day. */
+function stackOf(data) {
+  const options = optionsOf({ ...data, kind: "line" });
+  return {
+    ...options,
+    legend: { ...options.legend, show: data.series.length > 1 },
+    grid: { ...options.grid, top: data.series.length > 1 ? 36 : 12 },
+    color: data.series.map((series) => token(series.colour || "--chart-1")),
+    yAxis: options.yAxis[0],
+    series: data.series.map((series) => ({ name: series.name, type: "bar", stack: "all", data: series.values, barMaxWidth: 14 })),
+  };
+}
+
+/* Who supplies whom: providers at the left, consumers at the right, a line for each pair; wider where more rows moved. */
+function mapOf(data) {
+  const side = (keys, x) => keys.map((key, at) => ({
+    name: `${x}:${key}`,
+    x: x * 100,
+    y: ((at + 0.5) * 100) / keys.length,
+    symbolSize: 9,
+    itemStyle: { color: token("--ink-2") },
+    label: { show: true, position: x ? "right" : "left", formatter: data.nodes[key], color: token("--ink"), fontSize: 12 },
+  }));
+  const ends = (name) => [...new Set(data.edges.map((edge) => edge[name]))];
+  const most = Math.max(1, ...data.edges.map((edge) => Math.log10(edge.rows + 1)));
+  const tones = { bad: "--bad", warn: "--chart-2", run: "--chart-3", good: "--chart-1", idle: "--chart-8" };
+  return {
+    animation: false,
+    textStyle: { fontFamily: getComputedStyle(document.body).fontFamily },
+    aria: { enabled: true },
+    tooltip: { renderMode: "richText", confine: true, backgroundColor: token("--ink"), borderWidth: 0, textStyle: { color: token("--paper"), fontSize: 12 }, formatter: (event) => event.data.told || "" },
+    series: [{
+      type: "graph", layout: "none", left: "24%", right: "24%", top: 12, bottom: 12, edgeSymbol: ["none", "arrow"], edgeSymbolSize: 8,
+      data: [...side(ends("from"), 0), ...side(ends("to"), 1)],
+      links: data.edges.map((edge) => ({
+        source: `0:${edge.from}`,
+        target: `1:${edge.to}`,
+        told: edge.label,
+        url: edge.url,
+        lineStyle: { width: 1 + (4 * Math.log10(edge.rows + 1)) / most, color: token(tones[edge.tone] || "--chart-8"), opacity: 0.9, type: edge.tone === "bad" ? "dashed" : "solid" },
+      })),
+    }],
+  };
+}
+
+function choose(data) {
+  if (data.kind === "map") return mapOf(data);
+  return data.kind === "stack" ? stackOf(data) : optionsOf(data);
+}
+
 function draw(box) {
   const source = document.getElementById(box.dataset.chart);
   if (!source || typeof echarts === "undefined") return;
   const data = JSON.parse(source.textContent);
   const chart = echarts.init(box, null, { renderer: "canvas" });
-  chart.setOption(optionsOf(data));
+  chart.setOption(choose(data));
   if (data.url) {
     chart.on("click", (event) => {
       const joint = data.url.includes("?") ? "&" : "?";
       window.location.assign(`${data.url}${joint}day=${data.days[event.dataIndex]}`);
     });
   }
+  chart.on("click", (event) => {
+    const url = (event.data && event.data.url) || (data.urls && data.urls[event.dataIndex]);
+    if (url) window.location.assign(url);
+  });
   const table = box.parentElement.querySelector("[data-chart-table]");
   if (table) table.open = false;
   new ResizeObserver(() => chart.resize()).observe(box);
