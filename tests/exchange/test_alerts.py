@@ -239,6 +239,25 @@ def test_a_slot_that_holds_back_the_log_is_told_to_the_provider(world: World) ->
     assert open_kinds() == []
 
 
+def test_a_task_that_reads_the_log_no_more_has_its_slot_dropped_and_watched_until_it_is_gone(world: World) -> None:
+    task = world.task(mode="log")
+    name = task.slot
+    actions.configure_task(task, by=world.parties.asker, target=world.target, target_table="t", mode="full")
+    command = world.provider_node.take(CommandKind.DROP_SLOT)
+    assert (command.slot, command.connection is not None) == (name, True)
+
+    left = SlotStatus(name=name, active=True, retained_bytes=5, lag_bytes=5)
+    world.provider_node.answer(CommandResult(command_id=command.id, ok=True, slots=(left,), finished_at=moments.now()))
+    again = world.provider_node.take(CommandKind.DROP_SLOT)
+    assert again.slot == name
+    world.provider_node.answer(CommandResult(command_id=again.id, ok=True, finished_at=moments.now()))
+
+    task.refresh_from_db()
+    assert task.slot == ""
+    assert not ReplicationSlot.objects.exists()
+    assert world.provider_node.poll() == []
+
+
 def test_looking_twice_opens_nothing_twice(world: World) -> None:
     past_runs(world.task(), [0] * 7)
 

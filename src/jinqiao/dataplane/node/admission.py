@@ -40,6 +40,13 @@ def manifest_of(command: Command) -> BatchManifest:
     return command.manifest
 
 
+def slot_named(command: Command) -> str:
+    """The replication slot that a command is about: one of ours. Raises CommandIncomplete."""
+    if not command.slot.startswith("jinqiao_"):
+        raise CommandIncomplete(command=command.id, missing="slot")
+    return command.slot
+
+
 def order_of(command: Command, home: NodeHome) -> ExchangeOrder:
     """The order of an extraction or a delivery, once it is sure that this node is meant and the grant is live today.
 

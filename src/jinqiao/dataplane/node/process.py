@@ -49,6 +49,7 @@ SMALL = (
     CommandKind.LIST_TABLES,
     CommandKind.PURGE,
     CommandKind.READ_QUARANTINE,
+    CommandKind.DROP_SLOT,
     *AT_ONCE,
 )
 AWAITING_LOOK_S = 5.0

@@ -23,6 +23,7 @@ from jinqiao.dataplane.node.admission import (
     manifest_of,
     order_of,
     receipt_of,
+    slot_named,
 )
 from jinqiao.dataplane.node.direct import DirectOffer
 from jinqiao.dataplane.node.errors import Closing, ManifestMissing, NotYet
@@ -94,7 +95,11 @@ class Worker:
         match task.command.kind:
             case CommandKind.TEST_CONNECTION:
                 with watch("connect"), self._source(connection_of(task.command)) as source:
-                    return {"server_version": source.test()}
+                    return {"server_version": source.test(), "slots": source.slots()}
+            case CommandKind.DROP_SLOT:
+                with watch("connect"), self._source(connection_of(task.command)) as source:
+                    source.drop_slot(slot_named(task.command))
+                    return {"slots": source.slots()}
             case CommandKind.LIST_TABLES:
                 with watch("list"), self._source(connection_of(task.command)) as source:
                     return {"tables": source.tables()}

@@ -29,6 +29,7 @@ def command_node(
     corrects: str = "",
     comparison: Comparison | None = None,
     side: str = "",
+    slot: str = "",
     transfer: SignedMessage | None = None,
 ) -> NodeCommand:
     """Leave a signed command for a node. It waits while the node is away or suspended."""
@@ -46,6 +47,7 @@ def command_node(
         sender_signature=sender_signature,
         chunks=chunks,
         side=side,
+        slot=slot,
         sealed_payload=sealed_payload,
         corrects=corrects,
         transfer=transfer,

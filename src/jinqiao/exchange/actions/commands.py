@@ -28,6 +28,8 @@ REDELIVER_AFTER_S = 20
 SEEN_EVERY_S = 5
 URL_LENGTH = 200
 _NOTED = ("seen_at", "silence_noticed_at", "version", "spool_free_bytes", "url", "python")
+_LOOKING = frozenset({CommandKind.TEST_CONNECTION.value, CommandKind.DROP_SLOT.value})
+"""What tells of every slot of ours at a source, also that there is none."""
 _MOVING = frozenset({CommandKind.EXTRACT.value, CommandKind.RESUBMIT.value, CommandKind.DELIVER.value})
 
 
@@ -172,7 +174,7 @@ def accept_result(node: Node, result: CommandResult) -> None:
     command.result = _kept(result)
     command.finished_at = moments.now()
     command.save(update_fields=["state", "result", "finished_at"])
-    if command.source is not None and result.slots:
+    if command.source is not None and (result.slots or (result.ok and command.kind in _LOOKING)):
         slots.keep_slots(command.source, result.slots)
     if run is not None and command.kind in _MOVING:
         outcome.take_answer(run, command, result)

@@ -23,6 +23,7 @@ from jinqiao.exchange.enums import AlertKind, ComparisonState, TaskState
 from jinqiao.exchange.errors import (
     ComparisonNotPossible,
     ComparisonUnderWay,
+    GrantNotLive,
     RunAlreadyLive,
     TaskNotReady,
     TaskStateWrong,
@@ -32,7 +33,15 @@ from jinqiao.exchange.queries.runs import LIVE
 from jinqiao.exchange.queries.terms import binding_of, connection
 from jinqiao.exchange.schedules import Schedule
 from jinqiao.kernel import moments
-from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult, ContentDigest, Delivery, Problem
+from jinqiao.kernel.contracts.exchange import (
+    CommandKind,
+    CommandResult,
+    ContentDigest,
+    CopyMode,
+    Delivery,
+    Problem,
+    Reconcile,
+)
 from jinqiao.kernel.errors import JinqiaoError
 
 log = logging.getLogger(__name__)
@@ -91,8 +100,9 @@ def compare_contents(task: ExchangeTask, *, by: Post | None, run: Run | None = N
 
 
 def check_comparable(task: ExchangeTask) -> None:
-    """The target shows what the source shows only where it mirrors it. Raises ComparisonNotPossible."""
-    if task.delivery != Delivery.MIRROR:
+    """The target shows what the source shows only where it mirrors it, or keeps versions of it; a watermark finds no deletions.
+    Raises ComparisonNotPossible."""
+    if task.delivery not in (Delivery.MIRROR, Delivery.HISTORY) or task.mode == CopyMode.WATERMARK:
         raise ComparisonNotPossible(task=task.number)
 
 
@@ -210,11 +220,11 @@ def plan_next_comparison(task: ExchangeTask) -> None:
 def compare_after(run: Run) -> Comparison | None:
     """A run of a task that reconciles by content has come through: read both sides again."""
     task = run.task
-    if task.reconcile != "content" or task.delivery != Delivery.MIRROR or run.comparisons.exists():
+    if task.reconcile != Reconcile.CONTENT or run.comparisons.exists():
         return None
     try:
         return compare_contents(task, by=None, run=run)
-    except (ComparisonUnderWay, RunAlreadyLive, TaskStateWrong):
+    except (ComparisonNotPossible, ComparisonUnderWay, RunAlreadyLive, TaskStateWrong, GrantNotLive):
         return None
 
 

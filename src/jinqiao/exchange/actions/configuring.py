@@ -25,6 +25,7 @@ from jinqiao.exchange.actions.ranges import (
 )
 from jinqiao.exchange.actions.reloads import lapse_reloads
 from jinqiao.exchange.actions.runs import locked_task
+from jinqiao.exchange.actions.slots import drop_slot_of
 from jinqiao.exchange.actions.tasks import CONFIGURE, move_task, plan_next
 from jinqiao.exchange.enums import NodeState, Priority, SourceState, TaskState
 from jinqiao.exchange.errors import (
@@ -134,6 +135,7 @@ def configure_task(
         move_task(task, TaskState.ACTIVE)
     plan_next(task)
     task.save()
+    drop_slot_of(task)
     workflow.finish_todos(trail.subject(task), by=by, kinds=[CONFIGURE])
     trail.record(
         "exchange.task.configure",

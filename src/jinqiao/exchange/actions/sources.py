@@ -37,6 +37,7 @@ from jinqiao.exchange.models import (
     Node,
     NodeCommand,
     QueryService,
+    ReplicationSlot,
     SourceTable,
 )
 from jinqiao.exchange.queries.terms import connection
@@ -205,7 +206,7 @@ def retire_data_source(source: DataSource, *, by: Post, reason: str = "") -> Dat
     """Drop a source for good: its passwords are forgotten at once, nothing is read from it or delivered to it again. What was
     done with it stays in the books.
 
-    Raises NotYourSource, SourceRetired, SourceInUse while live tasks or services stand on it.
+    Raises NotYourSource, SourceRetired, SourceInUse while live tasks or services stand on it, or a replication slot is left there.
     """
     source = _locked(source)
     rules.check_may_manage_source(by, source)
@@ -216,7 +217,8 @@ def retire_data_source(source: DataSource, *, by: Post, reason: str = "") -> Dat
     services = QueryService.objects.filter(
         grant__entry__binding__source=source, grant__state__in=(GrantState.ACTIVE, GrantState.SUSPENDED)
     )
-    if count := users.distinct().count() + services.distinct().count():
+    slots = ReplicationSlot.objects.filter(task__grant__entry__binding__source=source, task__state=TaskState.ENDED)
+    if count := users.distinct().count() + services.distinct().count() + slots.count():
         raise SourceInUse(source=source.number, count=count)
     source.state, source.retired_at = SourceState.RETIRED, moments.now()
     source.sealed_password = source.gateway_sealed_password = source.arrival_digest = ""

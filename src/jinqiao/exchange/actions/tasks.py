@@ -9,6 +9,7 @@ from jinqiao.exchange.actions.comparing import plan_next_comparison
 from jinqiao.exchange.actions.ranges import check_rate, check_speed
 from jinqiao.exchange.actions.reloads import lapse_reloads
 from jinqiao.exchange.actions.runs import locked_task, stop_live_run
+from jinqiao.exchange.actions.slots import drop_slot_of
 from jinqiao.exchange.enums import TASK_MOVES, TaskState
 from jinqiao.exchange.errors import (
     TaskNotReady,
@@ -113,5 +114,6 @@ def end_task(task: ExchangeTask, *, by: trail.Actor, reason: str) -> None:
         task.save(update_fields=STATE_FIELDS)
         workflow.finish_todos(trail.subject(task), by=None, kinds=[CONFIGURE])
         lapse_reloads(task, by=by)
+        drop_slot_of(task)
         trail.record("exchange.task.end", by=by, about=trail.subject(task), reason=reason)
     stop_live_run(task, by=by, reason=reason)

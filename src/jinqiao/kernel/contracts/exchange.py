@@ -86,6 +86,7 @@ class CommandKind(enum.StrEnum):
         "read_quarantine"  # the rows set aside, as a workbook sealed to the platform, for the provider's people
     )
     RESUBMIT = "resubmit"  # corrected rows of a quarantine, sealed to the provider's node
+    DROP_SLOT = "drop_slot"  # a task reads the change log no more: its replication slot would fill the source's disk
 
 
 class Stage(enum.StrEnum):
@@ -292,6 +293,7 @@ class Command(Contract):
     side: str = ""  # COMPARE: "source" or "target"; needed only where one node is both
     sealed_payload: str = ""  # RESUBMIT: a workbook sealed to the node
     corrects: str = ""  # RESUBMIT: run whose quarantine is corrected; `run_id` and `order` are the new run's; answered as EXTRACT
+    slot: str = ""  # DROP_SLOT
     transfer: "SignedMessage | None" = None  # EXTRACT with a `consumer_url`: the order, signed, for the consumer's node
     issued_at: datetime
     attempt: int = 1
