@@ -63,7 +63,7 @@ def test_a_bundle_without_parts_is_one(tmp_path: Path) -> None:
 
 
 @given(at=st.integers(min_value=0), bit=st.integers(0, 7))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_flipped_bit_anywhere_is_found_or_changes_nothing(tmp_path: Path, at: int, bit: int) -> None:
     data = bytearray(packed(tmp_path / "whole.jqb").read_bytes())
     data[at % len(data)] ^= 1 << bit

@@ -15,7 +15,9 @@ from jinqiao.dataplane.node import home as homes
 from jinqiao.dataplane.node.process import Node
 from jinqiao.exchange import actions
 from jinqiao.exchange.enums import NetworkZone, NodeKind, RunState, SourceState
-from jinqiao.exchange.models import DataSource, ExchangeReceipt, ExchangeTask, Run
+from jinqiao.exchange.models import DataSource, ExchangeReceipt, ExchangeTask, RelayChunk, Run
+from jinqiao.exchange.models import Node as NodeRecord
+from jinqiao.exchange.queries.receipts import signatures
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import Receipt
 from jinqiao.kernel.crypto.identity import PublicIdentity
@@ -55,6 +57,7 @@ class Department:
             zone=NetworkZone.EXTRANET,
         )
         homes.register(folder / "home", url, code, record.name)
+        self.folder = folder
         self.node = Node(homes.load(folder / "home"))
         self.record = actions.approve_node(record, by=admin, key_id=self.node.home.identity.key_id)
         self.file = folder / "data.db"
@@ -160,3 +163,46 @@ def sharing_asker(task: ExchangeTask) -> Post:
 
 def sharing_bureau(task: ExchangeTask) -> Post:
     return Post.objects.filter(organisation=task.grant.provider, role=Role.HEAD).get()
+
+
+def test_chunks_go_straight_to_a_node_that_listens_and_the_receipt_is_the_same(
+    departments: tuple[Department, Department, ExchangeTask],
+) -> None:
+    provider, consumer, task = departments
+    consumer.node.close()
+    configuration = consumer.folder / "home" / homes.CONFIGURATION
+    configuration.write_text(configuration.read_text(encoding="utf-8") + 'listen = "127.0.0.1:0"\n', encoding="utf-8")
+    consumer.node = Node(homes.load(consumer.folder / "home"))
+    consumer.node.listen()
+    NodeRecord.objects.filter(pk=consumer.record.pk).update(seen_at=None)  # so that the next heartbeat is written down
+    consumer.rounds(1)
+    run = actions.start_run(task, by=sharing_asker(task))
+    provider.rounds(1)
+    assert Run.objects.get(pk=run.pk).state == RunState.DELIVERING
+    assert not RelayChunk.objects.filter(run=run).exists()
+    consumer.rounds(1)
+    done = Run.objects.get(pk=run.pk)
+    assert done.state == RunState.RECONCILED, done.problem
+    assert ExchangeReceipt.objects.get(run=run).receiver_signature
+
+
+def test_a_node_changes_its_key_and_goes_on_with_the_password_that_was_entered_once(
+    departments: tuple[Department, Department, ExchangeTask],
+) -> None:
+    provider, consumer, task = departments
+    DataSource.objects.filter(pk=provider.source.pk).update(
+        sealed_password=provider.node.home.identity.public.seal(b"entered once")
+    )
+    before = provider.node.home.identity.key_id
+    started = actions.start_run(task, by=sharing_asker(task))
+    (provider.folder / "home" / homes.ROTATE_REQUEST).touch()
+    provider.rounds(1)
+    after = provider.node.home.identity
+    record = NodeRecord.objects.get(pk=provider.record.pk)
+    assert record.key_id == after.key_id != before
+    assert after.unseal(DataSource.objects.get(pk=provider.source.pk).sealed_password) == b"entered once"
+    consumer.rounds(1)
+    assert Run.objects.get(pk=started.pk).state == RunState.RECONCILED
+    receipt = ExchangeReceipt.objects.get(run=started)
+    assert receipt.sender_key_id == before
+    assert [side.holds for side in signatures(receipt)] == [True, True]
