@@ -1,5 +1,6 @@
 """Replication slots at a real PostgreSQL: each test of a connection tells of ours, and one is dropped when the platform says so."""
 
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 
@@ -26,11 +27,13 @@ def slots(server: Server) -> set[str]:
 
 
 @pytest.fixture
-def slotted(postgresql_server: Server) -> Server:
-    for name in ("jinqiao_jh_2026_0001", "theirs"):
-        if name not in slots(postgresql_server):
-            postgresql_server.execute(f"SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')")
-    return postgresql_server
+def slotted(postgresql_server: Server) -> Iterator[Server]:
+    names = ("jinqiao_jh_2026_0001", "theirs")
+    for name in names:
+        postgresql_server.execute(f"SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')")
+    yield postgresql_server
+    for name in slots(postgresql_server).intersection(names):
+        postgresql_server.execute(f"SELECT pg_drop_replication_slot('{name}')")
 
 
 def test_a_slot_of_ours_is_told_of_and_dropped(world: World, slotted: Server) -> None:
