@@ -45,7 +45,7 @@ def environment(name: str) -> Path:
         print(f"making the environment of {name} …", file=sys.stderr, flush=True)
         venv.create(folder, clear=True, with_pip=True)
         pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--require-hashes", "--requirement", str(lock)], check=True)
+        subprocess.run([*pip, "--require-hashes", "--no-deps", "--requirement", str(lock)], check=True)
         (folder / "made").touch()
     return folder
 
