@@ -69,6 +69,8 @@ def present_stage(run: Run) -> Stage:
     """Where the run is, or where it broke off."""
     if run.state == RunState.RECONCILED:
         return Stage.RECEIPT
+    if run.state == RunState.FAILED and str(run.problem.get("code", "")).startswith("checks."):
+        return Stage.CHECK  # nodes tell no progress of checks: they go along with the reading
     known = [stage for stage in ORDER if stage.value in run.progress]
     if run.manifest and run.state != RunState.QUEUED:
         later = [stage for stage in known if ORDER.index(stage) >= ORDER.index(Stage.DELIVER)]
