@@ -13,6 +13,7 @@ from jinqiao.exchange.models import Binding, Run
 from jinqiao.exchange.queries.runs import LIVE
 from jinqiao.kernel.contracts.exchange import CommandKind, CopyMode, Delivery
 from jinqiao.web.components import Text
+from jinqiao.web.exchange.run_view import rows_set_aside
 
 _CONSUMERS = ("pipeline.target.", "pipeline.reconcile.", "exchange.task.", "exchange.run.target_changed")
 _PROVIDERS = ("source.", "checks.", "transforms.", "pipeline.source.", "host.")
@@ -38,11 +39,19 @@ def whose_turn(run: Run, post: Post) -> str:
     """Who has to act where it is not this post's department."""
     code = str(run.problem.get("code", ""))
     grant = run.task.grant
-    if code.startswith(_PROVIDERS) and post.organisation_id != grant.provider_id:
+    if code.startswith(_COLUMNS):
+        return ""  # either side may confirm it
+    if _is_at_target(run, code):
+        if post.organisation_id != grant.consumer_id:
+            return _("须由%(name)s（需求方）处理，处理后再启动。") % {"name": grant.consumer.name}
+    elif code.startswith(_PROVIDERS) and post.organisation_id != grant.provider_id:
         return _("须由%(name)s（提供方）处理，处理后再启动。") % {"name": grant.provider.name}
-    if code.startswith(_CONSUMERS) and post.organisation_id != grant.consumer_id:
-        return _("须由%(name)s（需求方）处理，处理后再启动。") % {"name": grant.consumer.name}
     return ""
+
+
+def _is_at_target(run: Run, code: str) -> bool:
+    """Whether the trouble lies with the consumer: by its name, or because it came after the batch was handed over."""
+    return code.startswith(_CONSUMERS) or (code.startswith(("source.", "host.")) and bool(run.manifest))
 
 
 def acts(run: Run, post: Post) -> list[Act]:
@@ -140,19 +149,12 @@ def _mending(run: Run, post: Post, code: str) -> Iterator[Act]:
 def _places(run: Run, post: Post, code: str, binding: Binding | None) -> Iterator[Act]:
     """Pages of the source, the target and the nodes that the trouble is about, where the post may open them."""
     task, own = run.task, post.organisation_id
-    if code.startswith(("source.", "host.")) and binding is not None and binding.source.organisation_id == own:
-        yield Act(
-            _("检查来源数据源"),
-            reverse("exchange:source", args=[binding.source_id]),
-            hint=_("在那里测试连接、换口令、改连接选项"),
-        )
-    target = task.target
-    if (
-        code.startswith(("pipeline.target.", "source.connection", "source.permission"))
-        and target is not None
-        and target.organisation_id == own
-    ):
-        yield Act(_("检查目标数据源"), reverse("exchange:source", args=[target.pk]))
+    target, hint = task.target, _("在那里测试连接、换口令、改连接选项")
+    if _is_at_target(run, code):
+        if target is not None and target.organisation_id == own:
+            yield Act(_("检查目标数据源"), reverse("exchange:source", args=[target.pk]), hint=hint)
+    elif code.startswith(("source.", "host.")) and binding is not None and binding.source.organisation_id == own:
+        yield Act(_("检查来源数据源"), reverse("exchange:source", args=[binding.source_id]), hint=hint)
     if code.startswith(_NODES):
         for node in {binding.source.node if binding else None, target.node if target else None} - {None}:
             if node is not None and node.organisation_id == own:
@@ -185,7 +187,7 @@ def quarantine(run: Run, post: Post) -> Quarantine | None:
         is_provider=rules.may(rules.check_may_open_quarantine, post, run.task),
         is_waiting=any(command.state in open_states for command in commands),
         is_ready=any(command.result.get("sealed_payload") for command in commands),
-        rows=run.rows_quarantined,
+        rows=rows_set_aside(run),
         provider=run.task.grant.provider.name,
     )
 

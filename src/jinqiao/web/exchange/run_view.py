@@ -119,7 +119,7 @@ def figures(run: Run, speed: progress.Speed | None, findings_count: int) -> list
     found = _live_figures(run, speed) if speed is not None else _final_figures(run)
     found.append(
         Figure(
-            formats.number(run.rows_quarantined),
+            formats.number(rows_set_aside(run)),
             _("隔离待核"),
             _("行"),
             _("上限%(share)s") % {"share": formats.percent(run.order["body"]["quarantine_limit"], 1)},
@@ -137,6 +137,12 @@ def figures(run: Run, speed: progress.Speed | None, findings_count: int) -> list
             )
         ]
     return found
+
+
+def rows_set_aside(run: Run) -> int:
+    """Also of a run that its checks ended: it has no manifest, but its problem counts them."""
+    counted = run.problem.get("details", {}).get("quarantined", 0)
+    return run.rows_quarantined or (counted if isinstance(counted, int) else 0)
 
 
 def _live_figures(run: Run, speed: progress.Speed) -> list[Figure]:
@@ -179,7 +185,7 @@ def facts(run: Run, manifest: BatchManifest | None) -> list[Pair]:
     """How the run was ordered and how it was read, in plain words."""
     order = order_of(run)
     pairs = [
-        Pair(_("怎样送"), way_words(order.mode.value, order.delivery.value), wide=True),
+        Pair(_("做法"), way_words(order.mode.value, order.delivery.value), wide=True),
         Pair(_("缘由"), _cause(run)),
         Pair(_("来源表"), order.source_table, code=True),
         Pair(_("目标表"), order.target_table, code=True),

@@ -93,6 +93,35 @@ def check_lines(task: ExchangeTask) -> list[CheckLine]:
     return lines
 
 
+@dataclass(frozen=True, slots=True)
+class ItemChecks:
+    """The checks of one item: 必填；长度（最多字符数 20）."""
+
+    item: str
+    checks: list[str]
+    severities: list[tuple[Tone, Text]]
+
+
+def checks_by_item(lines: list[CheckLine]) -> list[ItemChecks]:
+    """For the page of a task, which shows them in short."""
+    grouped: dict[str, list[CheckLine]] = {}
+    for line in lines:
+        grouped.setdefault(line.item, []).append(line)
+    return [
+        ItemChecks(
+            item,
+            [
+                _("%(name)s（%(parameters)s）") % {"name": line.name, "parameters": line.parameters}
+                if line.parameters
+                else line.name
+                for line in own
+            ],
+            list({line.tone: (line.tone, line.severity) for line in own}.values()),
+        )
+        for item, own in grouped.items()
+    ]
+
+
 def transform_lines(binding: Binding | None, names: Mapping[str, str]) -> list[TransformLine]:
     lines = []
     for position, data in enumerate(binding.transforms if binding else ()):
@@ -146,7 +175,7 @@ def _source_pairs(task: ExchangeTask, binding: Binding | None, post: Post) -> li
 
 def _way_pairs(task: ExchangeTask) -> list[Pair]:
     pairs = [
-        Pair(_("怎样送"), way_words(task.mode, task.delivery), wide=True),
+        Pair(_("做法"), way_words(task.mode, task.delivery), wide=True),
         Pair(_("结构变化时"), drift_words(task)),
         Pair(_("对账"), reconcile_words(task)),
         Pair(_("台账"), ledger_words(task)),
@@ -214,6 +243,7 @@ def view_of(task: Any, post: Post) -> dict[str, Any]:
     is_open = task.state != TaskState.ENDED
     reload_ = tasks.open_reload(task)
     may_bind = rules.may(rules.check_may_bind, post, task.grant.entry)
+    lines = check_lines(task)
     return {
         "pairs": _source_pairs(task, binding, post),
         "way": _way_pairs(task),
@@ -221,7 +251,8 @@ def view_of(task: Any, post: Post) -> dict[str, Any]:
         "protection": protection_words(tasks.limits_of(task)),
         "protect_source": binding.source_id if binding and may_bind else None,
         "bind_entry": task.grant.entry_id if may_bind else None,
-        "checks": check_lines(task),
+        "checks": lines,
+        "checks_by_item": checks_by_item(lines),
         "transforms": transform_lines(binding, item_names(task)),
         "quarantine_limit": formats.percent(task.quarantine_limit, 1),
         "drifted": _drifted(task) if binding else "",

@@ -74,16 +74,19 @@ function stackOf(data) {
 }
 
 /* Who supplies whom: providers at the left, consumers at the right, a line for each pair; wider where more rows moved. */
-function mapOf(data) {
+function mapOf(data, box) {
+  const [width, height] = [0.52 * box.clientWidth, box.clientHeight - 24]; // the frame in its own pixels: dots stay round
   const side = (keys, x) => keys.map((key, at) => ({
     name: `${x}:${key}`,
-    x: x * 100,
-    y: ((at + 0.5) * 100) / keys.length,
+    x: x * width,
+    y: ((at + 0.5) * height) / keys.length,
     symbolSize: 9,
     itemStyle: { color: token("--ink-2") },
     label: { show: true, position: x ? "right" : "left", formatter: data.nodes[key], color: token("--ink"), fontSize: 12 },
   }));
   const ends = (name) => [...new Set(data.edges.map((edge) => edge[name]))];
+  /* these two keep the frame where a single pair lies flat */
+  const corners = [0, 1].map((at) => ({ name: `corner:${at}`, x: at * width, y: at * height, symbolSize: 0, silent: true }));
   const most = Math.max(1, ...data.edges.map((edge) => Math.log10(edge.rows + 1)));
   const tones = { bad: "--bad", warn: "--chart-2", run: "--chart-3", good: "--chart-1", idle: "--chart-8" };
   return {
@@ -93,7 +96,7 @@ function mapOf(data) {
     tooltip: { renderMode: "richText", confine: true, backgroundColor: token("--ink"), borderWidth: 0, textStyle: { color: token("--paper"), fontSize: 12 }, formatter: (event) => event.data.told || "" },
     series: [{
       type: "graph", layout: "none", left: "24%", right: "24%", top: 12, bottom: 12, edgeSymbol: ["none", "arrow"], edgeSymbolSize: 8,
-      data: [...side(ends("from"), 0), ...side(ends("to"), 1)],
+      data: [...corners, ...side(ends("from"), 0), ...side(ends("to"), 1)],
       links: data.edges.map((edge) => ({
         source: `0:${edge.from}`,
         target: `1:${edge.to}`,
@@ -105,8 +108,8 @@ function mapOf(data) {
   };
 }
 
-function choose(data) {
-  if (data.kind === "map") return mapOf(data);
+function choose(data, box) {
+  if (data.kind === "map") return mapOf(data, box);
   return data.kind === "stack" ? stackOf(data) : optionsOf(data);
 }
 
@@ -115,7 +118,8 @@ function draw(box) {
   if (!source || typeof echarts === "undefined") return;
   const data = JSON.parse(source.textContent);
   const chart = echarts.init(box, null, { renderer: "canvas" });
-  chart.setOption(choose(data));
+  chart.resize(); // the empty box had no size when the chart was made
+  chart.setOption(choose(data, box));
   if (data.url) {
     chart.on("click", (event) => {
       const joint = data.url.includes("?") ? "&" : "?";
@@ -128,7 +132,10 @@ function draw(box) {
   });
   const table = box.parentElement.querySelector("[data-chart-table]");
   if (table) table.open = false;
-  new ResizeObserver(() => chart.resize()).observe(box);
+  new ResizeObserver(() => {
+    chart.resize();
+    if (data.kind === "map") chart.setOption(mapOf(data, box));
+  }).observe(box);
 }
 
 document.addEventListener("DOMContentLoaded", () => document.querySelectorAll("[data-chart]").forEach(draw));
