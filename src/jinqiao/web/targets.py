@@ -34,9 +34,11 @@ TARGETS: dict[str, Target] = {
     "catalogue.importbatch": Target("catalogue:import_result", _("目录导入")),
     "sharing.sharingrequest": Target("sharing:request", _("共享申请"), {"sharing.request.reply": "sharing:decide"}),
     "sharing.grant": Target("sharing:grant", _("授权")),
-    "exchange.node": Target("exchange:node", _("节点")),
+    "exchange.node": Target("exchange:node", _("节点"), {"exchange.node.approval": "exchange:node_approve"}),
     "exchange.datasource": Target("exchange:source", _("数据源")),
-    "exchange.exchangetask": Target("exchange:task", _("交换任务")),
+    "exchange.exchangetask": Target(
+        "exchange:task", _("交换任务"), {"exchange.reload.approve": "exchange:task_reload_decide"}
+    ),
     "exchange.run": Target("exchange:run", _("交换运行")),
     "exchange.alert": Target("exchange:alert", _("告警")),
     "exchange.alertchannel": Target("exchange:alert_channels", _("告警通道")),

@@ -34,6 +34,7 @@ FORMS = (
     gettext_noop("为查询服务挂上应用：%(name)s"),
     gettext_noop("为交换任务选定交付目标：%(name)s"),
     gettext_noop("节点“%(name)s”失去联系"),
+    gettext_noop("节点“%(name)s”已登记，待核对密钥指纹"),
     gettext_noop("运行%(number)s失败，需要处理"),
     gettext_noop("任务%(number)s逾时没有成功运行"),
     gettext_noop("任务%(number)s连续多次没有数据变化"),
