@@ -115,7 +115,7 @@ def make_department(
     folder.mkdir()
     node_homes.register(folder / "home", url, code, record.name)
     node = Node(node_homes.load(folder / "home"))
-    actions.approve_node(record, by=administrator, key_id=node.home.identity.key_id)
+    record = actions.approve_node(record, by=administrator, key_id=node.home.identity.key_id)
     file = folder / "data.db"
     if fill_with:
         fill_with(file)
@@ -201,7 +201,7 @@ def make_city(folder: Path, url: str) -> City:
     )
     gateway_homes.register(folder / "gateway", url, code, gateway.name)
     gateway = NodeRecord.objects.get(pk=gateway.pk)
-    actions.approve_node(gateway, by=keepers[0], key_id=gateway.key_id)
+    gateway = actions.approve_node(gateway, by=keepers[0], key_id=gateway.key_id)
     provider = make_department(parties.clerk, keepers[0], folder / "minzheng", url, fill_with=fill)
     consumer = make_department(parties.asker, keepers[1], folder / "zhujian", url, fill_with=None)
     provider.told.append(code)

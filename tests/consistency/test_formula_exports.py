@@ -23,6 +23,9 @@ from jinqiao.audit import trail
 from jinqiao.catalogue import workbook
 from jinqiao.catalogue.models import ImportBatch
 from jinqiao.exchange import actions
+from jinqiao.exchange.enums import AlertKind, ChannelKind
+from jinqiao.exchange.models import Alert
+from jinqiao.kernel import moments
 from jinqiao.workflow import actions as workflow
 from tests.catalogue import workbooks
 from tests.catalogue.factories import Cast, make_cast, make_draft, make_node, make_published
@@ -61,6 +64,15 @@ def world(settings: Any, tmp_path: Path) -> tuple[Served, Cast]:
     (batch,) = evidence_batches([call_record(served, 1)])
     actions.accept_evidence(served.gateway.node, batch)
     make_node()
+    for post in (served.world.provider_admin, served.world.parties.bureau):
+        actions.add_alert_channel(by=post, kind=ChannelKind.MAIL, address="alerts@jinchang.example")
+        Alert.objects.create(
+            kind=AlertKind.NODE_SILENT,
+            key=f"node:{post.pk}",
+            organisation=post.organisation,
+            node=served.gateway.node,
+            opened_at=moments.now(),
+        )
     cast = make_cast("金昌市市场监督管理局")
     make_published(cast)
     make_draft(cast)
