@@ -41,6 +41,7 @@ from jinqiao import duty
 from jinqiao.accounts.enums import THREE_ADMINISTRATORS, Role
 from jinqiao.accounts.models import Post
 from jinqiao.audit.models import AuditEvent, Outcome
+from jinqiao.dataplane.checks.quarantine import open_quarantine
 from jinqiao.exchange.enums import RunState
 from jinqiao.exchange.models import Call, RelayChunk
 from jinqiao.sharing import actions as sharing_actions
@@ -150,7 +151,10 @@ def test_bytes_stand_where_they_were_granted_to_and_nowhere_else(city: City, cap
     told = caplog.text + "".join(str(record.args) for record in caplog.records)
     assert [word for word in (*CONTENT, ASKED_FOR, *city.secrets()) if word in told] == []
     city.provider.rounds()
-    assert list((city.provider.home / "spool").rglob("*.jqc")) == []
+    # only what was set aside stays for a while, sealed to the node that it came from
+    kept = list((city.provider.home / "spool").rglob("*.jqc"))
+    assert [path.name for path in kept] == ["quarantine.jqc"]
+    assert open_quarantine(kept[0].read_bytes(), city.provider.node.home.identity).num_rows == 1
 
 
 def addresses(city: City, run_id: int) -> list[tuple[str, str]]:
@@ -188,6 +192,8 @@ def addresses(city: City, run_id: int) -> list[tuple[str, str]]:
             "year": 2026,
             "figure": "entries",
             "verb": "suspend",
+            "kind": "run_failed",
+            "position": 0,
             "state": "suspend",
         }
         found.append((name, reverse(name, kwargs={group: values[group] for group in groups})))

@@ -30,7 +30,7 @@ class Budget:
     ) -> None:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._root, self._budget_bytes, self._make_room = root, budget_bytes, make_room
-        self._min_free_bytes = default_min_free(root) if min_free_bytes is None else min_free_bytes
+        self._asked_free_bytes = min_free_bytes
         self._lock = threading.RLock()
         self._used = self._counted()
 
@@ -47,6 +47,11 @@ class Budget:
             if problem is not None:
                 raise problem
             self._used += size_bytes
+
+    @property
+    def _min_free_bytes(self) -> int:
+        """Asked anew each time: another disk may be put in the place of the spool."""
+        return default_min_free(self._root) if self._asked_free_bytes is None else self._asked_free_bytes
 
     def _problem(self, size_bytes: int) -> SpoolFull | None:
         if self._budget_bytes and self._used + size_bytes > self._budget_bytes:
