@@ -56,7 +56,9 @@ class BindForm(forms.Form):
     ) -> None:
         super().__init__(*arguments, **keywords)
         self.items = list(items)
-        bound = binding.columns if binding is not None and binding.table == table.name else {}
+        there = {column.name for column in table.columns}
+        kept = binding.columns if binding is not None and binding.table == table.name else {}
+        bound = {code: name for code, name in kept.items() if name in there}  # a column may have been renamed since
         every = [(column.name, column_label(column)) for column in table.columns]
         for item in self.items:
             fitting = [(c.name, column_label(c)) for c in table.columns if fits(item.data_type, c.type)]
