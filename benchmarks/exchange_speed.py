@@ -357,6 +357,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="limit,ours,peers,engines", help="limit,ours,peers,engines")
     parser.add_argument("--report", type=Path, help="file for the tables in Markdown; they are printed in any case")
     given = parser.parse_args(argv)
+    places.stop_when_told()
     folder = Path(tempfile.mkdtemp(prefix="jq-speed-"))
     try:
         with contextlib.ExitStack() as opened:

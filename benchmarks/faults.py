@@ -8,7 +8,8 @@ broken connections, full disks, flipped bits in the spool. After each item the c
 compared, row by row and by the databases' own drivers, with a model that knows nothing of the engine. The control is a naive
 copier under the same kills: it must lose or double rows. tests/dataplane/copy holds the parts; ./test runs a short campaign.
 
-Exits 1 where a row is lost or doubled, a part of a batch was shown, or a copy did not end; 2 where the control was exact.
+Exits 1 where a row is lost or doubled, a part of a batch was shown, a copy did not end or left a transaction open at its source;
+2 where the control was exact.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.exchange import report
+from benchmarks.exchange import places, report
 from jinqiao.kernel.contracts.exchange import CopyMode, Delivery
 from tests import servers
 from tests.dataplane.copy.campaign import WAYS, Lane, NaiveLane, Outcome, Way, flip
@@ -225,11 +226,11 @@ def shown(items: Sequence[Item], control: Outcome | None) -> str:
         read = f"{seen.read / seen.table:.2f}" if seen.table else ""
         ended = ", ".join(f"{what} {times}×" for what, times in sorted(seen.ended.items()))
         rows.append(
-            (name, seen.rounds, seen.runs, seen.kills, seen.lost, seen.doubled, seen.partial, kept, read, "; ".join([ended, *seen.problems]))
+            (name, seen.rounds, seen.runs, seen.kills, seen.lost, seen.doubled, seen.partial, kept, read, seen.left_open, "; ".join([ended, *seen.problems]))
         )  # fmt: skip
     head = (
         "item", "rounds", "processes", "kills", "rows lost", "rows doubled", "parts shown", "staged chunks handed over as they were",
-        "rows read, of the table", "ended with",
+        "rows read, of the table", "transactions left open", "ended with",
     )  # fmt: skip
     return report.table(head, rows)
 
@@ -244,6 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="kills,troubles,control", help="kills,troubles,control")
     parser.add_argument("--report", type=Path, help="file for the table in Markdown; it is printed in any case")
     given = parser.parse_args(argv)
+    places.stop_when_told()
     only, began = set(given.only.split(",")), time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="jq-faults-"))
     control: Outcome | None = None

@@ -311,6 +311,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", type=Path, help="file for the table in Markdown; it is printed in any case")
     parser.add_argument("--stage-alone", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
+    places.stop_when_told()
     if given.stage_alone:
         print(json.dumps(stage_alone(given.stage_alone)))
         return 0

@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--copies", type=int, default=20)
     parser.add_argument("--writers", type=int, default=4)
     given = parser.parse_args(argv)
+    places.stop_when_told()
     folder, rows, wrong, control = Path(tempfile.mkdtemp(prefix="jq-snapshot-")), list[tuple[object, ...]](), 0, 0
     try:
         with servers.postgresql() as city, servers.postgresql() as landing, servers.mariadb() as maria:

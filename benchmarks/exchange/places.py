@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +23,11 @@ POSTGRESQL = (
 MARIADB = ("innodb-flush-log-at-trx-commit=1", "innodb-buffer-pool-size=512M", "innodb-log-file-size=1G")
 SOURCE, TARGET = "city", "target"
 JINQIAO = str(Path(sys.executable).with_name("jinqiao"))
+
+
+def stop_when_told() -> None:
+    """SIGTERM ends this process as Ctrl-C does: with its servers."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 @contextmanager
@@ -77,7 +84,7 @@ def told(copied: Measured) -> dict[str, Any]:
 
 def stages(results: Sequence[dict[str, Any]]) -> str:
     """Medians of the engine's own seconds by stage."""
-    from statistics import median
-
     names = list(results[0]["seconds"])
-    return ", ".join(f"{name} {median(result['seconds'].get(name, 0) for result in results):.2f}" for name in names)
+    return ", ".join(
+        f"{name} {statistics.median(result['seconds'].get(name, 0) for result in results):.2f}" for name in names
+    )

@@ -94,12 +94,13 @@ class Outcome:
     mended: int = 0  # damaged chunks that were made again
     read: int = 0  # rows that the source's server counts as read, over rows of the table, in full runs
     table: int = 0
+    left_open: int = 0  # transactions at the source that outlived a copy that ended by itself
     ended: Counter[str] = field(default_factory=Counter)  # with which error copies ended that were disturbed
     problems: list[str] = field(default_factory=list)
 
     @property
     def is_exact(self) -> bool:
-        return not (self.lost or self.doubled or self.partial or self.problems)
+        return not (self.lost or self.doubled or self.partial or self.left_open or self.problems)
 
 
 class Lane:
@@ -187,6 +188,8 @@ class Lane:
                 self.outcome.read += read
                 self.outcome.table += rows.total()
         self._compare(self._expected)
+        if isinstance(self.source.database, PostgreSQL):
+            self.outcome.left_open += self.source.database.left_open()
         return told
 
     def _killed_until_done(self, kills: int, chance: random.Random) -> dict[str, Any]:

@@ -106,6 +106,12 @@ class PostgreSQL(OnServer):
             f" WHERE datname = '{self.database}' AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
         )
 
+    def left_open(self) -> int:
+        """Transactions that copies hold open here; they are ended, so that they hold up nothing else."""
+        time.sleep(0.2)
+        held = f"state = 'idle in transaction' AND datname = '{self.database}' AND pid <> pg_backend_pid()"
+        return len(self.fetch(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {held}"))
+
     def rows_read(self, table: str) -> int:
         """Rows that the server itself counts as read from the table, by backends that have ended."""
         time.sleep(0.3)
