@@ -268,7 +268,9 @@ def test_a_source_in_trouble_fails_the_run_visibly_and_the_next_one_succeeds(
     assert page_of(city, again)
 
 
-def test_a_relay_that_turns_bytes_round_delivers_nothing_and_the_chunks_are_sent_again(city: City, settings: Any) -> None:
+def test_a_relay_that_turns_bytes_round_delivers_nothing_and_the_chunks_are_sent_again(
+    city: City, settings: Any
+) -> None:
     assert finish(city).state == RunState.RECONCILED
     before = taken(city)
     execute(city.provider.file, "DELETE FROM marriage WHERE name LIKE '%9'")

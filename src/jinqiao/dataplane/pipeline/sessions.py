@@ -39,4 +39,3 @@ def session_of(order: ExchangeOrder, source: Source, schema: TableSchema, states
             from jinqiao.dataplane.pipeline.modes.log import LogSession
 
             return LogSession(order, source, schema)
-

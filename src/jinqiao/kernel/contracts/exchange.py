@@ -233,7 +233,7 @@ class BatchManifest(Contract):
     readers: int = 1  # that read side by side
     form: ChunkForm = ChunkForm.ARROW
     rows_deleted: int = 0  # keys in the chunks of deletes; not among `rows`
-    complete: bool = False  # DIFF, LOG: every granted row is here (first run, lost state, truncated table): delivered as FULL
+    complete: bool = False  # DIFF, LOG: every granted row is here (first run, lost state, TRUNCATE): delivered as FULL
     resumed: int = 0  # how often extraction went on after it was ended from outside
     new_cursor: str = ""
     wrapped_key: str  # data key of the chunks, sealed to the consumer's node
@@ -292,7 +292,8 @@ class Command(Contract):
     chunks: tuple[int, ...] = ()  # RESEND
     side: str = ""  # COMPARE: "source" or "target"; needed only where one node is both
     sealed_payload: str = ""  # RESUBMIT: a workbook sealed to the node
-    corrects: str = ""  # RESUBMIT: run whose quarantine is corrected; `run_id` and `order` are the new run's; answered as EXTRACT
+    # RESUBMIT: the run whose quarantine is corrected; `run_id` and `order` are the new run's; answered as EXTRACT
+    corrects: str = ""
     slot: str = ""  # DROP_SLOT
     transfer: "SignedMessage | None" = None  # EXTRACT with a `consumer_url`: the order, signed, for the consumer's node
     issued_at: datetime
