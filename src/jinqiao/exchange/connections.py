@@ -19,7 +19,7 @@ from jinqiao.kernel.contracts.tables import Engine
 SERVERS = frozenset({Engine.POSTGRESQL, Engine.MYSQL})
 WITH_ACCOUNT = frozenset({*SERVERS, Engine.ODBC, Engine.HTTP})
 FILES = frozenset({Engine.SQLITE, Engine.CSV, Engine.EXCEL, Engine.JSONL, Engine.PARQUET, Engine.FOLDER})
-NOT_WRITABLE = frozenset({Engine.ODBC, Engine.HTTP})
+NOT_WRITABLE = frozenset({Engine.HTTP})
 """Nothing is delivered there."""
 DEFAULT_PORTS = {Engine.POSTGRESQL: 5432, Engine.MYSQL: 3306}
 _TEXT_LENGTH = 1000
