@@ -195,6 +195,26 @@ def test_a_snapshot_outlives_the_connection_that_made_it(on_postgresql: Table, m
     killed.close()
 
 
+def test_a_snapshot_that_nobody_needs_any_more_is_ended_by_whoever_comes_next(
+    on_postgresql: Table, postgresql_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pg, "MANY_ROWS", 1)
+    killed = on_postgresql.open()
+    assert isinstance(killed, pg.PostgresqlSnapshot)
+
+    on_postgresql.source.end_snapshot(killed.state)
+
+    with postgresql_server.connect() as connection:
+        (left,) = connection.execute(
+            "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE c.relname = %s",
+            (on_postgresql.name,),
+        ).fetchone()
+    keeper = killed._keeper
+    assert keeper is not None
+    assert (left, keeper.wait(10) != 0) == (0, True)
+    killed.close()
+
+
 def test_an_account_without_rights_to_the_catalogue_of_the_server_may_resume(
     on_postgresql: Table, postgresql_server: Server
 ) -> None:

@@ -149,6 +149,9 @@ class Source(Closing, ABC):
 
         return WholeSnapshot(self, plan)
 
+    def end_snapshot(self, state: "SnapshotState") -> None:
+        """End what a killed process may have left open of a snapshot; nothing where nothing outlives the process."""
+
     def schema(self, table: str) -> TableSchema:
         """One table. Raises TableMissing."""
         for candidate in self.tables():

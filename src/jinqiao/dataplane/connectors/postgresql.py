@@ -313,6 +313,11 @@ class PostgresqlSource(Source):
 
         return drop_slot(self._place, name)
 
+    def end_snapshot(self, state: SnapshotState) -> None:
+        from jinqiao.dataplane.connectors.postgresql_snapshot import end_other
+
+        end_other(self._place, state.handle)
+
     def major_version(self) -> int:
         with closing(self._place.connect()) as connection:
             return connection.info.server_version // 10_000

@@ -14,15 +14,17 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from jinqiao.dataplane.connectors.postgresql import statement, telling
+from jinqiao.dataplane.connectors.postgresql import Place, statement, telling
 from jinqiao.dataplane.connectors.postgresql_reading import AdbcReader, CopyReader, Query
 from jinqiao.dataplane.connectors.snapshots import WHOLE, Snapshot, SnapshotState
 from jinqiao.dataplane.errors import TableMissing
+from jinqiao.kernel.errors import JinqiaoError
 
 KEEP_S = 900
 MANY_ROWS = 200_000  # fewer are read again sooner than a snapshot is kept for them
@@ -58,7 +60,7 @@ class PostgresqlSnapshot(Snapshot):
                 self.resumed = bool(resume.token) and resume.token == state.token
             if resume is not None and self.resumed:
                 state = SnapshotState(resume.kind, resume.token, resume.splits, state.handle)
-                self._end_other(resume.handle)
+                end_other(self._query.place, resume.handle)
             self.state = state
             self.readers = max(1, min(parallel, len(state.splits))) if self.id else 1
         except BaseException:
@@ -148,19 +150,20 @@ class PostgresqlSnapshot(Snapshot):
             for start, following in zip(starts, [*starts[1:], None], strict=True)
         )
 
-    def _end_other(self, handle: dict[str, Any]) -> None:
-        """End the transaction that the killed process left open, and its keeper."""
-        if not handle.get("backend"):
-            return
-        with contextlib.suppress(psycopg.Error), self._query.place.connect() as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start::text = %s",
-                (handle["backend"], handle["since"]),
-            )
-        keeper = int(handle.get("keeper") or 0)
-        with contextlib.suppress(OSError):
-            if keeper and _is_keeper(keeper):
-                os.kill(keeper, signal.SIGTERM)
+
+def end_other(place: Place, handle: dict[str, Any]) -> None:
+    """End the transaction that a killed process left open, and its keeper."""
+    if not handle.get("backend"):
+        return
+    with contextlib.suppress(psycopg.Error, JinqiaoError), closing(place.connect()) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start::text = %s",
+            (handle["backend"], handle["since"]),
+        )
+    keeper = int(handle.get("keeper") or 0)
+    with contextlib.suppress(OSError):
+        if keeper and _is_keeper(keeper):
+            os.kill(keeper, signal.SIGTERM)
 
 
 def _keeper(descriptor: int) -> "subprocess.Popen[bytes] | None":

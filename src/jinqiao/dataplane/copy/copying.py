@@ -8,6 +8,7 @@ Killed at any instant and called again with the same arguments, a copy goes on: 
 ledger says is in. Called with other arguments it begins anew.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -38,8 +39,9 @@ from jinqiao.dataplane.errors import (
 )
 from jinqiao.dataplane.pipeline.compare import Comparison, compare
 from jinqiao.dataplane.pipeline.deliver import Loader, deliver, verify_manifest
-from jinqiao.dataplane.pipeline.extract import Extraction
+from jinqiao.dataplane.pipeline.extract import Extraction, let_go
 from jinqiao.dataplane.pipeline.progress import Reporter, Told
+from jinqiao.dataplane.staging.records import record, value_of
 from jinqiao.dataplane.staging.spool import Spool
 from jinqiao.dataplane.staging.state import StateStore, state_key
 from jinqiao.kernel.contracts.exchange import (
@@ -55,6 +57,7 @@ from jinqiao.kernel.contracts.exchange import (
 from jinqiao.kernel.contracts.grants import GrantedItem, GrantTerms, SharingMode
 from jinqiao.kernel.contracts.tables import Mask, TableSchema
 from jinqiao.kernel.crypto.identity import Identity
+from jinqiao.kernel.errors import JinqiaoError, Unavailable
 from jinqiao.kernel.keystore import KeyStore, write_durably
 from jinqiao.kernel.moments import now
 
@@ -198,6 +201,7 @@ class Copying:
                 manifest, counts = run.run(seconds)
                 snapshot = run.snapshot
             else:
+                let_go(self.spool.outgoing(order.run_id), source)
                 with _at("target"), _timed(seconds, "deliver"):
                     self._link(order, manifest.chunks)
                     counts = deliver(
@@ -285,16 +289,24 @@ class Copying:
         return json.dumps([request.mode.value, request.keys, request.watermark, sorted(request.masks)])
 
     def _state(self) -> dict[str, Any]:
-        """Raises CopyStateDamaged: begun anew, rows that are already appended would be appended again."""
+        """What is written down of this copy; nothing where the disk has changed it: then it begins from the beginning.
+
+        Raises CopyStateDamaged for an append, which would add rows again that are there already.
+        """
         try:
-            return dict(json.loads((self._home / _STATE).read_bytes()))
+            state = value_of((self._home / _STATE).read_bytes())
         except FileNotFoundError:
             return {}
-        except (ValueError, TypeError):
-            raise CopyStateDamaged(table=self._request.table) from None
+        if state is not None:
+            return dict(state)
+        if self._request.delivery is Delivery.APPEND:
+            raise CopyStateDamaged(table=self._request.table)
+        for run_id in self.spool.runs():
+            self.spool.purge(run_id)
+        return {}
 
     def _write_state(self, state: dict[str, Any]) -> None:
-        write_durably(self._home / _STATE, json.dumps(state, ensure_ascii=False).encode())
+        write_durably(self._home / _STATE, record(state))
 
     def _finish(self, order: ExchangeOrder, manifest: BatchManifest) -> None:
         """The batch has arrived: the cursor moves on, then what was staged goes."""
@@ -374,11 +386,13 @@ class _SideBySide(Closing):
             self._failed.set()
             self._chunks.end()
             loading.join()
-            if self._problem is not None:
+            if self._problem is not None and not isinstance(self._problem, RunStopped):
                 raise SideFailed("target", self._problem) from problem
             if isinstance(problem, RunStopped):
                 raise
-            loader.abandon()
+            if not isinstance(problem, Unavailable):  # what may pass leaves what is loaded for the next start
+                with contextlib.suppress(JinqiaoError):
+                    loader.abandon()
             raise SideFailed("source", problem) from problem
         self._chunks.end()
         loading.join()

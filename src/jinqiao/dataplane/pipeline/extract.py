@@ -66,12 +66,20 @@ def extract(
     """
     staged = spool.outgoing(order.run_id).manifest()
     if staged is not None:
+        let_go(spool.outgoing(order.run_id), source)
         return staged
     with Extraction(
         order, source, spool.outgoing(order.run_id), identity=identity, states=states, tokens=tokens, progress=progress,
         stop=stop, hold=hold,
     ) as extraction:  # fmt: skip
         return extraction.run()
+
+
+def let_go(out: RunSpool, source: Source) -> None:
+    """All is staged: a snapshot that a killed process left open at the source is ended."""
+    begun = out.begun()
+    if begun is not None:
+        source.end_snapshot(SnapshotState.from_json(begun["snapshot"]))
 
 
 class Extraction(Closing):

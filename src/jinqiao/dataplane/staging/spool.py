@@ -11,8 +11,6 @@ changed counts as one that was never written, and what it told of is read again.
 """
 
 import errno
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jinqiao.dataplane.errors import ChunkMissing, SpoolFull, SpoolNameRefused
+from jinqiao.dataplane.staging.records import record, value_of
 from jinqiao.kernel.contracts.exchange import BatchManifest
 from jinqiao.kernel.keystore import sync_folder, write_durably
 
@@ -29,7 +28,6 @@ _MANIFEST = "manifest.json"
 _QUARANTINE = "quarantine.jqc"
 _BEGUN = "begun.json"
 _SPLITS = "splits.jsonl"
-_DIGEST = 32  # hexadecimal digits
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -40,20 +38,6 @@ def _write(path: Path, data: bytes) -> None:
         if problem.errno in _NO_ROOM:
             raise SpoolFull(size_bytes=len(data)) from None
         raise
-
-
-def _record(value: Any) -> bytes:
-    """One line: the digest of the JSON, a blank, the JSON."""
-    text = json.dumps(value, ensure_ascii=False).encode()
-    return hashlib.sha256(text).hexdigest()[:_DIGEST].encode() + b" " + text + b"\n"
-
-
-def _value(line: bytes) -> Any:
-    """The JSON of a record, None where it is not as it was written."""
-    digest, _, text = line.rstrip(b"\n").partition(b" ")
-    if digest != hashlib.sha256(text).hexdigest()[:_DIGEST].encode():
-        return None
-    return json.loads(text)
 
 
 class RunSpool:
@@ -81,7 +65,7 @@ class RunSpool:
 
     def write_manifest(self, manifest: BatchManifest) -> None:
         self._make()
-        _write(self.folder / _MANIFEST, _record(manifest.to_json()))
+        _write(self.folder / _MANIFEST, record(manifest.to_json()))
 
     def manifest(self) -> BatchManifest | None:
         """What was handed over, None while the run is unfinished."""
@@ -94,26 +78,26 @@ class RunSpool:
 
     def _read(self, name: str) -> Any:
         try:
-            return _value((self.folder / name).read_bytes())
+            return value_of((self.folder / name).read_bytes())
         except FileNotFoundError:
             return None
 
     def write_begun(self, begun: dict[str, Any]) -> None:
         """How the extraction began, or went on."""
         self._make()
-        _write(self.folder / _BEGUN, _record(begun))
+        _write(self.folder / _BEGUN, record(begun))
 
     def begun(self) -> dict[str, Any] | None:
         found = self._read(_BEGUN)
         return None if found is None else dict(found)
 
-    def note_split(self, record: dict[str, Any]) -> None:
+    def note_split(self, split: dict[str, Any]) -> None:
         """A split is staged whole: its chunks are durable already. For one thread at a time."""
         path = self.folder / _SPLITS
         is_new = not path.exists()
         try:
             with path.open("ab") as file:
-                file.write(_record(record))
+                file.write(record(split))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as problem:
@@ -129,11 +113,11 @@ class RunSpool:
             lines = (self.folder / _SPLITS).read_bytes().split(b"\n")[:-1]
         except FileNotFoundError:
             return []
-        values = (_value(line) for line in lines)
+        values = (value_of(line) for line in lines)
         return [dict(value) for value in values if value is not None]
 
     def rewrite_splits(self, records: list[dict[str, Any]]) -> None:
-        _write(self.folder / _SPLITS, b"".join(map(_record, records)))
+        _write(self.folder / _SPLITS, b"".join(map(record, records)))
 
     def chunk_numbers(self) -> set[int]:
         """Numbers of the chunk files that are here."""
