@@ -138,7 +138,9 @@ def test_the_auditor_sees_conduct_and_no_content(signed_in: Window) -> None:
     expect(page.locator("table tbody tr").first).to_contain_text("养老待遇资格核查")
     keep_picture(page, "calls")
     # the case is named; whom it is about and what was answered is not
-    assert not re.search(r"\d{17}[\dX]", page.content())
+    assert not re.search(
+        r"\d{6}(?:18|19|20)\d{2}(?:0[1-9]|1[0-2])\d{5}[\dX]", page.content()
+    )  # of a person, no credit code
     page.goto("/exchange/sources")
     assert page.locator("a:has-text('登记数据源')").count() == 0
 
