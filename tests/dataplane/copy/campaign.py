@@ -271,7 +271,7 @@ def homes(spool: Path) -> Iterator[Path]:
 
 def is_under_way(spool: Path) -> bool:
     """Has a copy begun that is not finished?"""
-    return any("order" in json.loads((home / "copy.json").read_bytes()) for home in homes(spool))
+    return any("order" in (value_of((home / "copy.json").read_bytes()) or {}) for home in homes(spool))
 
 
 def outgoing(spool: Path, pattern: str) -> list[Path]:
