@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jinqiao.dataplane.staging.records import value_of
 from jinqiao.kernel.contracts.exchange import CopyMode, Delivery
 from tests.dataplane.copy.databases import Database as Place
 from tests.dataplane.copy.databases import PostgreSQL, Residents, Row
