@@ -71,7 +71,7 @@ def test_options_of_a_source_travel_with_its_connection(world: World, engine: st
         ({"engine": "csv", "options": {"types": {"t": {"password": "s3cret"}}}}, SecretInOptions),
         ({"engine": "odbc", "database": "Driver=DM8;PWD=s3cret"}, SecretInOptions),
         ({"engine": "odbc", "database": "Driver=DM8;Uid=me"}, SecretInOptions),
-        ({"engine": "odbc", "database": "Driver=DM8", "is_writable": True}, TargetKindWrong),
+        ({"engine": "http", "database": "https://api.example/", "is_writable": True}, TargetKindWrong),
         ({"engine": "http", "database": "https://api.example/", "is_writable": False}, HostNotAllowed),
         ({"host": ""}, ConnectionIncomplete),
         ({"database": ""}, ConnectionIncomplete),
