@@ -77,8 +77,8 @@ def add_data_source(
     if node.kind != NodeKind.FRONT_END:
         raise NodeKindWrong(node=node.number)
     kind = Engine(engine)
-    check_fields(kind, host=host, user=user, database=database)
     _check_writable(kind, is_writable)
+    check_fields(kind, host=host, user=user, database=database)
     if number and DataSource.objects.filter(number=number).exists():
         raise NumberTaken(number=number)
     source = DataSource(
@@ -165,8 +165,8 @@ def change_data_source(
     rules.check_may_manage_source(by, source)
     _check_in_use(source)
     kind = Engine(source.engine)
-    check_fields(kind, host=host, user=user, database=database)
     _check_writable(kind, is_writable)
+    check_fields(kind, host=host, user=user, database=database)
     source.name, source.database, source.is_writable = name, database, is_writable
     if kind in SERVERS:
         source.host, source.port = host, port or DEFAULT_PORTS[kind]
