@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--watermark", default="", metavar="COLUMN", help="水位列 column that grows with each change")
     parser.add_argument("--overlap", type=int, default=300, metavar="SECONDS", help="回看 read again before the cursor")
     parser.add_argument("--parallel", type=int, default=2, metavar="N", help="并行读取 readers at the source, at most")
-    parser.add_argument("--chunk-rows", type=int, default=50_000, metavar="N")
+    parser.add_argument("--chunk-rows", type=int, default=40_000, metavar="N")
     parser.add_argument("--mask", action="append", default=[], metavar="COLUMN=MASK", help="脱敏 " + "|".join(Mask))
     parser.add_argument(
         "--check",

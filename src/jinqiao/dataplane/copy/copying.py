@@ -79,7 +79,7 @@ class CopyRequest:
     watermark: str = ""
     overlap_s: int = 300
     parallel: int = 2
-    chunk_rows: int = 50_000
+    chunk_rows: int = 40_000
     masks: dict[str, Mask] = field(default_factory=dict)
     checks: tuple[CheckRule, ...] = ()
     quarantine_limit: float = 0.01
