@@ -23,7 +23,7 @@ from jinqiao.dataplane.checks.references import learn_references
 from jinqiao.dataplane.connectors.base import Closing, Source, never
 from jinqiao.dataplane.connectors.drift import hold_source
 from jinqiao.dataplane.connectors.postgresql_snapshot import PostgresqlSnapshot
-from jinqiao.dataplane.connectors.snapshots import WHOLE, Reader, Snapshot, SnapshotState
+from jinqiao.dataplane.connectors.snapshots import Reader, Snapshot, SnapshotState
 from jinqiao.dataplane.errors import QuarantineExceeded, RunStopped
 from jinqiao.dataplane.pipeline.modes.orders import check_delivery
 from jinqiao.dataplane.pipeline.orders import is_whole, target_columns, target_keys
@@ -404,6 +404,3 @@ def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     finally:
         ended.set()
         thread.join()
-
-
-__all__ = ["WHOLE", "Extraction", "extract"]
