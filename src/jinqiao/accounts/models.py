@@ -162,6 +162,9 @@ class Application(models.Model):
     name = models.CharField(_("名称"), max_length=100)
     contact = models.ForeignKey(Person, models.PROTECT, related_name="applications", verbose_name=_("联系人"))
     state = models.CharField(_("状态"), max_length=12, choices=ApplicationState, default=ApplicationState.ACTIVE)
+    addresses = models.JSONField(_("允许的来源网段"), default=list, blank=True)  # CIDR; empty = from anywhere
+    certificates = models.JSONField(_("客户端证书指纹"), default=list, blank=True)  # SHA-256, hex; empty = none needed
+    national_id = models.CharField(_("国家平台请求方标识"), max_length=64, blank=True)  # rid, where one was issued
     created_at = models.DateTimeField(_("登记时间"))
 
     class Meta:

@@ -184,3 +184,11 @@ COMMAND_MOVES: dict[CommandState, frozenset[CommandState]] = {
     CommandState.FAILED: frozenset(),
     CommandState.CANCELLED: frozenset(),
 }
+
+
+class ErrorOwner(models.TextChoices):
+    """On whose side the cause of a call that was not answered lies."""
+
+    CONSUMER = "consumer", _("需求方")
+    PROVIDER = "provider", _("提供方")
+    GATEWAY = "gateway", _("网关")

@@ -76,7 +76,6 @@ def test_no_text_in_any_field_is_ever_run(world: World) -> None:
         "%E5%A9%9A%E5%A7%BB",
         "x" * 200,
         "x" * 201,
-        "a/b",
     ],
 )
 def test_a_service_is_found_by_its_exact_name_only(world: World, name: str) -> None:
@@ -84,6 +83,18 @@ def test_a_service_is_found_by_its_exact_name_only(world: World, name: str) -> N
         response = await caller.ask(path=f"/gateway/v1/services/{quote(name, safe='%/.')}/query")
         assert response.status_code == 404
         assert response.json()["code"] == "gateway.service.unknown"
+
+    talk(world, conversation)
+
+
+@pytest.mark.parametrize(
+    "below", ["a/b/query", "hunyin-dengji-001/drop", "hunyin-dengji-001/QUERY", "hunyin-dengji-001", "/query"]
+)
+def test_a_path_of_another_form_is_no_address(world: World, below: str) -> None:
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        response = await caller.ask(path=f"/gateway/v1/services/{below}")
+        assert response.status_code == 404
+        assert response.json()["code"] == "gateway.request.path_unknown"
 
     talk(world, conversation)
 

@@ -9,6 +9,7 @@ import pytest
 from jinqiao.dataplane.gateway import errors
 from jinqiao.dataplane.gateway.policy import Question, callable_service, permit
 from jinqiao.kernel.contracts.grants import SharingMode
+from jinqiao.kernel.contracts.policy import Operation
 from jinqiao.kernel.contracts.tables import Connection, Engine
 from jinqiao.kernel.errors import JinqiaoError
 from tests.dataplane.gateway.world import ANN, PURPOSE, SERVICE, day, service
@@ -19,12 +20,12 @@ QUESTION = Question(by={"sfzh": ANN}, items=("xm", "hyzk"), purpose=PURPOSE, cas
 
 def refused(question: Question = QUESTION, *, on: Any = None, wait_s: float = 0, **changes: Any) -> JinqiaoError:
     with pytest.raises(JinqiaoError) as caught:
-        permit(service(NOWHERE, **changes), question, on=on or day(0), wait_s=wait_s)
+        permit(service(NOWHERE, **changes), Operation.QUERY, question, on=on or day(0), wait_s=wait_s)
     return caught.value
 
 
 def test_what_is_granted_is_permitted() -> None:
-    permission = permit(service(NOWHERE), QUESTION, on=day(0), wait_s=0)
+    permission = permit(service(NOWHERE), Operation.QUERY, QUESTION, on=day(0), wait_s=0)
 
     assert [item.code for item in permission.items] == ["xm", "hyzk"]
     assert [(item.code, text) for item, text in permission.keys] == [("sfzh", ANN)]
@@ -49,7 +50,7 @@ def test_a_service_that_is_not_there_and_one_that_is_not_yours_are_told_alike() 
 @pytest.mark.parametrize(("offset", "live"), [(-11, False), (-10, True), (0, True), (100, True), (101, False)])
 def test_a_grant_is_live_on_its_first_and_last_day_and_not_outside(offset: int, live: bool) -> None:
     if live:
-        assert permit(service(NOWHERE), QUESTION, on=day(offset), wait_s=0)
+        assert permit(service(NOWHERE), Operation.QUERY, QUESTION, on=day(offset), wait_s=0)
     else:
         error = refused(on=day(offset))
         assert isinstance(error, errors.GrantNotLive)
@@ -88,7 +89,11 @@ def test_a_grant_without_purposes_permits_no_call() -> None:
 def test_a_case_number_is_demanded_where_the_grant_demands_it(number: str) -> None:
     assert isinstance(refused(replace(QUESTION, case_number=number)), errors.CaseNumberMissing)
     assert permit(
-        service(NOWHERE, grant={"case_number_required": False}), replace(QUESTION, case_number=""), on=day(0), wait_s=0
+        service(NOWHERE, grant={"case_number_required": False}),
+        Operation.QUERY,
+        replace(QUESTION, case_number=""),
+        on=day(0),
+        wait_s=0,
     )
 
 

@@ -1,6 +1,6 @@
 """The ASGI application: routes, health, and the order of things around a call.
 
-POST /gateway/v1/services/{service}/query     {"by": {code: value}, "items": [codes], "purpose", "case_number", "end_user"}
+POST /gateway/v1/services/{service}/{operation}     {"by": {code: value}, "items": [codes], "purpose", "case_number", "end_user"}
 GET  /gateway/health/live                     200 as long as the process runs
 GET  /gateway/health/ready                    200 when calls can be answered, else 503; the policy's age in both cases
 """
@@ -17,9 +17,10 @@ from typing import Any
 from jinqiao.dataplane.evidence.errors import EvidenceUnavailable
 from jinqiao.dataplane.evidence.log import EvidenceLog
 from jinqiao.dataplane.gateway import home as homes
+from jinqiao.dataplane.gateway.answers import Answer
 from jinqiao.dataplane.gateway.calls import CallDesk
 from jinqiao.dataplane.gateway.errors import HomeInUse, MethodNotOffered, PathUnknown
-from jinqiao.dataplane.gateway.http import JSON_TYPE, Receive, Scope, Send, answer
+from jinqiao.dataplane.gateway.http import Receive, Scope, Send, answer
 from jinqiao.dataplane.gateway.link import PlatformLink
 from jinqiao.dataplane.gateway.problem import PROBLEM_TYPE, extra_headers, language_of, problem_body
 from jinqiao.dataplane.gateway.snapshot import PolicyView, last_kept
@@ -29,7 +30,8 @@ from jinqiao.kernel.errors import JinqiaoError, Unavailable
 logger = logging.getLogger(__name__)
 
 LANE = "1"  # one process a home, so one lane; a second process has a home of its own
-PREFIX = "/gateway/"
+SERVICES = "/gateway/v1/services/"
+SANDBOX = "/gateway/sandbox/v1/services/"
 SALT_HEADER = b"jinqiao-answer-salt"
 LOCK_WITHIN_S = 5.0
 
@@ -104,8 +106,8 @@ class Gateway:
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
             path: str = scope["path"]
-            if path.startswith("/gateway/v1/services/") and path.endswith("/query"):
-                await self._query(scope, receive, send)
+            if path.startswith((SERVICES, SANDBOX)):
+                await self._call(scope, receive, send)
             elif path == "/gateway/health/live":
                 await self._health(scope, send, {"live": True}, 200)
             elif path == "/gateway/health/ready":
@@ -114,16 +116,16 @@ class Gateway:
             else:
                 await _refuse(scope, send, PathUnknown(), "")
 
-    async def _query(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         desk = self._desk
         if desk is None:
             await _refuse(scope, send, Unavailable(), "")
             return
         call = desk.begin()
         refusal: JinqiaoError | None = None
-        body = b""
+        given: Answer | None = None
         try:
-            body = await desk.work(call, scope, receive)
+            given = await desk.work(call, scope, receive)
         except JinqiaoError as problem:
             refusal = problem
         except Exception as problem:  # noqa: BLE001 -- no answer and no word of what broke may leave without a record
@@ -139,10 +141,10 @@ class Gateway:
             await desk.record(call)
         except EvidenceUnavailable as problem:
             refusal = problem
-        if refusal is not None:
-            await _refuse(scope, send, refusal, call.call_id)
+        if refusal is not None or given is None:
+            await _refuse(scope, send, refusal or JinqiaoError(), call.call_id)
         else:
-            await answer(send, 200, body, JSON_TYPE, [(SALT_HEADER, call.salt.hex().encode())])
+            await answer(send, 200, given.body, given.content_type, [(SALT_HEADER, call.salt.hex().encode())])
 
     async def _health(self, scope: Scope, send: Send, report: dict[str, Any], status: int) -> None:
         if scope["method"] not in ("GET", "HEAD"):

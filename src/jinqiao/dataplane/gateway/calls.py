@@ -1,6 +1,5 @@
 """One call from its bytes to its answer: authenticate, permit, look up, record, and only then answer."""
 
-import json
 import logging
 import os
 import re
@@ -9,9 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jinqiao.dataplane.evidence.log import EvidenceLog, Token
+from jinqiao.dataplane.gateway.admission import Request, admit
+from jinqiao.dataplane.gateway.answers import Answer, answer_query
 from jinqiao.dataplane.gateway.errors import (
     ContentTypeNotTaken,
     MethodNotOffered,
+    PathUnknown,
     PolicyExpired,
     PolicyMissing,
     QueryStringNotTaken,
@@ -19,24 +21,22 @@ from jinqiao.dataplane.gateway.errors import (
 from jinqiao.dataplane.gateway.home import GatewayHome
 from jinqiao.dataplane.gateway.http import Receive, Scope, headers_of, path_with_query, read_body
 from jinqiao.dataplane.gateway.keyed import KeyedDigest
-from jinqiao.dataplane.gateway.nonces import WINDOW_S, NonceStore
+from jinqiao.dataplane.gateway.nonces import NonceStore
 from jinqiao.dataplane.gateway.policy import Question, callable_service, permit
 from jinqiao.dataplane.gateway.questions import read_question
 from jinqiao.dataplane.gateway.rate import RateMeter
+from jinqiao.dataplane.gateway.routes import Route, route_of
 from jinqiao.dataplane.gateway.snapshot import PolicyView
 from jinqiao.dataplane.gateway.sources.readers import Readers
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.evidence import CallRecord
-from jinqiao.kernel.contracts.policy import ServicePolicy
+from jinqiao.kernel.contracts.policy import Environment, Operation, ServicePolicy
 from jinqiao.kernel.errors import JinqiaoError
-from jinqiao.kernel.httpsig import verify_request
 
 logger = logging.getLogger(__name__)
 
-QUERY_PATH = re.compile(r"/gateway/v1/services/([^/?]{1,200})/query", re.ASCII)
 _SPEAKING_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,59}", re.ASCII)  # a number in its place could be a person's
 _ITEM_CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 @dataclass(slots=True)
@@ -46,7 +46,10 @@ class Call:
     call_id: str
     at: datetime
     began: float
+    environment: str = Environment.PRODUCTION.value
     service: str = ""
+    operation: str = Operation.QUERY.value
+    address: str = ""
     grant_id: str = ""
     application: str = ""
     key_id: str = ""
@@ -55,7 +58,10 @@ class Call:
     purpose: str = ""
     case_number: str = ""
     end_user: str = ""
+    role: str = ""
     items: tuple[str, ...] = ()
+    keys: int = 1
+    subjects: tuple[str, ...] = ()
     outcome: str = ""
     rows: int = 0
     request_digest: str = ""
@@ -81,16 +87,14 @@ class CallDesk:
     def begin(self) -> Call:
         return Call(os.urandom(16).hex(), moments.now(), time.perf_counter())
 
-    async def work(self, call: Call, scope: Scope, receive: Receive) -> bytes:
-        """The body of the answer. Raises JinqiaoError: the refusal. Fills `call` as far as it gets."""
+    async def work(self, call: Call, scope: Scope, receive: Receive) -> Answer:
+        """The answer. Raises JinqiaoError: the refusal. Fills `call` as far as it gets."""
         target = path_with_query(scope)
-        match = QUERY_PATH.fullmatch(target.partition("?")[0])
-        name = match[1] if match else ""
-        if _SPEAKING_NAME.fullmatch(name):
-            call.service = name
+        route = self._route(call, target.partition("?")[0])
         if scope["method"] != "POST":
             raise MethodNotOffered(allowed="POST")
         headers = headers_of(scope)
+        call.address = (scope.get("client") or ("", 0))[0]
         body = await read_body(receive, headers.get("content-length", ""))
         call.request_digest = self._commit(b"request", body)
         if "?" in target:
@@ -98,30 +102,8 @@ class CallDesk:
         if not is_json(headers.get("content-type", "")) or headers.get("content-encoding", "identity") != "identity":
             raise ContentTypeNotTaken
         view = self._policy()
-        now = time.time()
-        try:
-            signed = verify_request(
-                "POST",
-                target,
-                headers.get("host", ""),
-                headers,
-                body,
-                verifier_for=view.verifier_for,
-                now=now,
-                window_s=WINDOW_S,
-            )
-        except JinqiaoError as refusal:
-            claimed = refusal.details.get("key_id", "")
-            call.key_id = claimed if _SPEAKING_NAME.fullmatch(claimed) else ""
-            raise
-        application = view.keys[signed.key_id].application
-        call.key_id, call.application, call.consumer = (
-            signed.key_id,
-            application.application_id,
-            application.organisation,
-        )
-        call.token = self.nonces.take(signed, now)
-        service = callable_service(view.services, name, application.application_id)
+        self._admit(call, Request("POST", target, headers, body, call.address), view)
+        service = callable_service(view.services, route.service, call.application)
         call.grant_id, call.provider, call.consumer = (
             service.grant.grant_id,
             service.grant.provider,
@@ -131,18 +113,36 @@ class CallDesk:
         self._note(call, question, service)
         moment = time.monotonic()
         wait_s = self.meter.wait_s(service.service, service.calls_per_minute, moment)
-        permission = permit(service, question, on=moments.today(), wait_s=wait_s)
+        permission = permit(service, route.operation, question, on=moments.today(), wait_s=wait_s)
         self.meter.count(service.service, moment)
-        reader = self.readers.reader(service, view.passwords)
-        rows, truncated = await reader.read(permission)
-        call.rows = len(rows)
-        answer = _encode(
-            {"call_id": call.call_id, "items": question.items, "rows": rows, "count": len(rows), "truncated": truncated}
-        ).encode("utf-8")
+        answer = await answer_query(call.call_id, permission, self.readers.reader(service, view.passwords))
+        call.rows = answer.rows
         call.salt = self._keyed.digest(b"salt\x00" + call.call_id.encode())
-        call.answer_commitment = KeyedDigest(self._suite_name, call.salt).digest(answer).hex()
+        call.answer_commitment = KeyedDigest(self._suite_name, call.salt).digest(answer.body).hex()
         call.outcome = "ok"
         return answer
+
+    def _route(self, call: Call, path: str) -> Route:
+        """Raises PathUnknown."""
+        route = route_of(path)
+        if route is None:
+            raise PathUnknown
+        call.environment, call.operation = route.environment.value, route.operation.value
+        if _SPEAKING_NAME.fullmatch(route.service):
+            call.service = route.service
+        if route.environment is not Environment.PRODUCTION:
+            raise PathUnknown
+        return route
+
+    def _admit(self, call: Call, request: Request, view: PolicyView) -> None:
+        try:
+            caller = admit(request, view, self.nonces, time.time())
+        except JinqiaoError as refusal:
+            claimed = refusal.details.get("key_id", "")
+            call.key_id = claimed if _SPEAKING_NAME.fullmatch(claimed) else ""
+            raise
+        call.key_id, call.token = caller.key_id, caller.token
+        call.application, call.consumer = caller.application.application_id, caller.application.organisation
 
     async def record(self, call: Call) -> None:
         """Make the record durable. Raises EvidenceUnavailable: then nothing may be answered."""
@@ -153,20 +153,26 @@ class CallDesk:
                 number=0,
                 at=call.at,
                 gateway=self._home.gateway_id,
+                environment=call.environment,
                 service=call.service,
+                operation=call.operation,
                 grant_id=call.grant_id,
                 application=call.application,
                 key_id=call.key_id,
+                address=call.address,
                 consumer=call.consumer,
                 provider=call.provider,
                 purpose=call.purpose,
                 case_number=call.case_number,
                 end_user=call.end_user,
+                role=call.role,
                 items=call.items,
                 outcome=call.outcome,
+                keys=call.keys,
                 rows=call.rows,
                 request_digest=call.request_digest,
                 key_commitment=call.key_commitment,
+                subjects=call.subjects,
                 answer_commitment=call.answer_commitment,
                 duration_us=int((time.perf_counter() - call.began) * 1e6),
             ),

@@ -94,6 +94,12 @@ class ServiceSuspended(NotAllowed):
     code = "gateway.service.suspended"
 
 
+class OperationNotOffered(NotAllowed):
+    """The service answers other kinds of questions. Details: allowed."""
+
+    code = "gateway.service.operation"
+
+
 class GrantNotLive(NotAllowed):
     """Details: grant, valid_from, valid_until."""
 

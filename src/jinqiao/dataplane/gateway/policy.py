@@ -14,6 +14,7 @@ from jinqiao.dataplane.gateway.errors import (
     GrantNotLive,
     ItemsNotGranted,
     KeysNotExact,
+    OperationNotOffered,
     PurposeMissing,
     PurposeNotGranted,
     RateExceeded,
@@ -22,7 +23,7 @@ from jinqiao.dataplane.gateway.errors import (
 )
 from jinqiao.dataplane.gateway.values import key_value
 from jinqiao.kernel.contracts.grants import GrantedItem, SharingMode
-from jinqiao.kernel.contracts.policy import ServicePolicy
+from jinqiao.kernel.contracts.policy import Operation, ServicePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,13 @@ def callable_service(services: Mapping[str, ServicePolicy], name: str, applicati
     return service
 
 
-def permit(service: ServicePolicy, question: Question, *, on: date, wait_s: float) -> Permission:
+def permit(service: ServicePolicy, operation: Operation, question: Question, *, on: date, wait_s: float) -> Permission:
     """Decide on one call to a service that the application may call.
 
     `on` is the gateway's own local date; `wait_s` how long the caller must wait for its next call under the service's rate
     (0: not at all).
 
-    Raises: ServiceSuspended, GrantNotLive, RateExceeded, PurposeMissing, PurposeNotGranted, CaseNumberMissing,
+    Raises: ServiceSuspended, GrantNotLive, OperationNotOffered, RateExceeded, PurposeMissing, PurposeNotGranted, CaseNumberMissing,
     ItemsNotGranted, KeysNotExact, KeyNotValid.
     """
     grant = service.grant
@@ -70,6 +71,8 @@ def permit(service: ServicePolicy, question: Question, *, on: date, wait_s: floa
         raise GrantNotLive(
             grant=grant.grant_id, valid_from=grant.valid_from.isoformat(), valid_until=grant.valid_until.isoformat()
         )
+    if operation not in service.operations:
+        raise OperationNotOffered(allowed="、".join(service.operations))
     if wait_s > 0:
         raise RateExceeded(limit=service.calls_per_minute, retry_after=max(1, int(wait_s + 0.999)))
     if not question.purpose:

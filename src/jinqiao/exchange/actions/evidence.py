@@ -11,11 +11,12 @@ from django.db import transaction
 from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
 from jinqiao.exchange.actions.platform import node_actor, public_identity
-from jinqiao.exchange.enums import NodeKind
+from jinqiao.exchange.enums import ErrorOwner, NodeKind
 from jinqiao.exchange.errors import EvidenceBroken, EvidenceGap, NodeKindWrong
-from jinqiao.exchange.models import Call, EvidenceSegment, Node
+from jinqiao.exchange.models import Call, CallSubject, EvidenceSegment, Node
 from jinqiao.kernel import moments
-from jinqiao.kernel.contracts.evidence import CallRecord, EvidenceBatch
+from jinqiao.kernel.contracts.evidence import RECEIPT, CallRecord, EvidenceBatch
+from jinqiao.kernel.contracts.policy import Environment
 from jinqiao.kernel.crypto.suites import Suite, suite
 from jinqiao.sharing.actions import mark_provided
 from jinqiao.sharing.models import Grant
@@ -83,10 +84,36 @@ def accept_evidence(gateway: Node, batch: EvidenceBatch) -> EvidenceSegment:
         received_at=now,
     )
     Call.objects.bulk_create([_call(gateway, record) for record in batch.records], batch_size=500)
-    answered = {record.grant_id for record in batch.records if record.outcome == "ok"}
+    CallSubject.objects.bulk_create(_subjects(gateway, batch), batch_size=500)
+    answered = {
+        record.grant_id
+        for record in batch.records
+        if record.outcome == "ok" and record.environment == Environment.PRODUCTION and record.operation != RECEIPT
+    }
     for grant in Grant.objects.filter(number__in=answered, provided_at=None).order_by("id"):
         mark_provided(grant)
     return segment
+
+
+def _subjects(gateway: Node, batch: EvidenceBatch) -> list[CallSubject]:
+    about = {record.call_id: record for record in batch.records if record.subjects}
+    calls = Call.objects.filter(gateway=gateway, call_id__in=about).in_bulk(field_name="call_id")
+    return [
+        CallSubject(call=calls[call_id], commitment=commitment[:100], at=record.at)
+        for call_id, record in about.items()
+        for commitment in dict.fromkeys(record.subjects)
+    ]
+
+
+def error_owner(outcome: str) -> str:
+    """On whose side the cause lies that a call was not answered; empty where it was."""
+    if outcome == "ok":
+        return ""
+    if outcome.startswith("gateway.source."):
+        return ErrorOwner.PROVIDER
+    if outcome.startswith(("gateway.policy.", "gateway.overload", "evidence.", "internal.", "service.")):
+        return ErrorOwner.GATEWAY
+    return ErrorOwner.CONSUMER
 
 
 def _call(gateway: Node, record: CallRecord) -> Call:
@@ -103,7 +130,13 @@ def _call(gateway: Node, record: CallRecord) -> Call:
         provider=record.provider[:18],
         purpose=record.purpose[:200],
         case_number=record.case_number[:100],
+        environment=record.environment[:12],
+        operation=record.operation[:12],
+        end_user=record.end_user[:100],
+        address=record.address[:45],
         outcome=record.outcome[:80],
+        error_owner=error_owner(record.outcome),
+        keys=record.keys,
         rows=record.rows,
         duration_us=record.duration_us,
         record=record.to_json(),

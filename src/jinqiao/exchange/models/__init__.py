@@ -4,7 +4,15 @@ from jinqiao.exchange.models.alerts import Alert, AlertChannel, AlertDelivery, A
 from jinqiao.exchange.models.bundles import BundleRecord
 from jinqiao.exchange.models.nodes import Node, NodeIdentity
 from jinqiao.exchange.models.runs import Comparison, ExchangeReceipt, NodeCommand, RelayChunk, Run
-from jinqiao.exchange.models.services import ApplicationKey, Call, EvidenceSegment, PolicyVersion, QueryService
+from jinqiao.exchange.models.services import (
+    ApplicationKey,
+    Call,
+    CallSubject,
+    EvidenceAnchor,
+    EvidenceSegment,
+    PolicyVersion,
+    QueryService,
+)
 from jinqiao.exchange.models.sources import ENGINES, Binding, DataSource, SourceLimits, SourceTable
 from jinqiao.exchange.models.tasks import (
     COPY_MODES,
@@ -33,8 +41,10 @@ __all__ = [
     "Binding",
     "BundleRecord",
     "Call",
+    "CallSubject",
     "Comparison",
     "DataSource",
+    "EvidenceAnchor",
     "EvidenceSegment",
     "ExchangeReceipt",
     "ExchangeTask",

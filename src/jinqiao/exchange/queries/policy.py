@@ -12,12 +12,12 @@ from jinqiao.accounts.enums import ApplicationState
 from jinqiao.accounts.models import Application
 from jinqiao.exchange import rules
 from jinqiao.exchange.models import ApplicationKey, Binding, Node, QueryService, SourceTable
-from jinqiao.exchange.queries.terms import BoundTable, connection, grant_terms
+from jinqiao.exchange.queries.terms import BoundTable, connection, grant_terms, holds_person_number
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.grants import SharingMode
 from jinqiao.kernel.contracts.policy import ApplicationKey as KeyPolicy
-from jinqiao.kernel.contracts.policy import ApplicationPolicy, ServicePolicy
-from jinqiao.kernel.contracts.tables import TableSchema
+from jinqiao.kernel.contracts.policy import ApplicationPolicy, Hours, Operation, RoleMask, ServicePolicy
+from jinqiao.kernel.contracts.tables import Mask, TableSchema
 from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.sharing.enums import GrantState
 from jinqiao.sharing.models import Grant
@@ -29,7 +29,7 @@ EXPLAINED_FOR = timedelta(days=30)
 def services_of(gateway: Node) -> list[QueryService]:
     return list(
         QueryService.objects.filter(gateway=gateway, grant__mode=SharingMode.INTERFACE.value)
-        .select_related("grant__provider", "grant__consumer", "grant__entry", "grant__version", "gateway")
+        .select_related("grant__provider", "grant__consumer", "grant__entry", "grant__version", "gateway", "successor")
         .prefetch_related(Prefetch("applications", Application.objects.select_related("organisation")))
         .order_by("number")
     )
@@ -55,7 +55,12 @@ def compiled(gateway: Node) -> tuple[tuple[ApplicationPolicy, ...], tuple[Servic
     for key in live_keys.order_by("id"):
         keys.setdefault(key.application_id, []).append(
             KeyPolicy(
-                key_id=key.key_id, algorithm=key.algorithm, sealed_secret=key.sealed_secret, not_after=key.not_after
+                key_id=key.key_id,
+                algorithm=key.algorithm,
+                sealed_secret=key.sealed_secret,
+                public_key=key.public_key,
+                not_before=key.not_before,
+                not_after=key.not_after,
             )
         )
     applications = tuple(
@@ -64,6 +69,9 @@ def compiled(gateway: Node) -> tuple[tuple[ApplicationPolicy, ...], tuple[Servic
             name=application.name,
             organisation=application.organisation.credit_code,
             keys=tuple(keys.get(application.pk, ())),
+            addresses=tuple(application.addresses),
+            certificates=tuple(application.certificates),
+            national_id=application.national_id,
         )
         for application in sorted(callers.values(), key=lambda a: a.number)
     )
@@ -98,8 +106,10 @@ def _service_policy(service: QueryService, gateway: Node, table: BoundTable | No
         return None
     try:
         terms = grant_terms(service.grant, table)
+        case_column = table.column(service.case_item).name if service.case_item else ""
     except JinqiaoError:
         return None
+    unmasked = {item.code for item in terms.items if item.mask is Mask.NONE}
     return ServicePolicy(
         service=service.number,
         name=service.grant.version.name,
@@ -108,9 +118,25 @@ def _service_policy(service: QueryService, gateway: Node, table: BoundTable | No
         table=table.binding.table,
         key_items=tuple(table.binding.lookup_items),
         applications=tuple(sorted(a.number for a in service.applications.all() if _may_call(a, service))),
+        operations=tuple(Operation(name) for name in service.operations),
+        filter_items=tuple(code for code in service.filter_items if code in unmasked),
+        subject_items=tuple(item.code for item in terms.items if holds_person_number(item.item)),
+        case_column=case_column,
+        end_user_required=service.end_user_required,
+        role_masks=tuple(RoleMask.from_json(mask) for mask in service.role_masks),
         row_cap=service.row_cap,
+        batch_cap=service.batch_cap,
+        smallest_count=service.smallest_count,
         calls_per_minute=service.calls_per_minute,
+        calls_per_day=service.calls_per_day,
+        rows_per_day=service.rows_per_day,
+        hours=tuple(Hours.from_json(hours) for hours in service.hours),
         suspended=service.is_suspended,
+        version=service.version,
+        deprecated_on=service.deprecated_on,
+        ends_on=service.ends_on,
+        successor=service.successor.number if service.successor else "",
+        national_id=service.national_id,
     )
 
 

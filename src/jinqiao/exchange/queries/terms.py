@@ -137,6 +137,11 @@ _IDENTITY_NAMES = ("公民身份号码", "身份证号", "身份证件号码", "
 _CREDIT_CODE_NAMES = ("统一社会信用代码",)
 
 
+def holds_person_number(item_name: str) -> bool:
+    """Whether an item of this name holds the identity number of a person: disclosures about somebody are found by it."""
+    return any(name in item_name for name in _IDENTITY_NAMES)
+
+
 def derived_checks(items: list[DataItem], granted: set[str]) -> tuple[CheckRule, ...]:
     """Checks that follow from what the catalogue says of the granted items: presence, length, type, check digits."""
     rules: list[CheckRule] = []
@@ -147,7 +152,7 @@ def derived_checks(items: list[DataItem], granted: set[str]) -> tuple[CheckRule,
             rules.append(CheckRule(check="required", item=item.code))
         if item.data_type in (ItemType.CHARACTER, ItemType.TEXT) and item.length:
             rules.append(CheckRule(check="length", item=item.code, parameters={"max": item.length}))
-        if any(name in item.name for name in _IDENTITY_NAMES):
+        if holds_person_number(item.name):
             rules.append(CheckRule(check="identity_number", item=item.code))
         if any(name in item.name for name in _CREDIT_CODE_NAMES):
             rules.append(CheckRule(check="credit_code", item=item.code))

@@ -1,0 +1,49 @@
+"""Who calls: from the headers of a request to an application, or a refusal. The one place where identity is decided."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jinqiao.dataplane.evidence.log import Token
+from jinqiao.dataplane.gateway.nonces import WINDOW_S, NonceStore
+from jinqiao.dataplane.gateway.snapshot import PolicyView
+from jinqiao.kernel.contracts.policy import ApplicationPolicy
+from jinqiao.kernel.httpsig import verify_request
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What identity is decided from. `target` is path and query as they were sent, `address` that of the caller."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An application, the key that it showed, and the nonce to remember with its record."""
+
+    application: ApplicationPolicy
+    key_id: str
+    token: Token
+
+
+def admit(request: Request, view: PolicyView, nonces: NonceStore, now: float) -> Caller:
+    """Verify the request and take its nonce. `now` is Unix time.
+
+    Raises what `verify_request` raises, and NonceReplayed; details carry `key_id` where one was claimed.
+    """
+    signed = verify_request(
+        request.method,
+        request.target,
+        request.headers.get("host", ""),
+        request.headers,
+        request.body,
+        verifier_for=view.verifier_for,
+        now=now,
+        window_s=WINDOW_S,
+    )
+    token = nonces.take(signed, now)
+    return Caller(view.keys[signed.key_id].application, signed.key_id, token)
