@@ -336,3 +336,29 @@ def test_two_copies_of_one_table_do_not_share_a_spool(sqlite_copy: Copies) -> No
         holding.close()
 
     assert (code, told["problem"]["code"]) == (3, "copy.under_way")
+
+
+def test_a_whole_process_tells_its_result_and_its_code(tmp_path: Path) -> None:
+    people(tmp_path / "a.db", some_people(5))
+    words = [f"sqlite:///{tmp_path}/a.db", f"sqlite:///{tmp_path}/b.db", "--spool", str(tmp_path / "spool"), "--json"]
+    run = [sys.executable, "-m", "jinqiao.cli", "copy", *words]
+
+    done = subprocess.run([*run, "--table", "people"], capture_output=True, text=True, check=False)
+    wrong = subprocess.run([*run, "--table", "nobody"], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["rows"]["inserted"] == 5
+    assert wrong.returncode == 4
+    assert json.loads(wrong.stdout)["reconciled"] is False
+
+
+def test_a_copy_imports_neither_checks_nor_transforms_nor_modes_that_it_was_not_asked_for() -> None:
+    said = "import sys; from jinqiao.dataplane.copy import command; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True).stdout.split()
+
+    package = "jinqiao.dataplane"
+    unwanted = (
+        f"{package}.checks.rows", f"{package}.transforms.operations", f"{package}.pipeline.modes.diff",
+        f"{package}.pipeline.modes.watermark", f"{package}.connectors.sqlite", "duckdb", "httpx", "gmssl",
+    )  # fmt: skip
+    assert not set(unwanted) & set(loaded)

@@ -11,7 +11,7 @@ from jinqiao.dataplane.checks.quarantine import open_quarantine
 from jinqiao.dataplane.connectors import open_source, open_target
 from jinqiao.dataplane.errors import ChecksStopped, TokenKeyMissing
 from jinqiao.dataplane.pipeline import Spool
-from jinqiao.dataplane.transforms import token_keys
+from jinqiao.dataplane.transforms.tokens import token_keys
 from jinqiao.kernel.contracts.exchange import CheckRule, ExchangeOrder, Severity, Transform, TransformKind
 from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import Connection, LogicalType, Mask

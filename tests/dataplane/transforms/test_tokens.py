@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from jinqiao.dataplane.errors import TokenKeyMissing, TransformParametersWrong
-from jinqiao.dataplane.transforms import TokenKeys, Transformer, token_keys
+from jinqiao.dataplane.transforms import Transformer
+from jinqiao.dataplane.transforms.tokens import TokenKeys, token_keys
 from jinqiao.kernel.contracts.tables import LogicalType
 from jinqiao.kernel.crypto.suites import SUITE_NAMES, suite
 from tests.dataplane.exchanges import order

@@ -6,8 +6,9 @@ import pyarrow as pa
 import pytest
 
 from jinqiao.dataplane.errors import TransformColumnMissing, TransformParametersWrong, TransformUnknown
-from jinqiao.dataplane.transforms import TokenKeys, Transformer
-from jinqiao.dataplane.transforms.transformer import DERIVATIONS
+from jinqiao.dataplane.transforms import Transformer
+from jinqiao.dataplane.transforms.operations import DERIVATIONS
+from jinqiao.dataplane.transforms.tokens import TokenKeys
 from jinqiao.kernel.catalogues import transform_catalogue
 from jinqiao.kernel.contracts.exchange import Transform, TransformKind
 from jinqiao.kernel.contracts.tables import LogicalType

@@ -5,7 +5,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from jinqiao.dataplane.transforms import Applied, TokenKeys, Transformer
+from jinqiao.dataplane.transforms import Applied, Transformer
+from jinqiao.dataplane.transforms.tokens import TokenKeys
 from jinqiao.kernel.contracts.exchange import Transform, TransformKind
 from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import LogicalType

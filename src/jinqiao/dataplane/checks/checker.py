@@ -17,26 +17,23 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from jinqiao.dataplane.checks.cross import CROSS_CHECKS, RowCheck, position_of
-from jinqiao.dataplane.checks.rows import VALUE_CHECKS, Rows, mask_of
-from jinqiao.dataplane.checks.runwide import Freshness, Reference, Unique
 from jinqiao.dataplane.errors import CheckParametersWrong, ChecksStopped, CheckUnknown
 from jinqiao.kernel.catalogues import check_catalogue, wrong_parameter
 from jinqiao.kernel.contracts.exchange import CheckRule, Finding, Severity
 from jinqiao.kernel.contracts.grants import GrantedItem
 
+if TYPE_CHECKING:
+    from jinqiao.dataplane.checks.cross import RowCheck
+    from jinqiao.dataplane.checks.rows import Rows
+    from jinqiao.dataplane.checks.runwide import Freshness, Reference
+
 SAMPLE_ROWS = 10
 TOLD_FINDINGS = 5
-_RUNWIDE: Mapping[str, type[Unique | Reference | Freshness]] = {
-    "unique": Unique,
-    "reference": Reference,
-    "freshness": Freshness,
-}
 Key = tuple[str, str, Severity]
 
 
@@ -53,7 +50,9 @@ class _Bound:
     rule: CheckRule
     item: str  # its name
     position: int
-    check: RowCheck
+    check: "RowCheck"
+    reference: "Reference | None" = None  # the same, where the rule is one of these
+    freshness: "Freshness | None" = None
 
     @property
     def key(self) -> Key:
@@ -96,6 +95,11 @@ class Checker:
             raise CheckUnknown(check=rule.check)
         if rule.version not in (0, entry["version"]):
             raise CheckUnknown(check=f"{rule.check}@{rule.version}")
+        # most orders have no rules, and a command pays for what it imports
+        from jinqiao.dataplane.checks.cross import CROSS_CHECKS, position_of
+        from jinqiao.dataplane.checks.rows import VALUE_CHECKS
+        from jinqiao.dataplane.checks.runwide import RUNWIDE, Freshness, Reference
+
         at = position_of(self._items, rule.item, rule.check)
         wrong = wrong_parameter(entry, rule.parameters)
         if wrong is None:
@@ -109,31 +113,38 @@ class Checker:
         elif rule.check in CROSS_CHECKS:
             check = CROSS_CHECKS[rule.check](self._items, at, rule.parameters)
         else:
-            check = _RUNWIDE[rule.check](self._items, at, rule.parameters)
-        return _Bound(rule, self._items[at].item, at, check)
+            check = RUNWIDE[rule.check](self._items, at, rule.parameters)
+        return _Bound(
+            rule,
+            self._items[at].item,
+            at,
+            check,
+            reference=check if isinstance(check, Reference) else None,
+            freshness=check if isinstance(check, Freshness) else None,
+        )
 
     # -- what the pipeline must know
 
     @property
     def remembers_rows(self) -> bool:
         """Whether a rule judges a row by the rows before it: then a run that ended early begins anew, split by split from none."""
-        return any(isinstance(bound.check, Unique) for bound in self._rules)
+        return any(bound.rule.check == "unique" for bound in self._rules)
 
     @property
-    def references(self) -> tuple[Reference, ...]:
+    def references(self) -> "tuple[Reference, ...]":
         """Rules that want to `learn` the values of another table before the first batch."""
-        return tuple(bound.check for bound in self._rules if isinstance(bound.check, Reference))
+        return tuple(bound.reference for bound in self._rules if bound.reference is not None)
 
     # -- rows
 
     def check(
         self,
         columns: Sequence[pa.Array],
-        misfits: Sequence[Rows | None],
-        refusals: Sequence[Rows | None] = (),
+        misfits: "Sequence[Rows | None]",
+        refusals: "Sequence[Rows | None]" = (),
         *,
         first_row: int | None = None,
-    ) -> tuple[Rows, list[str]]:
+    ) -> "tuple[Rows, list[str]]":
         """Bad rows of a batch, and for each of them, in their order, the checks it broke (`check:item`, joined by `;`).
 
         `columns` are the fitted columns of the items; `misfits` mark values that did not fit their type, `refusals` those
@@ -162,7 +173,7 @@ class Checker:
                     self._rule_rows[place] += int(np.count_nonzero(bad))
         return self._count(size, broken, first_row)
 
-    def _count(self, size: int, broken: list[tuple[Key, Rows]], first_row: int | None) -> tuple[Rows, list[str]]:
+    def _count(self, size: int, broken: "list[tuple[Key, Rows]]", first_row: int | None) -> "tuple[Rows, list[str]]":
         any_bad = np.zeros(size, np.bool_)
         aside = [(key, bad) for key, bad in broken if key[2] is not Severity.WARN]
         for _, bad in aside:
@@ -194,8 +205,8 @@ class Checker:
         """
         stopped: list[str] = []
         for bound, rows in zip(self._rules, self._rule_rows, strict=True):
-            if isinstance(bound.check, Freshness):
-                if self._is_stale(bound.check, extracted_at, partial):
+            if bound.freshness is not None:
+                if self._is_stale(bound.freshness, extracted_at, partial):
                     with self._lock:
                         self._counts.setdefault(bound.key, _Count())
                     if bound.rule.severity is not Severity.WARN:
@@ -205,7 +216,7 @@ class Checker:
         if stopped:
             raise ChecksStopped(findings="；".join(stopped[:TOLD_FINDINGS]), rules=len(stopped))
 
-    def _is_stale(self, check: Freshness, extracted_at: datetime, partial: bool) -> bool:
+    def _is_stale(self, check: "Freshness", extracted_at: datetime, partial: bool) -> bool:
         stale = check.stale(extracted_at)
         return (not partial) if stale is None else stale
 
@@ -242,7 +253,7 @@ class Checker:
                 "bad": self.rows_bad,
                 "counts": [[*key[:2], key[2].value, count.rows, count.samples] for key, count in self._counts.items()],
                 "rules": list(self._rule_rows),
-                "newest": [bound.check.newest if isinstance(bound.check, Freshness) else "" for bound in self._rules],
+                "newest": [bound.freshness.newest if bound.freshness is not None else "" for bound in self._rules],
             }
 
     def add(self, state: Mapping[str, Any]) -> None:
@@ -255,8 +266,8 @@ class Checker:
                 count.samples.extend(row + self.rows_checked for row in sorted(samples)[:room])
             for place, (bound, newest) in enumerate(zip(self._rules, state["newest"], strict=True)):
                 self._rule_rows[place] += state["rules"][place]
-                if newest and isinstance(bound.check, Freshness):
-                    bound.check.see(datetime.fromisoformat(newest))
+                if newest and bound.freshness is not None:
+                    bound.freshness.see(datetime.fromisoformat(newest))
             self.rows_checked += state["checked"]
             self.rows_bad += state["bad"]
 
@@ -273,5 +284,5 @@ def _wrong_limit(rule: CheckRule) -> str | None:
     return None
 
 
-def _null_at(position: int) -> RowCheck:
-    return lambda columns: mask_of(columns[position].is_null())
+def _null_at(position: int) -> "RowCheck":
+    return lambda columns: columns[position].is_null().to_numpy(zero_copy_only=False)

@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jinqiao.dataplane.checks.rows import Rows
 from jinqiao.dataplane.connectors.values import fit
 from jinqiao.dataplane.errors import ChunkDamaged
 from jinqiao.dataplane.staging.chunks import from_ipc, to_ipc
@@ -16,6 +15,9 @@ from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import LogicalType
 from jinqiao.kernel.crypto.identity import Identity, PublicIdentity, sealed_to
 from jinqiao.kernel.crypto.suites import suite
+
+if TYPE_CHECKING:
+    from jinqiao.dataplane.checks.rows import Rows
 
 KEPT_ROWS = 100_000  # more are counted, not kept
 ROW, REASON = "_row", "_broken"
@@ -32,7 +34,7 @@ class Quarantine:
         self._batches: list[pa.RecordBatch] = []
         self.rows = 0
 
-    def add(self, columns: Sequence[pa.Array], bad: Rows, reasons: Sequence[str], first_row: int) -> None:
+    def add(self, columns: Sequence[pa.Array], bad: "Rows", reasons: Sequence[str], first_row: int) -> None:
         """`columns` as they came from the source; `first_row` is the number of the batch's first row in the run."""
         room = KEPT_ROWS - sum(batch.num_rows for batch in self._batches)
         self.rows += int(bad.sum())

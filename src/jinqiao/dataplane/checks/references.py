@@ -6,10 +6,13 @@ between is not known, and its rows are found in the next run.
 
 from contextlib import closing
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from jinqiao.dataplane.checks.checker import Checker
-from jinqiao.dataplane.checks.runwide import Reference, ReferenceColumn
 from jinqiao.dataplane.connectors.base import ReadPlan, Source, select_columns
+
+if TYPE_CHECKING:
+    from jinqiao.dataplane.checks.runwide import Reference, ReferenceColumn
 
 
 def learn_references(checker: Checker, source: Source, plan: ReadPlan) -> None:

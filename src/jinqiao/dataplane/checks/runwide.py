@@ -1,7 +1,7 @@
 """Checks that know the whole run: `unique`, `reference`, `freshness`. Safe to be called from several threads."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -112,3 +112,10 @@ class Freshness:
         if self._newest is None:
             return None
         return extracted_at.astimezone(CHINA).replace(tzinfo=None) - self._newest > self._allowed
+
+
+RUNWIDE: Mapping[str, type[Unique | Reference | Freshness]] = {
+    "unique": Unique,
+    "reference": Reference,
+    "freshness": Freshness,
+}

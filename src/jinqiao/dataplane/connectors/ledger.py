@@ -18,12 +18,12 @@ batch is delivered again: at least once.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from jinqiao.dataplane.connectors.base import DeliveryPlan, LedgerState
 from jinqiao.dataplane.connectors.merging import Changes, Merge
-from jinqiao.dataplane.connectors.node_ledger import NodeLedger
 from jinqiao.dataplane.connectors.plans import (
     check_plan,
     key_columns,
@@ -47,6 +47,9 @@ from jinqiao.dataplane.errors import ManifestMismatch, ReconciliationFailed, Tar
 from jinqiao.kernel.contracts.exchange import ChunkKind, ChunkManifest, DeliveryCounts, Guarantee, LedgerPlace
 from jinqiao.kernel.moments import now
 
+if TYPE_CHECKING:
+    from jinqiao.dataplane.connectors.node_ledger import NodeLedger
+
 __all__ = ["LEDGER", "RUN_PREFIX", "LedgerTarget", "run_table"]
 
 LEDGER = "jinqiao_ledger"
@@ -68,7 +71,7 @@ class LedgerTarget(SqlTarget):
         if merged is not None:
             return LedgerState(merged=merged)
         with self.transaction(LEDGER):
-            state = self._state(batch_id) if self.existing(LEDGER) is not None else LedgerState()
+            state = self._state(batch_id) if self.has(LEDGER) else LedgerState()
         if state.merged is not None:
             self._sweep(batch_id)
         return state
@@ -195,10 +198,10 @@ class LedgerTarget(SqlTarget):
         self._drop_abandoned(plan)
         tables = self._run_tables(plan, Role.RUN)
         with self.transaction(plan.table):
-            missing = [table for table in tables if self.existing(table.name) is None]
+            missing = [table for table in tables if not self.has(table.name)]
             for table in missing:
                 self.create(table)
-            if not self.transactional_ddl and self.existing(plan.table) is None:
+            if not self.transactional_ddl and not self.has(plan.table):
                 self._create_target(plan)
         with self.transaction(plan.table):
             # an unlogged run table is emptied when its server crashed: what the ledger says of it is no longer true
@@ -213,7 +216,7 @@ class LedgerTarget(SqlTarget):
 
     def _stage_in_session(self, plan: DeliveryPlan) -> None:
         with self.transaction(plan.table):
-            if not self.transactional_ddl and self.existing(plan.table) is None:
+            if not self.transactional_ddl and not self.has(plan.table):
                 self._create_target(plan)
             for table in self._run_tables(plan, Role.SESSION):
                 self.drop_session(self.session_place(table.name))
@@ -243,7 +246,7 @@ class LedgerTarget(SqlTarget):
         """Whoever was killed after the merge left the run tables, with the rows in them."""
         name = run_table(batch_id)
         with self.transaction(name):
-            left = any(self.existing(table) is not None for table in (name, name + DELETES_SUFFIX))
+            left = any(self.has(table) for table in (name, name + DELETES_SUFFIX))
         if left:
             self._drop(batch_id)
 
@@ -263,7 +266,7 @@ class LedgerTarget(SqlTarget):
 
     # --- the ledger -----------------------------------------------------------------------------------------------
 
-    def _at_node(self, plan: DeliveryPlan) -> NodeLedger | None:
+    def _at_node(self, plan: DeliveryPlan) -> "NodeLedger | None":
         if plan.ledger is LedgerPlace.TARGET:
             return None
         if self.node_ledger is None:
@@ -271,7 +274,7 @@ class LedgerTarget(SqlTarget):
         return self.node_ledger
 
     def _make_ledger(self) -> None:
-        if self.existing(LEDGER) is None:
+        if not self.has(LEDGER):
             counts = ", ".join(
                 f"{name} BIGINT" for name in ("inserted", "updated", "deleted", "unchanged", "target_rows")
             )

@@ -24,6 +24,8 @@ _SORT_MB, _HASH_MB = (
     256,
     128,
 )  # for building a key, for joining the batch with the table; a server that gives more keeps it
+_PAGE_COST = 1.1  # of a page out of turn, as is usual for disks that do not turn
+_FEW = 20  # a batch is small where the table has more than so many times its rows
 _TYPES = {
     LogicalType.TEXT: "text",
     LogicalType.INTEGER: "bigint",
@@ -93,6 +95,9 @@ class PostgresqlTarget(LedgerTarget):
         found = read_catalogue(self._connection, self._place, table)
         return found[0][0].columns if found else None
 
+    def has(self, table: str) -> bool:
+        return bool(self.fetch("SELECT 1 FROM pg_class WHERE oid = to_regclass(%s)", (self.quoted(table),)))
+
     def required(self, table: str) -> list[str]:
         rows = self.fetch(
             "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"
@@ -103,7 +108,8 @@ class PostgresqlTarget(LedgerTarget):
 
     def create(self, table: NewTable) -> None:
         # An unlogged table is emptied when its server crashes; `prepare` notices. One that becomes the target is logged.
-        unlogged = "UNLOGGED " if table.role is Role.RUN and self.existing(table.beside) is not None else ""
+        beside = table.role is Role.RUN and self.has(table.beside)
+        unlogged = "UNLOGGED " if beside else ""
         parts = [
             _declared(column, required=column.name in table.key or not column.nullable) for column in table.columns
         ]
@@ -111,6 +117,8 @@ class PostgresqlTarget(LedgerTarget):
             parts.append(f"PRIMARY KEY ({', '.join(quote(key) for key in table.key)})")
         name = self.session_place(table.name) if table.role is Role.SESSION else self.quoted(table.name)
         self.execute(f"CREATE {unlogged}TABLE {name} ({', '.join(parts)})")
+        if beside or table.role is Role.SESSION:
+            return  # it goes away again: nobody reads what its columns mean
         if table.comment:
             self.execute(f"COMMENT ON TABLE {name} IS {self._text(table.comment)}")
         self._comment_columns(name, table.columns)
@@ -167,16 +175,29 @@ class PostgresqlTarget(LedgerTarget):
     def before_match(self, plan: DeliveryPlan, staged: Staged) -> None:
         """The key of the run table says at once that it is unique, to us and to the planner."""
         self._give_memory()
+        self._expect_few(plan)
         self.execute(f"CREATE UNIQUE INDEX ON {staged.rows} ({', '.join(quote(key) for key in plan.keys)})")
 
     def _give_memory(self) -> None:
-        for setting, size_mb in (("maintenance_work_mem", _SORT_MB), ("work_mem", _HASH_MB)):
-            self.fetch(
-                "SELECT set_config(name, %s, true) FROM pg_settings WHERE name = %s AND setting::bigint < %s",
-                (f"{size_mb}MB", setting, size_mb << 10),
-            )
+        self.fetch(
+            f"SELECT set_config(name, CASE name WHEN 'work_mem' THEN '{_HASH_MB}MB' ELSE '{_SORT_MB}MB' END, true) FROM pg_settings"  # noqa: S608
+            f" WHERE name = 'maintenance_work_mem' AND setting::bigint < {_SORT_MB << 10}"
+            f" OR name = 'work_mem' AND setting::bigint < {_HASH_MB << 10}"
+        )
         # few rows are found among many: what the planner expects to hand on must not keep it from working in parallel
         self.fetch("SELECT set_config('parallel_tuple_cost', '0', true), set_config('jit', 'off', true)")
+
+    def _expect_few(self, plan: DeliveryPlan) -> None:
+        """A small batch is looked up in a large table by its key, not by reading the whole table.
+
+        The planner's default says that a page out of turn costs four pages in turn, which was right for turning disks: it then
+        reads 1,000,000 rows to find 10,000 of them (0.67 s instead of 0.12 s).
+        """
+        self.fetch(
+            f"SELECT set_config('random_page_cost', '{_PAGE_COST}', true) FROM pg_class WHERE oid = to_regclass(%s)"  # noqa: S608
+            f" AND reltuples > {plan.rows * _FEW} AND current_setting('random_page_cost')::float8 > {_PAGE_COST}",
+            (self.quoted(plan.table),),
+        )
 
     def empty(self, table: str, *, reload: bool) -> int:
         if not reload or not self._may_truncate(table):

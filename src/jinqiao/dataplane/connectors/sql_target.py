@@ -92,6 +92,10 @@ class SqlTarget(Target):
     def existing(self, table: str) -> tuple[Column, ...] | None:
         """Columns of a table of the target, None where there is none."""
 
+    def has(self, table: str) -> bool:
+        """Is there such a table?"""
+        return self.existing(table) is not None
+
     @abstractmethod
     def required(self, table: str) -> Collection[str]:
         """Columns of a table that an INSERT must fill."""

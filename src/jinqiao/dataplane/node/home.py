@@ -33,7 +33,7 @@ from jinqiao.dataplane.node.keys import CURRENT, KeyRing
 from jinqiao.dataplane.platform import PlatformClient, PlatformTime
 from jinqiao.dataplane.staging.spool import Spool
 from jinqiao.dataplane.staging.state import StateStore, state_key
-from jinqiao.dataplane.transforms import TokenKeys, token_keys
+from jinqiao.dataplane.transforms.tokens import TokenKeys, token_keys
 from jinqiao.kernel.contracts.exchange import NodeAdmission, NodeRegistration
 from jinqiao.kernel.contracts.grants import GrantTerms
 from jinqiao.kernel.crypto.identity import Identity, PublicIdentity

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -25,11 +26,13 @@ from jinqiao.dataplane.pipeline.raw import can_go_raw
 from jinqiao.dataplane.pipeline.reading import Reading
 from jinqiao.dataplane.pipeline.session import Session
 from jinqiao.dataplane.staging.digests import canonical_rows
-from jinqiao.dataplane.transforms import TokenKeys
 from jinqiao.kernel.contracts.exchange import ContentDigest, Delivery, ExchangeOrder
 from jinqiao.kernel.crypto.identity import PublicIdentity
 from jinqiao.kernel.crypto.suites import Suite, suite
 from jinqiao.kernel.digests import ROW_END
+
+if TYPE_CHECKING:
+    from jinqiao.dataplane.transforms.tokens import TokenKeys
 
 _MODULUS = 1 << 256
 CANONICAL, RECORD_HASH = "canonical", "hash_record_extended"
@@ -70,7 +73,7 @@ def content_of(
     opened: Source,
     side: str,
     *,
-    tokens: TokenKeys | None = None,
+    tokens: "TokenKeys | None" = None,
     stop: Callable[[], bool] = never,
 ) -> ContentDigest:
     """One side read again: `side` is "source", or "target" with the target's table opened as a source."""
@@ -85,7 +88,7 @@ def source_content(
     *,
     seed: int | None = None,
     snapshot: Snapshot | None = None,
-    tokens: TokenKeys | None = None,
+    tokens: "TokenKeys | None" = None,
     stop: Callable[[], bool] = never,
 ) -> ContentDigest:
     """Contents of the provider's side: the granted rows, transformed and masked as they are sent."""

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -34,7 +34,6 @@ from jinqiao.dataplane.pipeline.sessions import session_of
 from jinqiao.dataplane.pipeline.stager import OnChunk, SplitStager, Stager
 from jinqiao.dataplane.staging.spool import RunSpool, Spool
 from jinqiao.dataplane.staging.state import StateStore
-from jinqiao.dataplane.transforms import TokenKeys
 from jinqiao.kernel.contracts.exchange import BatchManifest, ChunkForm, ExchangeOrder, Stage
 from jinqiao.kernel.crypto.errors import SealBroken
 from jinqiao.kernel.crypto.identity import Identity, PublicIdentity
@@ -42,6 +41,9 @@ from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.digests import batch_digest
 from jinqiao.kernel.errors import Unavailable
 from jinqiao.kernel.moments import now
+
+if TYPE_CHECKING:
+    from jinqiao.dataplane.transforms.tokens import TokenKeys
 
 _AHEAD = 2  # batches read while others are worked on, where one reader reads
 
@@ -53,7 +55,7 @@ def extract(
     spool: Spool,
     identity: Identity | None = None,
     states: StateStore | None = None,
-    tokens: TokenKeys | None = None,
+    tokens: "TokenKeys | None" = None,
     progress: Callable[[Told], None] | None = None,
     stop: Callable[[], bool] = never,
     hold: Callable[[], bool] = never,
@@ -93,7 +95,7 @@ class Extraction(Closing):
         *,
         identity: Identity | None = None,
         states: StateStore | None = None,
-        tokens: TokenKeys | None = None,
+        tokens: "TokenKeys | None" = None,
         progress: Callable[[Told], None] | None = None,
         stop: Callable[[], bool] = never,
         hold: Callable[[], bool] = never,

@@ -1,6 +1,7 @@
 """From a source's batches to rows that may leave: transformed, fitted, checked, masked, and only those that the mode asks for."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +14,11 @@ from jinqiao.dataplane.connectors.values import arrow_schema
 from jinqiao.dataplane.masks import mask_array
 from jinqiao.dataplane.pipeline.orders import keys_of, target_columns
 from jinqiao.dataplane.pipeline.session import Session
-from jinqiao.dataplane.transforms import TokenKeys, Transformer
+from jinqiao.dataplane.transforms import Transformer
 from jinqiao.kernel.contracts.exchange import ExchangeOrder
+
+if TYPE_CHECKING:
+    from jinqiao.dataplane.transforms.tokens import TokenKeys
 
 READ_ROWS = 25_000
 
@@ -29,7 +33,7 @@ class Reading:
         self,
         order: ExchangeOrder,
         session: Session,
-        tokens: TokenKeys | None = None,
+        tokens: "TokenKeys | None" = None,
         gone: frozenset[str] = frozenset(),
     ) -> None:
         """`gone` are columns that the source no longer has: they arrive as NULL."""

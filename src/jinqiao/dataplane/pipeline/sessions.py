@@ -2,8 +2,6 @@
 
 from jinqiao.dataplane.connectors.base import ReadPlan, Source
 from jinqiao.dataplane.errors import OrderNotPossible
-from jinqiao.dataplane.pipeline.modes.diff import DiffSession
-from jinqiao.dataplane.pipeline.modes.watermark import WatermarkSession
 from jinqiao.dataplane.pipeline.orders import watermark_of
 from jinqiao.dataplane.pipeline.session import Session
 from jinqiao.dataplane.staging.state import StateStore
@@ -21,8 +19,11 @@ def session_of(order: ExchangeOrder, source: Source, schema: TableSchema, states
     if states is None:
         raise OrderNotPossible(run=order.run_id)
     state = states.task(order.task_id)
+    # each mode is imported for its own orders: a command pays for what it imports
     match order.mode:
         case CopyMode.WATERMARK:
+            from jinqiao.dataplane.pipeline.modes.watermark import WatermarkSession
+
             column = watermark_of(order, schema)
             if column is None:
                 raise OrderNotPossible(run=order.run_id)
@@ -34,6 +35,8 @@ def session_of(order: ExchangeOrder, source: Source, schema: TableSchema, states
             )
             return WatermarkSession(state, order, schema, source.watermark_facts(granted, column))
         case CopyMode.DIFF:
+            from jinqiao.dataplane.pipeline.modes.diff import DiffSession
+
             return DiffSession(state, order)
         case _:
             from jinqiao.dataplane.pipeline.modes.log import LogSession

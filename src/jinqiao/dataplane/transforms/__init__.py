@@ -3,6 +3,7 @@
 The catalogue (names, words, versions, parameters) is `kernel/texts/transforms.toml`, read by `kernel.catalogues`.
 
     transformer.py   the transforms of one order, batch by batch
+    operations.py    the operations by name; imported where an order transforms something
     making.py        what an operation is built into, and what it gives
     codes.py         code conversion
     texts.py         concat, substring, replace, clean, split, constant, coalesce
@@ -15,7 +16,6 @@ Everything works on whole columns. A value that an operation cannot make is refu
 check `transform`; a value that was made and does not fit the item's type, with the check `type`.
 """
 
-from jinqiao.dataplane.transforms.tokens import TokenKeys, token_keys
 from jinqiao.dataplane.transforms.transformer import Applied, Transformer
 
-__all__ = ["Applied", "TokenKeys", "Transformer", "token_keys"]
+__all__ = ["Applied", "Transformer"]

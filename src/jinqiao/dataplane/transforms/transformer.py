@@ -1,37 +1,21 @@
 """The transforms of one order: which columns they need, and one value for each granted item, batch by batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from jinqiao.dataplane.connectors.values import Fitted, arrow_type, fit
-from jinqiao.dataplane.errors import TransformColumnMissing, TransformParametersWrong, TransformUnknown
-from jinqiao.dataplane.transforms import dates, identity, numbers
-from jinqiao.dataplane.transforms import texts as on_texts
-from jinqiao.dataplane.transforms.codes import codes
-from jinqiao.dataplane.transforms.making import Asked, Build, Made, Operation, Rows, texts, without
-from jinqiao.dataplane.transforms.tokens import TokenKeys, token
-from jinqiao.kernel.catalogues import transform_catalogue, wrong_parameter
-from jinqiao.kernel.contracts.exchange import Transform, TransformKind
+from jinqiao.dataplane.errors import TransformColumnMissing, TransformParametersWrong
+from jinqiao.kernel.contracts.exchange import Transform
 from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import Column
 
-DERIVATIONS: Mapping[str, Build] = {
-    "concat": on_texts.concat,
-    "substring": on_texts.substring,
-    "replace": on_texts.replace,
-    "clean": on_texts.clean,
-    "constant": on_texts.constant,
-    "coalesce": on_texts.coalesce,
-    "split": on_texts.split,
-    "date_part": dates.date_part,
-    "date_format": dates.date_format,
-    "age": dates.age,
-    "identity_part": identity.identity_part,
-    "arithmetic": numbers.arithmetic,
-}
+if TYPE_CHECKING:
+    from jinqiao.dataplane.transforms.making import Made, Operation, Rows
+    from jinqiao.dataplane.transforms.tokens import TokenKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +28,7 @@ class Applied:
     """
 
     fitted: list[Fitted]
-    refusals: list[Rows | None]
+    refusals: "list[Rows | None]"
     raw: list[pa.Array]
 
     @property
@@ -52,7 +36,7 @@ class Applied:
         return [column.values for column in self.fitted]
 
     @property
-    def misfits(self) -> list[Rows | None]:
+    def misfits(self) -> "list[Rows | None]":
         return [column.bad for column in self.fitted]
 
 
@@ -63,7 +47,7 @@ class Transformer:
     """
 
     def __init__(
-        self, transforms: Sequence[Transform], items: Sequence[GrantedItem], keys: TokenKeys | None = None
+        self, transforms: Sequence[Transform], items: Sequence[GrantedItem], keys: "TokenKeys | None" = None
     ) -> None:
         self._items = tuple(items)
         self._types = [
@@ -79,26 +63,11 @@ class Transformer:
                 )
             self._operations[places[0]] = self._built(transform, places[0], keys)
 
-    def _built(self, transform: Transform, place: int, keys: TokenKeys | None) -> Operation:
-        parameters = dict(transform.parameters)
-        name = transform.kind.value
-        if transform.kind is TransformKind.DERIVE:
-            name = str(parameters.pop("operation", ""))
-        entry = transform_catalogue().get(name)
-        if entry is None or entry["kind"] != transform.kind.value:
-            raise TransformUnknown(operation=name)
-        item = self._items[place]
-        asked = Asked(name, item, self._types[place], parameters)
-        wrong = wrong_parameter(entry, parameters)
-        if wrong is not None:
-            raise asked.wrong(wrong)
-        if item.type.value not in entry["makes"]:
-            raise asked.wrong(item.type.value)
-        if transform.kind is TransformKind.CODES:
-            return codes(asked)
-        if transform.kind is TransformKind.TOKEN:
-            return token(asked, keys)
-        return DERIVATIONS[name](asked)
+    def _built(self, transform: Transform, place: int, keys: "TokenKeys | None") -> "Operation":
+        # most orders transform nothing, and a command pays for what it imports
+        from jinqiao.dataplane.transforms.operations import built
+
+        return built(transform, self._items[place], self._types[place], keys)
 
     def columns(self) -> tuple[str, ...]:
         """Columns of the source that the items are made from, each once."""
@@ -122,7 +91,8 @@ class Transformer:
             inputs = [self._column(batch, name, item) for name in operation.inputs]
             made = operation.make(inputs, batch.num_rows)
             refused = made.refused if made.refused is not None and made.refused.any() else None
-            applied.fitted.append(fit(without(made.values, refused), type_))
+            given = made.values if refused is None else _without(made.values, refused)
+            applied.fitted.append(fit(given, type_))
             applied.refusals.append(refused)
             applied.raw.append(made.values if refused is None else _kept(made, refused, inputs))
         return applied
@@ -134,6 +104,11 @@ class Transformer:
         return batch.column(name)
 
 
-def _kept(made: Made, refused: Rows, inputs: Sequence[pa.Array]) -> pa.Array:
+def _without(values: pa.Array, refused: "Rows") -> pa.Array:
+    """NULL where it was refused."""
+    return pc.if_else(pa.array(refused), pa.scalar(None, values.type), values)
+
+
+def _kept(made: "Made", refused: "Rows", inputs: Sequence[pa.Array]) -> pa.Array:
     """What was made, and where it was refused the text of the first source column."""
-    return pc.if_else(pa.array(refused), texts(inputs[0])[0], texts(made.values)[0])
+    return pc.if_else(pa.array(refused), fit(inputs[0], pa.string()).values, fit(made.values, pa.string()).values)
