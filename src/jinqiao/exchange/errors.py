@@ -31,6 +31,12 @@ class NotYourApplication(NotAllowed):
     code = "exchange.application.not_yours"
 
 
+class SubjectKeyNotYours(NotAllowed):
+    """Only the security administrator renews the key by which persons are marked in the records of calls."""
+
+    code = "exchange.subject_key.not_yours"
+
+
 class NotYourRun(NotAllowed):
     """A node asks for, or brings, chunks of a run that is not its own."""
 

@@ -19,6 +19,7 @@ from jinqiao.exchange.errors import (
     NotYourSource,
     NotYourTask,
     RunHeldByOther,
+    SubjectKeyNotYours,
 )
 from jinqiao.exchange.models import Alert, DataSource, ExchangeTask, Node, QueryService, Run
 from jinqiao.kernel import moments
@@ -150,6 +151,12 @@ def check_may_manage_keys(post: Post, application: Application) -> None:
         is_contact or post.role == Role.DEPARTMENT_ADMINISTRATOR
     ):
         raise NotYourApplication
+
+
+def check_may_renew_subject_key(post: Post) -> None:
+    """The city's key of persons: who looks after keys, and nobody with business of a department."""
+    if post.role != Role.SECURITY_ADMINISTRATOR:
+        raise SubjectKeyNotYours
 
 
 def may(check: Callable[..., None], *arguments: object) -> bool:

@@ -16,7 +16,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,16 @@ class KeyStore:
     def put(self, name: str, secret: bytes) -> None:
         with self._locked():
             self._put(self._read(), name, secret)
+
+    def change(self, name: str, change: Callable[[bytes | None], bytes]) -> bytes:
+        """Put in the place of a secret what `change` makes of it (None: there is none yet), while nobody else writes; the new one."""
+        with self._locked():
+            state = self._read()
+            kept = self._open_entry(state, name)
+            new = change(kept)
+            if new != kept:
+                self._put(state, name, new)
+            return new
 
     def delete(self, name: str) -> None:
         with self._locked():

@@ -33,6 +33,14 @@ class KeyedDigest:
         return keyed.digest()
 
 
+def suite_of_hmac(algorithm: str) -> str:
+    """The suite whose keyed digest is called so. Raises ValueError."""
+    for name in SUITE_NAMES:
+        if suite(name).hmac_name == algorithm:
+            return name
+    raise ValueError(f"no keyed digest {algorithm}")
+
+
 class PreparedVerifier:
     """Verifies signatures of calls with an application's key (`kernel.httpsig.Verifier`)."""
 
@@ -40,11 +48,10 @@ class PreparedVerifier:
 
     def __init__(self, algorithm: str, secret: bytes) -> None:
         """Raises ValueError for an algorithm that is not one of keyed digests."""
-        names = [name for name in SUITE_NAMES if suite(name).hmac_name == algorithm]
-        if not names or not secret:
-            raise ValueError(f"no keyed digest {algorithm}")
+        if not secret:
+            raise ValueError("an empty key")
         self.algorithm = algorithm
-        self._keyed = KeyedDigest(names[0], secret)
+        self._keyed = KeyedDigest(suite_of_hmac(algorithm), secret)
 
     def is_right(self, data: bytes, signature: bytes) -> bool:
         return hmac.compare_digest(self._keyed.digest(data), signature)

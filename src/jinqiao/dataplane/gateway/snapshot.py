@@ -2,13 +2,13 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from jinqiao.dataplane.gateway.errors import PolicyRefused
 from jinqiao.dataplane.gateway.home import GatewayHome
-from jinqiao.dataplane.gateway.keyed import PreparedVerifier
+from jinqiao.dataplane.gateway.keyed import KeyedDigest, PreparedVerifier, suite_of_hmac
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import SignedMessage
 from jinqiao.kernel.contracts.policy import ApplicationPolicy, PolicySnapshot, ServicePolicy
@@ -16,6 +16,7 @@ from jinqiao.kernel.crypto.identity import open_message
 from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.kernel.httpsig import Verifier
 from jinqiao.kernel.keystore import write_durably
+from jinqiao.kernel.subjects import commitment
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,18 @@ class OpenedKey:
     not_after: datetime | None
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class SubjectMark:
+    """Commits to persons under the city's key (`kernel.subjects`)."""
+
+    key_id: str
+    secret: bytes
+    keyed: KeyedDigest
+
+    def of(self, number: str) -> str:
+        return commitment(self.key_id, self.keyed.digest, number)
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyView:
     """What the gateway enforces now. `passwords` are those of the services' connections, by service."""
@@ -39,6 +52,7 @@ class PolicyView:
     keys: Mapping[str, OpenedKey]
     services: Mapping[str, ServicePolicy]
     passwords: Mapping[str, str] = field(repr=False)
+    subjects: "SubjectMark | None" = None
     unsealed: Mapping[str, bytes] = field(
         default_factory=dict, repr=False
     )  # sealed text → secret, for the next snapshot
@@ -104,8 +118,21 @@ def open_snapshot(
         keys,
         {service.service: service for service in snapshot.services},
         passwords,
+        _subject_mark(snapshot, unseal),
         unsealed,
     )
+
+
+def _subject_mark(snapshot: PolicySnapshot, unseal: Callable[[str], bytes]) -> SubjectMark | None:
+    key = snapshot.subject_key
+    if key is None:
+        return None
+    try:
+        secret = unseal(key.sealed_key)
+        return SubjectMark(key.key_id, secret, KeyedDigest(suite_of_hmac(key.algorithm), secret))
+    except (JinqiaoError, ValueError):
+        logger.error("policy %d: the key of persons %s cannot be opened", snapshot.version, key.key_id)
+        return None
 
 
 def keep(message: SignedMessage, home: GatewayHome) -> None:

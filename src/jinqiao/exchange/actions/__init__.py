@@ -63,6 +63,7 @@ from jinqiao.exchange.actions.sources import (
     retire_data_source,
     test_connection,
 )
+from jinqiao.exchange.actions.subjects import commitments_of, renew_subject_key
 from jinqiao.exchange.actions.tasks import limit_task, pause_task, resume_task
 from jinqiao.exchange.actions.timetable import retry_due_runs, start_due_runs
 from jinqiao.exchange.actions.watching import watch
@@ -88,6 +89,7 @@ __all__ = [
     "change_password",
     "choose_checks",
     "choose_transforms",
+    "commitments_of",
     "compare_contents",
     "compare_due",
     "configure_task",
@@ -119,6 +121,7 @@ __all__ = [
     "register_node",
     "reload_target",
     "renew_code",
+    "renew_subject_key",
     "replay",
     "resend_chunks",
     "resubmit",

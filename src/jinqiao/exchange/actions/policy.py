@@ -7,6 +7,7 @@ from django.db import transaction
 
 from jinqiao.exchange.actions.nodes import heard
 from jinqiao.exchange.actions.platform import platform_identity
+from jinqiao.exchange.actions.subjects import current_key_id, subject_key_for
 from jinqiao.exchange.enums import NodeKind
 from jinqiao.exchange.errors import NodeKindWrong
 from jinqiao.exchange.models import Node, PolicyVersion
@@ -29,7 +30,12 @@ def policy_for(gateway: Node, after: int = 0) -> SignedMessage | None:
         raise NodeKindWrong(node=gateway.number)
     applications, services = compiled(gateway)
     content = canonical_json(
-        {"applications": [a.to_json() for a in applications], "services": [s.to_json() for s in services]}
+        {
+            "applications": [a.to_json() for a in applications],
+            "services": [s.to_json() for s in services],
+            # not the sealed text, which is another each time
+            "subject_key": f"{current_key_id()} for {gateway.key_id}",
+        }
     )
     digest = hashlib.sha256(content).hexdigest()
     latest = _latest(gateway)
@@ -47,6 +53,7 @@ def policy_for(gateway: Node, after: int = 0) -> SignedMessage | None:
                     expires_at=now + VALID_FOR,
                     applications=applications,
                     services=services,
+                    subject_key=subject_key_for(gateway),
                 )
                 latest = PolicyVersion.objects.create(
                     gateway=gateway,

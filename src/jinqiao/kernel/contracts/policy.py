@@ -107,6 +107,7 @@ class SubjectKey(Contract):
 
     key_id: str
     sealed_key: str
+    algorithm: str = "hmac-sha256"  # or "hmac-sm3"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

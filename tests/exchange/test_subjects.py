@@ -1,0 +1,58 @@
+"""The city's key of persons: what gateways mark calls with, the platform finds again, also after a new key."""
+
+import pytest
+
+from jinqiao.accounts.enums import Role
+from jinqiao.dataplane.gateway.home import GatewayHome
+from jinqiao.dataplane.gateway.snapshot import open_snapshot
+from jinqiao.exchange import actions
+from jinqiao.exchange.actions.platform import platform_identity
+from jinqiao.exchange.errors import SubjectKeyNotYours
+from tests.exchange.factories import Served, make_served
+from tests.factories import make_post
+
+pytestmark = pytest.mark.django_db
+
+NUMBER = "620302199001010015"
+
+
+def marked(served: Served, after: int = 0) -> tuple[int, str]:
+    """The version of the gateway's policy, and how the gateway marks a call about the person."""
+    gateway = served.gateway
+    gateway.node.refresh_from_db()
+    message = actions.policy_for(gateway.node, after)
+    assert message is not None
+    platform = platform_identity()
+    home = GatewayHome(
+        path=None,  # type: ignore[arg-type]
+        platform_url="",
+        gateway_id=gateway.node.number,
+        suite=platform.suite,
+        platform=platform.public,
+        identity=gateway.identity,
+        evidence_secret=b"",
+    )
+    view = open_snapshot(message, home)
+    assert view.subjects is not None
+    return view.version, view.subjects.of(NUMBER)
+
+
+def test_the_platform_finds_what_a_gateway_marked_also_after_the_key_was_renewed() -> None:
+    served = make_served()
+    keeper = make_post(Role.SECURITY_ADMINISTRATOR, served.grant.consumer)
+    version, before = marked(served)
+    assert before == actions.commitments_of(NUMBER)[0]
+    assert actions.policy_for(served.gateway.node, version) is None  # sealing anew each time makes no new policy
+
+    key_id = actions.renew_subject_key(by=keeper)
+
+    _, after = marked(served, version)
+    assert after.startswith(f"{key_id}:")
+    found = actions.commitments_of(f" {NUMBER[:6]} {NUMBER[6:]} ")
+    assert (found[0], before in found, NUMBER in "".join(found)) == (after, True, False)
+
+
+def test_only_the_security_administrator_renews_the_key() -> None:
+    served = make_served()
+    with pytest.raises(SubjectKeyNotYours):
+        actions.renew_subject_key(by=served.world.parties.provider_head)
