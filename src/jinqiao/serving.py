@@ -5,6 +5,7 @@ import os
 import signal
 from pathlib import Path
 
+import uvloop
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
@@ -41,7 +42,8 @@ def front(arguments: list[str]) -> int:
     home = Path(os.environ.get("JINQIAO_HOME", "var")).resolve()
     application = create(home, os.environ.get("JINQIAO_WEB_URL", "http://127.0.0.1:8001"))
     port = int(arguments[0]) if arguments else 8000
-    asyncio.run(_serve(application, os.environ.get("JINQIAO_HOST", "127.0.0.1"), port))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(application, os.environ.get("JINQIAO_HOST", "127.0.0.1"), port))
     return 0
 
 

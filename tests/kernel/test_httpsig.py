@@ -24,7 +24,12 @@ from jinqiao.kernel.httpsig import (
     sign_request,
     verify_request,
 )
-from jinqiao.kernel.httpsig.fields import read_signature_inputs
+from jinqiao.kernel.httpsig.fields import (
+    read_any_binaries,
+    read_any_signature_inputs,
+    read_binaries,
+    read_signature_inputs,
+)
 from jinqiao.kernel.httpsig.signing import _base
 
 NODE, SM_NODE = Identity.generate(), Identity.generate("guomi")
@@ -218,3 +223,33 @@ def test_the_time_is_real_time_unless_given() -> None:
     assert verified("ed25519", headers, method="GET", body=b"", now=time.time()).created == pytest.approx(
         time.time(), abs=5
     )
+
+
+_pieces = st.sampled_from(
+    ['jinqiao=', 'a=', '("@method" "@path")', '("@method"  "@path")', '()', '("@method")', ';created=1', ';created=-1', ';created="1"',
+     ';nonce="nnnnnnnnnnnnnnnn"', ';nonce="a\\"b"', ';keyid="k"', ';keyid="k,"', ';alg="ed25519"', ';tag="jinqiao"', ';expires=5', ', ', ',', ' ', '\t',
+     '"', ';', 'é', '(', ')', ':AAAA:', ':AAA=:', ':AA:', '::', ':A:', 'sha-256=', 'sm3=']
+)  # fmt: skip
+
+
+@given(st.lists(_pieces, max_size=12).map("".join))
+@settings(max_examples=400)
+def test_the_quick_reading_of_fields_reads_what_the_strict_one_reads(text: str) -> None:
+    for quick, strict in (
+        (lambda: read_signature_inputs(text), lambda: read_any_signature_inputs(text)),
+        (lambda: read_binaries(text, "Signature"), lambda: read_any_binaries(text, "Signature")),
+    ):
+        assert _read_or_refused(quick) == _read_or_refused(strict)
+
+
+def _read_or_refused(read: object) -> object:
+    try:
+        return read()  # type: ignore[operator]
+    except SignatureMalformed as refusal:
+        return refusal.code, refusal.details
+
+
+@algorithms
+def test_a_signed_call_is_read_quickly_to_the_same(name: str) -> None:
+    written = signed(name)["Signature-Input"]
+    assert read_signature_inputs(written) == read_any_signature_inputs(written)

@@ -4,14 +4,15 @@ import json
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from jinqiao.kernel.contracts.evidence import CallRecord
 
 _NAME = f"{CallRecord.__name__}/{CallRecord.VERSION}"
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False).encode
 
 
 def canonical_record(record: CallRecord, *, lane: str, number: int) -> bytes:
-    """The same bytes as `replace(record, lane=lane, number=number).canonical()`, four times faster."""
+    """The same bytes as `replace(record, lane=lane, number=number).canonical()`, without its detours."""
     fields: dict[str, Any] = {
         "_": _NAME,
         "call_id": record.call_id,
@@ -43,7 +44,7 @@ def canonical_record(record: CallRecord, *, lane: str, number: int) -> bytes:
         "confirms": record.confirms,
         "duration_us": record.duration_us,
     }
-    return _encode(fields).encode("utf-8")
+    return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
 
 
 def record_from(body: bytes | str) -> CallRecord:

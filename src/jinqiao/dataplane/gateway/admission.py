@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from jinqiao.dataplane.evidence.log import Token
 from jinqiao.dataplane.gateway.nonces import WINDOW_S, NonceStore
@@ -30,8 +31,8 @@ class Caller:
     token: Token
 
 
-def admit(request: Request, view: PolicyView, nonces: NonceStore, now: float) -> Caller:
-    """Verify the request and take its nonce. `now` is Unix time.
+def admit(request: Request, view: PolicyView, nonces: NonceStore, *, now: float, on: datetime) -> Caller:
+    """Verify the request and take its nonce. `now` is Unix time, for the signature; `on` business time, for keys.
 
     Raises what `verify_request` raises, and NonceReplayed; details carry `key_id` where one was claimed.
     """
@@ -41,7 +42,7 @@ def admit(request: Request, view: PolicyView, nonces: NonceStore, now: float) ->
         request.headers.get("host", ""),
         request.headers,
         request.body,
-        verifier_for=view.verifier_for,
+        verifier_for=lambda key_id, algorithm: view.verifier_for(key_id, algorithm, on),
         now=now,
         window_s=WINDOW_S,
     )

@@ -1,13 +1,12 @@
 """From a permission to the bytes of an answer, one function an operation."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from jinqiao.dataplane.gateway.policy import Permission
 from jinqiao.dataplane.gateway.sources.readers import ServiceReader
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,4 +28,4 @@ async def answer_query(call_id: str, permission: Permission, reader: ServiceRead
         "count": len(rows),
         "truncated": truncated,
     }
-    return Answer(_encode(fields).encode("utf-8"), b"application/json; charset=utf-8", len(rows))
+    return Answer(orjson.dumps(fields), b"application/json; charset=utf-8", len(rows))

@@ -20,7 +20,7 @@ from jinqiao.dataplane.gateway.errors import (
 )
 from jinqiao.dataplane.gateway.home import GatewayHome
 from jinqiao.dataplane.gateway.http import Receive, Scope, headers_of, path_with_query, read_body
-from jinqiao.dataplane.gateway.keyed import KeyedDigest
+from jinqiao.dataplane.gateway.keyed import KeyedDigest, salted_digest
 from jinqiao.dataplane.gateway.nonces import NonceStore
 from jinqiao.dataplane.gateway.policy import Question, callable_service, permit
 from jinqiao.dataplane.gateway.questions import read_question
@@ -32,6 +32,7 @@ from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.evidence import CallRecord
 from jinqiao.kernel.contracts.policy import Environment, Operation, ServicePolicy
 from jinqiao.kernel.errors import JinqiaoError
+from jinqiao.kernel.moments import CHINA
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class CallDesk:
             raise QueryStringNotTaken
         if not is_json(headers.get("content-type", "")) or headers.get("content-encoding", "identity") != "identity":
             raise ContentTypeNotTaken
-        view = self._policy()
+        view = self._policy(call.at)
         self._admit(call, Request("POST", target, headers, body, call.address), view)
         service = callable_service(view.services, route.service, call.application)
         call.grant_id, call.provider, call.consumer = (
@@ -113,12 +114,12 @@ class CallDesk:
         self._note(call, question, service)
         moment = time.monotonic()
         wait_s = self.meter.wait_s(service.service, service.calls_per_minute, moment)
-        permission = permit(service, route.operation, question, on=moments.today(), wait_s=wait_s)
+        permission = permit(service, route.operation, question, on=call.at.astimezone(CHINA).date(), wait_s=wait_s)
         self.meter.count(service.service, moment)
         answer = await answer_query(call.call_id, permission, self.readers.reader(service, view.passwords))
         call.rows = answer.rows
         call.salt = self._keyed.digest(b"salt\x00" + call.call_id.encode())
-        call.answer_commitment = KeyedDigest(self._suite_name, call.salt).digest(answer.body).hex()
+        call.answer_commitment = salted_digest(self._suite_name, call.salt, answer.body).hex()
         call.outcome = "ok"
         return answer
 
@@ -136,7 +137,7 @@ class CallDesk:
 
     def _admit(self, call: Call, request: Request, view: PolicyView) -> None:
         try:
-            caller = admit(request, view, self.nonces, time.time())
+            caller = admit(request, view, self.nonces, now=time.time(), on=call.at)
         except JinqiaoError as refusal:
             claimed = refusal.details.get("key_id", "")
             call.key_id = claimed if _SPEAKING_NAME.fullmatch(claimed) else ""
@@ -179,11 +180,11 @@ class CallDesk:
             call.token,
         )
 
-    def _policy(self) -> PolicyView:
+    def _policy(self, now: datetime) -> PolicyView:
         view = self.view
         if view is None:
             raise PolicyMissing
-        if view.expires_at <= moments.now():
+        if view.expires_at <= now:
             raise PolicyExpired
         return view
 

@@ -1,10 +1,11 @@
 """The little of HTTP that the gateway needs from ASGI: headers once, a body within bounds, an answer."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
+from jinqiao.dataplane.gateway.deadlines import within
 from jinqiao.dataplane.gateway.errors import BodyTooLarge, BodyTooSlow, CallerGone, HeaderRepeated
 
 Scope = MutableMapping[str, Any]
@@ -17,13 +18,13 @@ JSON_TYPE = b"application/json; charset=utf-8"
 # a second one of these could be read by us and by a proxy before us in different ways
 ONCE = frozenset(
     {
-        b"host",
-        b"content-type",
-        b"content-length",
-        b"content-digest",
-        b"content-encoding",
-        b"signature",
-        b"signature-input",
+        "host",
+        "content-type",
+        "content-length",
+        "content-digest",
+        "content-encoding",
+        "signature",
+        "signature-input",
     }
 )
 
@@ -32,13 +33,17 @@ def headers_of(scope: Scope) -> dict[str, str]:
     """Headers by lower-case name; of those that may come often, the first. Raises HeaderRepeated."""
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
-        key = name.lower()
-        text = key.decode("latin-1")
-        if text not in headers:
-            headers[text] = value.decode("latin-1")
+        key = _header_name(name)
+        if key not in headers:
+            headers[key] = value.decode("latin-1")
         elif key in ONCE:
-            raise HeaderRepeated(header=text)
+            raise HeaderRepeated(header=key)
     return headers
+
+
+@lru_cache(512)
+def _header_name(name: bytes) -> str:
+    return name.decode("latin-1").lower()
 
 
 def path_with_query(scope: Scope) -> str:
@@ -54,7 +59,7 @@ async def read_body(receive: Receive, declared: str) -> bytes:
     if declared and (not declared.isascii() or not declared.isdigit() or int(declared[:12]) > BODY_BYTES):
         raise BodyTooLarge(limit_bytes=BODY_BYTES)
     try:
-        async with asyncio.timeout(BODY_WITHIN_S):
+        with within(BODY_WITHIN_S):
             message = await receive()
             body: bytes = message.get("body", b"")
             while message["type"] == "http.request" and message.get("more_body", False):

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import uvloop
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
@@ -50,7 +51,8 @@ async def serve(home: Path, host: str, port: int) -> None:
 
 def run(home: Path, host: str = "127.0.0.1", port: int = 8010) -> int:
     """Run until told to stop; the exit code of the process."""
-    asyncio.run(serve(home, host, port))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(home, host, port))
     return 0
 
 

@@ -8,10 +8,9 @@ from datetime import datetime
 
 from jinqiao.dataplane.gateway.errors import PolicyRefused
 from jinqiao.dataplane.gateway.home import GatewayHome
-from jinqiao.dataplane.gateway.keyed import KeyedDigest, PreparedVerifier, suite_of_hmac
-from jinqiao.kernel import moments
+from jinqiao.dataplane.gateway.keyed import KeyedDigest, PreparedVerifier, public_key_verifier, suite_of_hmac
 from jinqiao.kernel.contracts.exchange import SignedMessage
-from jinqiao.kernel.contracts.policy import ApplicationPolicy, PolicySnapshot, ServicePolicy
+from jinqiao.kernel.contracts.policy import ApplicationKey, ApplicationPolicy, PolicySnapshot, ServicePolicy
 from jinqiao.kernel.crypto.identity import open_message
 from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.kernel.httpsig import Verifier
@@ -23,10 +22,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class OpenedKey:
-    """An application's key after unsealing. Business time decides on `not_after`."""
+    """An application's key, ready to verify with. Business time decides on `not_before` and `not_after`."""
 
     application: ApplicationPolicy
-    verifier: PreparedVerifier
+    verifier: Verifier
+    not_before: datetime | None
     not_after: datetime | None
 
 
@@ -57,12 +57,12 @@ class PolicyView:
         default_factory=dict, repr=False
     )  # sealed text → secret, for the next snapshot
 
-    def verifier_for(self, key_id: str, algorithm: str) -> Verifier | None:
-        """The key to verify a call with: None where it is unknown, of another algorithm or past its time."""
+    def verifier_for(self, key_id: str, algorithm: str, on: datetime) -> Verifier | None:
+        """The key to verify a call with: None where it is unknown, of another algorithm, not in use yet or past its time."""
         key = self.keys.get(key_id)
         if key is None or key.verifier.algorithm != algorithm:
             return None
-        if key.not_after is not None and key.not_after <= moments.now():
+        if (key.not_after is not None and key.not_after <= on) or (key.not_before is not None and key.not_before > on):
             return None
         return key.verifier
 
@@ -97,11 +97,11 @@ def open_snapshot(
             if key.key_id in keys:
                 raise PolicyRefused(reason="keys")
             try:
-                verifier = PreparedVerifier(key.algorithm, unseal(key.sealed_secret))
+                verifier = _verifier(key, unseal)
             except (JinqiaoError, ValueError):
                 logger.error("policy %d: the key %s cannot be opened", snapshot.version, key.key_id)
                 continue
-            keys[key.key_id] = OpenedKey(application, verifier, key.not_after)
+            keys[key.key_id] = OpenedKey(application, verifier, key.not_before, key.not_after)
     passwords: dict[str, str] = {}
     for service in snapshot.services:
         try:
@@ -133,6 +133,13 @@ def _subject_mark(snapshot: PolicySnapshot, unseal: Callable[[str], bytes]) -> S
     except (JinqiaoError, ValueError):
         logger.error("policy %d: the key of persons %s cannot be opened", snapshot.version, key.key_id)
         return None
+
+
+def _verifier(key: ApplicationKey, unseal: Callable[[str], bytes]) -> Verifier:
+    """Raises ValueError and JinqiaoError where the key is none."""
+    if key.public_key:
+        return public_key_verifier(key.algorithm, bytes.fromhex(key.public_key))
+    return PreparedVerifier(key.algorithm, unseal(key.sealed_secret))
 
 
 def keep(message: SignedMessage, home: GatewayHome) -> None:
