@@ -178,9 +178,8 @@ def test_a_view_is_read_in_one_piece(on_postgresql: Table) -> None:
         on_postgresql.write(f"DROP VIEW {name}_view")
 
 
-def test_a_snapshot_outlives_the_connection_that_made_it(on_postgresql: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_outlives_the_connection_that_made_it(on_postgresql: Table) -> None:
     """What a kill does: nobody says goodbye to the server, only the keeper still holds the socket."""
-    monkeypatch.setattr(pg, "MANY_ROWS", 1)
     killed = on_postgresql.open()
     assert isinstance(killed, pg.PostgresqlSnapshot)
     state = SnapshotState.from_json(killed.state.to_json())
@@ -196,9 +195,8 @@ def test_a_snapshot_outlives_the_connection_that_made_it(on_postgresql: Table, m
 
 
 def test_a_snapshot_that_nobody_needs_any_more_is_ended_by_whoever_comes_next(
-    on_postgresql: Table, postgresql_server: Server, monkeypatch: pytest.MonkeyPatch
+    on_postgresql: Table, postgresql_server: Server
 ) -> None:
-    monkeypatch.setattr(pg, "MANY_ROWS", 1)
     killed = on_postgresql.open()
     assert isinstance(killed, pg.PostgresqlSnapshot)
 

@@ -238,7 +238,7 @@ def test_a_first_watermark_run_goes_on_with_the_clock_of_its_snapshot(tmp_path: 
     begun = out.begun()
     assert begun is not None
     at_eight = 1_772_352_000_000_000 + 30_000_000  # 2026-03-01 08:00:30 in microseconds
-    out.write_begun({**begun, "session": {"ceiling": at_eight}})
+    out.write_begun({**begun, "session": {**begun["session"], "ceiling": at_eight}})
 
     manifest = extract(asked, tmp_path)
 

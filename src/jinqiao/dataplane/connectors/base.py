@@ -38,6 +38,7 @@ def never() -> bool:
 class ReadPlan:
     """One reading of one table.
 
+    `is_window` says that the filter lets few rows of the table through as a rule: it is read in splits only where they are many.
     `row_filter` goes to the engine as bound parameters. `order_by` are columns of the table. `stop` is asked between
     batches. `rows_per_s` and `mb_per_s` (10^6 bytes of Arrow data, or of raw rows) protect the source; while `hold` says so
     the reading waits, `hold_limit_s` in all at most. The statement time-out grows by the time that these take themselves.
@@ -54,6 +55,7 @@ class ReadPlan:
     stop: Callable[[], bool] = never
     hold: Callable[[], bool] = never
     hold_limit_s: int = 900
+    is_window: bool = False
 
 
 @dataclass(frozen=True, slots=True)

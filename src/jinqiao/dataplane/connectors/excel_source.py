@@ -92,6 +92,11 @@ class SheetReader:
         if not head or not all(head) or len(set(head)) != len(head) or any(NO_VALUE in n for n in self.names):
             raise FileNotReadable(state="header", table=table)
 
+    @property
+    def height(self) -> int:
+        """Rows of the part of the sheet that holds something."""
+        return int(self._sheet.height)
+
     def rows(self, columns: tuple[Column, ...]) -> Iterator[list[str | None]]:
         """The values of these columns of each row that is not empty."""
         if any(end[0] > self._named for _, end in self._sheet.merged_cell_ranges or ()):
@@ -225,17 +230,27 @@ class ExcelSource(FileSource):
         return tuple(FileTable(f"{name}#{sheet}", path, sheet) for sheet in sheets)
 
     def columns(self, table: FileTable) -> tuple[Column, ...]:
-        names = self.known(table.path, f"names {table.part}", lambda: self._names(table))
+        names, _ = self._head(table)
         return tuple(Column(name=name, type=LogicalType.TEXT, native_type="excel") for name in names)
+
+    def rows_at_most(self, table: FileTable) -> int | None:
+        """As many as the used part of the sheet has, with empty ones."""
+        return self._head(table)[1]
 
     def batches(self, table: FileTable, columns: tuple[Column, ...], rows: int) -> Iterator[pa.RecordBatch]:
         with opened(table.path, table.name) as book:
             reader = SheetReader(book, table.path, table.part, table.name, self._options)
             yield from text_batches(reader.rows(columns), [column.name for column in columns], rows)
 
-    def _names(self, table: FileTable) -> tuple[str, ...]:
-        with opened(table.path, table.name) as book:
-            return SheetReader(book, table.path, table.part, table.name, self._options).names
+    def _head(self, table: FileTable) -> tuple[tuple[str, ...], int]:
+        """Names of the columns, and the height of the sheet: one look at the workbook for both."""
+
+        def found() -> tuple[tuple[str, ...], int]:
+            with opened(table.path, table.name) as book:
+                reader = SheetReader(book, table.path, table.part, table.name, self._options)
+                return reader.names, reader.height
+
+        return self.known(table.path, f"head {table.part}", found)
 
 
 def _sheets(path: Path, table: str) -> list[str]:

@@ -18,7 +18,7 @@ from pymysql.cursors import SSCursor
 from jinqiao.dataplane.connectors.base import ReadPlan, select_columns
 from jinqiao.dataplane.connectors.mysql import Place, array_of, expression, quote, server_version, telling, where_clause
 from jinqiao.dataplane.connectors.protection import Throttle, timeout_of
-from jinqiao.dataplane.connectors.ranges import bounds_of, key_ranges
+from jinqiao.dataplane.connectors.ranges import bounds_of, key_ranges, window_is_split
 from jinqiao.dataplane.connectors.snapshots import WHOLE, Reader, Snapshot, SnapshotState
 from jinqiao.kernel.contracts.tables import LogicalType, TableSchema
 from jinqiao.kernel.errors import JinqiaoError
@@ -192,11 +192,20 @@ class MysqlSnapshot(Snapshot):
         key = split_key(self._schema)
         if not key or self._plan.order_by:
             return (WHOLE,)
+        where, values = where_clause(self._plan.row_filter, self._schema) if self._plan.is_window else ("", ())
         with telling(self._plan.table), connection.cursor() as cursor:
-            cursor.execute(f"SELECT min({quote(key)}), max({quote(key)}) FROM {quote(self._plan.table)}", ())  # noqa: S608
+            cursor.execute(
+                f"SELECT min({quote(key)}), max({quote(key)}), {'count(*)' if where else 0}"  # noqa: S608 -- quoted names
+                f" FROM {quote(self._plan.table)}{where}",
+                tuple(values),
+            )
             row = cursor.fetchone()
-        first, last = (None if value is None else int(value) for value in (row or (None, None)))
-        return key_ranges(first, last, self._schema.row_estimate, chunk_rows)
+        first, last, rows = (None if value is None else int(value) for value in (row or (None, None, 0)))
+        if not where:
+            return key_ranges(first, last, self._schema.row_estimate, chunk_rows)
+        if first is None or last is None or not window_is_split(rows or 0, last - first + 1, chunk_rows):
+            return (WHOLE,)
+        return key_ranges(first, last, rows, chunk_rows)
 
     def _token(self, connection: "pymysql.Connection[Any]") -> str:
         """When the table was last committed to, since the server was started; empty where that is not known or too fresh."""

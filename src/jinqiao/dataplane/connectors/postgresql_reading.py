@@ -64,6 +64,10 @@ class Query:
         hashed = f"hash_record_extended(ROW({self._portable(columns)}), {int(seed)})"
         return self._select(f"count(*), coalesce(sum({hashed}), 0)", WHOLE, ordered=False)
 
+    def window_statement(self, chosen: str) -> str:
+        """Something about all the rows that the filter lets through."""
+        return self._select(chosen, WHOLE, ordered=False)
+
     def _portable(self, columns: Sequence[str]) -> str:
         whole = {column.name for column in self.schema.columns if column.type is LogicalType.INTEGER}
         return ", ".join(self.expressions[name] + ("::bigint" if name in whole else "") for name in columns)

@@ -22,12 +22,12 @@ import psycopg
 
 from jinqiao.dataplane.connectors.postgresql import Place, statement, telling
 from jinqiao.dataplane.connectors.postgresql_reading import AdbcReader, CopyReader, Query
+from jinqiao.dataplane.connectors.ranges import window_is_split
 from jinqiao.dataplane.connectors.snapshots import WHOLE, Snapshot, SnapshotState
 from jinqiao.dataplane.errors import TableMissing
 from jinqiao.kernel.errors import JinqiaoError
 
 KEEP_S = 900
-MANY_ROWS = 200_000  # fewer are read again sooner than a snapshot is kept for them
 SPLIT_BLOCKS = 4096  # of 8 KiB: most that a split may span
 EXPORTED, SINGLE = "exported snapshot", "repeatable read, read only"
 _TID_RANGES_FROM = 140000  # earlier servers read the whole table for every range of blocks
@@ -120,7 +120,7 @@ class PostgresqlSnapshot(Snapshot):
                 exported = self._connection.execute("SELECT pg_export_snapshot()").fetchone()
             self.id = str(exported[0]) if exported else ""
             handle = {"id": self.id, "backend": backend, "since": since}
-            if len(splits) > 1 and (self._query.schema.row_estimate or 0) >= MANY_ROWS:
+            if len(splits) > 1:
                 self._keeper = _keeper(self._connection.fileno())
                 handle["keeper"] = self._keeper.pid if self._keeper else 0
         else:
@@ -141,14 +141,37 @@ class PostgresqlSnapshot(Snapshot):
         version = self._connection.info.server_version
         if kind not in "rm" or version < _TID_RANGES_FROM or blocks < 2 or chunk_rows < 1 or self._query.plan.order_by:
             return (WHOLE,)
-        rows = self._query.schema.row_estimate or blocks * 50
-        count = min(blocks, max(math.ceil(rows / chunk_rows), math.ceil(blocks / SPLIT_BLOCKS)))
-        step = math.ceil(blocks / count)
-        starts = list(range(0, blocks, step))
+        rows, first = self._query.schema.row_estimate or blocks * 50, 0
+        if self._query.plan.is_window:
+            window = self._window(rows, blocks, chunk_rows)
+            if window is None:
+                return (WHOLE,)
+            rows, first, blocks = window
+        count = min(blocks - first, max(math.ceil(rows / chunk_rows), math.ceil((blocks - first) / SPLIT_BLOCKS)))
+        step = math.ceil((blocks - first) / count)
+        starts = list(range(first, blocks, step))
         return tuple(
             f"{start}:{following if following is not None else ''}"
             for start, following in zip(starts, [*starts[1:], None], strict=True)
         )
+
+    def _window(self, rows: int, blocks: int, chunk_rows: int) -> tuple[int, int, int] | None:
+        """Of the rows that the filter lets through: how many, the first block, the one behind the last; None where they are few.
+
+        The planner is asked first: that costs nothing, and most windows are small.
+        """
+        query, connection = self._query, self._connection
+        with telling(query.plan.table):
+            query.prepare(connection)
+            row = connection.execute(statement(f"EXPLAIN (FORMAT JSON) {query.window_statement('1')}")).fetchone()
+            if row is None or float(row[0][0]["Plan"]["Plan Rows"]) <= 2 * chunk_rows:
+                return None
+            row = connection.execute(statement(query.window_statement("count(*), min(ctid), max(ctid)"))).fetchone()
+        if row is None or not row[0]:
+            return None
+        count, (first, last) = int(row[0]), (int(str(place).strip("()").split(",")[0]) for place in row[1:])
+        among = rows * (last + 1 - first) // max(1, blocks)
+        return (count, first, last + 1) if window_is_split(count, among, chunk_rows) else None
 
 
 def end_other(place: Place, handle: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ import math
 from jinqiao.dataplane.connectors.snapshots import WHOLE
 
 MOST_SPLITS = 4_096
+LEAST_SHARE = 50  # one in so many of the rows passed must be of the window
 
 
 def key_ranges(first: int | None, last: int | None, rows: int | None, chunk_rows: int) -> tuple[str, ...]:
@@ -24,6 +25,12 @@ def key_ranges(first: int | None, last: int | None, rows: int | None, chunk_rows
         f"{since if since is not None else ''}:{until if until is not None else ''}"
         for since, until in zip([None, *bounds], [*bounds, None], strict=True)
     )
+
+
+def window_is_split(rows: int, among: int, chunk_rows: int) -> bool:
+    """Is a window of `rows`, that lie among `among`, worth to be read by ranges of all these? A range costs a pass over its rows,
+    where an index would find those of the window."""
+    return chunk_rows > 0 and rows > 2 * chunk_rows and rows * LEAST_SHARE >= among
 
 
 def bounds_of(split: str) -> tuple[int | None, int | None]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from jinqiao.dataplane.connectors.base import ReadPlan, select_columns
 from jinqiao.dataplane.connectors.protection import Throttle, timeout_of
-from jinqiao.dataplane.connectors.ranges import bounds_of, key_ranges
+from jinqiao.dataplane.connectors.ranges import bounds_of, key_ranges, window_is_split
 from jinqiao.dataplane.connectors.snapshots import WHOLE, Reader, Snapshot, SnapshotState
 from jinqiao.dataplane.connectors.sqlite import SqliteSource, array_of, quote, telling, where_clause
 from jinqiao.kernel.contracts.tables import TableSchema
@@ -102,10 +102,16 @@ class SqliteSnapshot(Snapshot):
         ).fetchone()
         if kind is None or self._plan.order_by:
             return (WHOLE,)
+        where, values = where_clause(self._plan.row_filter, self._schema) if self._plan.is_window else ("", [])
         try:
-            first, last = self._connection.execute(
-                f"SELECT min(rowid), max(rowid) FROM {quote(self._plan.table)}"  # noqa: S608 -- quoted name
+            first, last, rows = self._connection.execute(
+                f"SELECT min(rowid), max(rowid), {'count(*)' if where else 0} FROM {quote(self._plan.table)}{where}",  # noqa: S608 -- quoted names
+                values,
             ).fetchone()
         except sqlite3.Error:
             return (WHOLE,)
-        return key_ranges(first, last, self._schema.row_estimate, chunk_rows)
+        if not where:
+            return key_ranges(first, last, self._schema.row_estimate, chunk_rows)
+        if first is None or not window_is_split(rows, last - first + 1, chunk_rows):
+            return (WHOLE,)
+        return key_ranges(first, last, rows, chunk_rows)

@@ -39,7 +39,7 @@ from jinqiao.dataplane.errors import (
 )
 from jinqiao.dataplane.pipeline.compare import Comparison, compare
 from jinqiao.dataplane.pipeline.deliver import Loader, deliver, verify_manifest
-from jinqiao.dataplane.pipeline.extract import Extraction, let_go
+from jinqiao.dataplane.pipeline.extract import Extraction, let_go, void
 from jinqiao.dataplane.pipeline.progress import Reporter, Told
 from jinqiao.dataplane.staging.records import record, value_of
 from jinqiao.dataplane.staging.spool import Spool
@@ -140,6 +140,7 @@ class CopyResult:
             "snapshot": manifest.snapshot,
             "readers": manifest.readers,
             "resumed": manifest.resumed,
+            "restarted": list(manifest.restarted),
             "findings": [found.to_json() for found in manifest.findings],
             "reconciled": self.reconciled,
             "reconcile": "content" if self.comparison else "counts",
@@ -183,7 +184,7 @@ class Copying:
         except SideFailed as failure:
             if not isinstance(failure.problem, ChunkDamaged | ChunkMissing | ManifestMismatch):
                 raise
-            self._reopen()
+            self._reopen(is_void=isinstance(failure.problem, ManifestMismatch))
             return self._run(progress, stop)
 
     def _run(self, progress: Callable[[Told], None] | None, stop: Callable[[], bool]) -> CopyResult:
@@ -215,10 +216,13 @@ class Copying:
         seconds["total"] = time.monotonic() - began
         return CopyResult(manifest, counts, seconds, comparison)
 
-    def _reopen(self) -> None:
-        """Take the manifest back: extraction goes on, and reads again what is no longer as it was staged."""
+    def _reopen(self, *, is_void: bool) -> None:
+        """Take the manifest back: extraction goes on, and reads again what is no longer as it was staged. What is `is_void`
+        contradicts the target's ledger, and is made anew as another batch."""
         order = ExchangeOrder.from_json(self._state()["order"])
         self.spool.outgoing(order.run_id).drop_manifest()
+        if is_void:
+            void(self.spool.outgoing(order.run_id), "ledger")
         self.spool.incoming(order.run_id).purge()
 
     # -- what one run is

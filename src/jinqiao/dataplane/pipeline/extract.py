@@ -2,9 +2,10 @@
 
 A run is extracted from exactly one snapshot, read in splits, by several readers where the engine can share the snapshot. A
 split that is staged is written down and never read again: killed, the extraction goes on with the splits that are left,
-provided that the source still shows the same (`connectors.snapshots` says how that is known). Where it does not, what was
-staged is thrown away: completed from another instant it would be a table that never was (a row whose key moved would come
-twice or not at all). From the manifest on, nothing is ever read from the source again.
+provided that the source still shows the same (`connectors.snapshots` says how that is known). What a mode must remember of the rows of a
+split is durable with it (`staging.memory`). Where the source shows something else, what was staged is thrown away, and the
+manifest says so (`restarted`): completed from another instant it would be a table that never was (a row whose key moved would
+come twice or not at all). From the manifest on, nothing is ever read from the source again.
 """
 
 import queue
@@ -32,9 +33,11 @@ from jinqiao.dataplane.pipeline.raw import can_go_raw
 from jinqiao.dataplane.pipeline.reading import Reading
 from jinqiao.dataplane.pipeline.sessions import session_of
 from jinqiao.dataplane.pipeline.stager import OnChunk, SplitStager, Stager
+from jinqiao.dataplane.staging.chunks import open_chunk
+from jinqiao.dataplane.staging.memory import Memory
 from jinqiao.dataplane.staging.spool import RunSpool, Spool
 from jinqiao.dataplane.staging.state import StateStore
-from jinqiao.kernel.contracts.exchange import BatchManifest, ChunkForm, ExchangeOrder, Stage
+from jinqiao.kernel.contracts.exchange import BatchManifest, ChunkForm, ChunkManifest, ExchangeOrder, Stage
 from jinqiao.kernel.crypto.errors import SealBroken
 from jinqiao.kernel.crypto.identity import Identity, PublicIdentity
 from jinqiao.kernel.crypto.suites import suite
@@ -84,6 +87,14 @@ def let_go(out: RunSpool, source: Source) -> None:
         source.end_snapshot(SnapshotState.from_json(begun["snapshot"]))
 
 
+def void(out: RunSpool, reason: str) -> None:
+    """What is staged can never be delivered: the next extraction begins anew, and its manifest says why."""
+    begun = out.begun()
+    out.drop_manifest()
+    if begun is not None:
+        out.write_begun({**begun, "void": reason})
+
+
 class Extraction(Closing):
     """One extraction: `begin` opens the snapshot and fixes form, batch and key; `run` reads. `close` gives the snapshot back."""
 
@@ -118,6 +129,7 @@ class Extraction(Closing):
         self.form = ChunkForm.PGCOPY if self._is_raw else ChunkForm.ARROW
         self._key = b""
         self._resumed = 0
+        self._restarted: tuple[str, ...] = ()
         self._records: list[dict[str, Any]] = []
         self._quarantines: dict[int, Quarantine] = {}
 
@@ -131,21 +143,30 @@ class Extraction(Closing):
         """Open the snapshot: that of a killed extraction where it can be found again, otherwise a new one."""
         if self.snapshot is not None:
             return self.snapshot
-        begun = self._begun()
-        resume = SnapshotState.from_json(begun["snapshot"]) if begun else None
+        begun, reason = self._begun()
+        resume = SnapshotState.from_json(begun["snapshot"]) if begun and not reason else None
         snapshot = self._session.open_snapshot(
             self._source, self._plan, parallel=self._order.parallel, resume=resume, chunk_rows=self._order.chunk_rows
         )
         self.snapshot = snapshot
         self._is_raw = self._is_raw and isinstance(snapshot, PostgresqlSnapshot)
         self.form = ChunkForm.PGCOPY if self._is_raw else ChunkForm.ARROW
-        if begun and snapshot.resumed and begun["form"] == self.form.value:
-            self._records = self._out.staged_splits()
+        self._records = self._out.staged_splits()
+        self._restarted = tuple(begun.get("restarted", ())) if begun else ()
+        has_staged = bool(self._records) or self._session.has_fetched(self._out)
+        if begun and resume and snapshot.resumed and has_staged and begun["form"] == self.form.value:
             self._resumed = int(begun["resumed"]) + 1
             self._session.go_on(begun["session"])
             self.batch_id, self.wrapped_key = begun["batch_id"], begun["wrapped_key"]
             self._note_begun(snapshot, begun["own_key"])
             return snapshot
+        if begun and (has_staged or self._out.chunk_numbers()):
+            # chunks without a split that is whole: of a table that is read in one piece
+            reason_now = reason or ("snapshot" if has_staged or not snapshot.resumed else "piece")
+            self._restarted = (*self._restarted, reason_now)
+        if begun and reason:
+            self._source.end_snapshot(SnapshotState.from_json(begun["snapshot"]))
+        self._records = []
         consumer = PublicIdentity.from_json(self._order.consumer_identity)
         provider = PublicIdentity.from_json(self._order.provider_identity)
         self._key = suite(self.suite_name).new_key()
@@ -163,19 +184,24 @@ class Extraction(Closing):
             complete=self._session.complete, wrapped_key=self.wrapped_key, extracted_at=now(),
         )  # fmt: skip
 
-    def _begun(self) -> dict[str, Any] | None:
-        """What an earlier process wrote down, if it was for this order and this node can open its key."""
+    def _begun(self) -> tuple[dict[str, Any] | None, str]:
+        """What an earlier process wrote down, and why it cannot be gone on with; empty where it can, as far as this node knows."""
         begun = self._out.begun()
-        can_resume = self._session.can_resume and not self._reading.checker.remembers_rows
-        if begun is None or self._identity is None or not can_resume:
-            return None
+        if begun is None:
+            return None, ""
+        if begun.get("void"):
+            return begun, str(begun["void"])
         if begun["order"] != self._order_digest():
-            return None
+            return begun, "order"
         try:
+            if self._identity is None:
+                return begun, "key"
             self._key = self._identity.unseal(begun["own_key"])
         except SealBroken:
-            return None
-        return begun
+            return begun, "key"
+        if self._reading.checker.remembers_rows:
+            return begun, "checks"
+        return begun, "" if self._session.may_go_on(begun["session"]) else "state"
 
     def _note_begun(self, snapshot: Snapshot, own_key: str) -> None:
         self._out.write_begun(
@@ -186,6 +212,7 @@ class Extraction(Closing):
                 "wrapped_key": self.wrapped_key,
                 "own_key": own_key,
                 "resumed": self._resumed,
+                "restarted": self._restarted,
                 "snapshot": snapshot.state.to_json(),
                 "session": self._session.begun(),
             }
@@ -197,6 +224,8 @@ class Extraction(Closing):
     def run(self) -> BatchManifest:
         """Read what is not staged yet; the manifest, durable. Errors that may pass leave the staged splits for a restart."""
         snapshot = self.begin()
+        self._memory = Memory(self._out, batch_id=self.batch_id, key=self._key, suite_name=self.suite_name)
+        self._session.fetch(snapshot, self._memory)
         stager = Stager(
             self._out,
             self._reporter,
@@ -207,11 +236,10 @@ class Extraction(Closing):
             form=self.form,
             chunk_rows=self._order.chunk_rows,
             on_chunk=self._on_chunk,
+            is_early=len(snapshot.state.splits) == 1 and not self._session.fetches,
         )
         try:
-            stager.resume(self._records)
-            for record in stager.records.values():
-                self._session.told(*record.get("marks", (None, 0)))
+            stager.resume(self._records, self._recalled)
             learn_references(self._reading.checker, self._source, self._plan)
             self._read_splits(snapshot, stager)
             if self._stop():
@@ -223,6 +251,24 @@ class Extraction(Closing):
             if not isinstance(problem, KeyboardInterrupt | SystemExit):
                 self._out.drop_staged()
             raise
+
+    def _recalled(self, record: dict[str, Any]) -> bool:
+        """Tell the session of a split that is staged whole; False where what it must know of it is lost."""
+        notes = self._memory.recall_rows(_memory_of(record["split"])) if record.get("memory") else []
+        if notes is None:
+            return False
+        self._session.told(*record.get("marks", (None, 0)))
+        if self._session.remembers:
+            self._session.recall(notes, self._staged_rows(record))
+        return True
+
+    def _staged_rows(self, record: dict[str, Any]) -> Iterator[pa.RecordBatch]:
+        for chunk in map(ChunkManifest.from_json, record["chunks"]):
+            rows = open_chunk(
+                self._out.read_chunk(chunk.number), batch_id=self.batch_id, chunk=chunk, key=self._key,
+                suite_name=self.suite_name, schema=self._reading.schema,
+            )  # fmt: skip
+            yield from rows.to_batches()
 
     # -- reading
 
@@ -275,7 +321,11 @@ class Extraction(Closing):
             provider = PublicIdentity.from_json(self._order.provider_identity)
             self._out.write_quarantine(part.quarantine.sealed(provider, self._order.run_id), index)
             self._quarantines[index] = part.quarantine
-        rows.finish({"checked": part.checker.state(), "marks": [part.highest, part.missing]})
+        self._session.end_split(part.notes)
+        if part.notes:
+            self._memory.keep_rows(_memory_of(index), part.notes)
+        known = {"checked": part.checker.state(), "marks": [part.highest, part.missing], "memory": bool(part.notes)}
+        rows.finish(known)
 
     def _copy_split(self, reader: Any, rows: SplitStager, name: str) -> None:
         count = 0
@@ -314,11 +364,13 @@ class Extraction(Closing):
             rows_deleted=deleted,
             complete=self._session.complete,
             resumed=self._resumed,
+            restarted=self._restarted,
             new_cursor=self._session.save(self.batch_id),
             wrapped_key=self.wrapped_key,
             extracted_at=at,
         )
         self._out.write_manifest(manifest)
+        stager.announce()
         return manifest
 
     def _deletes_schema(self) -> pa.Schema:
@@ -358,6 +410,10 @@ class Extraction(Closing):
             return self._quarantines[index].table()
         data = self._out.quarantine(index)
         return open_quarantine(data, self._identity) if data is not None and self._identity is not None else None
+
+
+def _memory_of(split: int) -> str:
+    return f"{split:05d}"
 
 
 def _opened(extraction: Extraction, snapshot: Snapshot) -> Reader:

@@ -13,7 +13,7 @@ from jinqiao.dataplane.connectors.base import ReadPlan, never
 from jinqiao.dataplane.connectors.values import arrow_schema
 from jinqiao.dataplane.masks import mask_array
 from jinqiao.dataplane.pipeline.orders import keys_of, target_columns
-from jinqiao.dataplane.pipeline.session import Session
+from jinqiao.dataplane.pipeline.session import Notes, Session
 from jinqiao.dataplane.transforms import Transformer
 from jinqiao.kernel.contracts.exchange import ExchangeOrder
 
@@ -73,6 +73,7 @@ class Part:
         self.quarantine = Quarantine(reading.items)
         self.highest: int | None = None  # mark of the rows read
         self.missing = 0  # rows without a mark
+        self.notes: Notes = []  # of the session
 
     def passed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Those of the rows that go on, as columns of the target."""
@@ -95,4 +96,4 @@ class Part:
             columns = [column.take(good) for column in columns]
             marks = marks.take(good) if marks is not None else None
         shown = [mask_array(column, item.mask) for column, item in zip(columns, reading.items, strict=True)]
-        return reading.session.filter(pa.RecordBatch.from_arrays(shown, schema=reading.schema), marks)
+        return reading.session.filter(pa.RecordBatch.from_arrays(shown, schema=reading.schema), marks, self.notes)

@@ -7,8 +7,13 @@ import pyarrow as pa
 
 from jinqiao.dataplane.connectors.base import ReadPlan, Source
 from jinqiao.dataplane.connectors.snapshots import Snapshot, SnapshotState
+from jinqiao.dataplane.staging.memory import Memory
+from jinqiao.dataplane.staging.spool import RunSpool
 from jinqiao.kernel.contracts.exchange import Finding
 from jinqiao.kernel.contracts.tables import RowCondition
+
+Notes = list[pa.RecordBatch]
+"""What a session is to remember of one split, in batches of one schema of its own; durable before the split counts as staged."""
 
 
 class Session:
@@ -16,16 +21,14 @@ class Session:
 
     columns: tuple[str, ...] = ()  # of the source, besides those of the items
     conditions: tuple[RowCondition, ...] = ()  # besides those of the grant
-    in_splits = True  # may the table be read in splits, side by side?
-    can_resume = True  # may a killed extraction go on? not where the session itself holds what the rows told it
+    remembers = False  # does `filter` give notes, or need the staged rows again (`recall`)?
+    fetches = False  # does `fetch` do anything?
     complete = False  # every granted row comes, though the mode asked for changes: delivered as a full batch
 
     def open_snapshot(
         self, source: Source, plan: ReadPlan, *, parallel: int, resume: SnapshotState | None, chunk_rows: int
     ) -> Snapshot:
         """What is read: as a rule, the source's table as it is now."""
-        if not self.in_splits:
-            return source.open_snapshot(plan, resume=resume, chunk_rows=0)
         return source.open_snapshot(plan, parallel=parallel, resume=resume, chunk_rows=chunk_rows)
 
     def marks(self, batch: pa.RecordBatch) -> pa.Array | None:
@@ -36,15 +39,34 @@ class Session:
         """What was true when the snapshot was opened and must still be when the reading goes on; JSON values."""
         return {}
 
+    def may_go_on(self, begun: dict[str, Any]) -> bool:
+        """Can what a killed process staged be understood? Asked before the snapshot is looked for."""
+        return True
+
     def go_on(self, begun: dict[str, Any]) -> None:
         """The snapshot of a killed process is read on."""
+
+    def fetch(self, snapshot: Snapshot, memory: Memory) -> None:
+        """What must be there before the first split is read; may change the snapshot's splits. May be called again after a crash."""
+
+    def has_fetched(self, out: RunSpool) -> bool:
+        """Did a killed process leave some of it?"""
+        return False
+
+    def recall(self, notes: Notes, rows: Iterator[pa.RecordBatch]) -> None:
+        """Of a split that a killed process staged: the notes that `filter` gave, and the rows that it let through."""
 
     def told(self, highest: int | None, missing: int) -> None:
         """Of a split that a killed process staged: its highest mark, and how many rows had none."""
 
-    def filter(self, batch: pa.RecordBatch, marks: pa.Array | None) -> pa.RecordBatch:
-        """Rows in the form of the target, those of them that are handed over. Thread-safe."""
+    def filter(
+        self, batch: pa.RecordBatch, marks: pa.Array | None = None, notes: Notes | None = None
+    ) -> pa.RecordBatch:
+        """Rows in the form of the target, those of them that are handed over. Thread-safe; `notes` are those of the split."""
         return batch
+
+    def end_split(self, notes: Notes) -> None:
+        """The last row of a split was filtered: the last notes of it."""
 
     def deletes(self) -> Iterator[pa.RecordBatch]:
         """Keys that are gone at the source, after the last row was read."""

@@ -1,11 +1,15 @@
 """Stage: rows of a split into sealed chunks, durable one by one; a split that is whole is written down and never read again.
 
-    with Stager(…) as stager:                      for each split, from any thread:
-        with stager.split(index) as rows:              rows.add(batch) | rows.add_tuples(bytes, rows); rows.finish(record)
-        stager.finish()                            chunks in the order of their numbers, without gaps
+    rows = stager.split(index)                     for each split, from any thread:
+        rows.add(batch) | rows.add_tuples(bytes, rows); rows.finish(record)
+    stager.finish()                                chunks in the order of their numbers, without gaps
+    stager.announce()                              when the manifest is durable
 
 Killed at any instant, the splits named in `splits.jsonl` are whole and durable; chunks of other splits are dropped and their
-numbers used again. A number that stays over at the end is filled with a chunk of no rows.
+numbers used again. So a delivery that begins at once (`on_chunk`) is told of a chunk only when its split is written down, and of
+what comes after the splits when the manifest is: the target's ledger never names one that is made again. Where there is one split
+only (`is_early`) it is told at once: killed, such an extraction begins a new batch. A number that stays over at the end is filled
+with a chunk of no rows.
 """
 
 import threading
@@ -41,23 +45,27 @@ class Stager:
         form: ChunkForm,
         chunk_rows: int,
         on_chunk: OnChunk | None = None,
+        is_early: bool = False,
     ) -> None:
         self.out, self.reporter = out, reporter
         self.batch_id, self.key, self.suite_name, self.form, self.schema = batch_id, key, suite_name, form, schema
-        self._chunk_rows, self._on_chunk = chunk_rows, on_chunk
+        self._chunk_rows, self._on_chunk, self._is_early = chunk_rows, on_chunk, is_early
+        self._told: set[int] = set()
         self._lock = threading.Lock()
         self._chunks: dict[int, ChunkManifest] = {}
         self._free: list[int] = []
         self._last = 0
         self.records: dict[int, dict[str, Any]] = {}
 
-    def resume(self, records: Iterable[dict[str, Any]]) -> None:
+    def resume(
+        self, records: Iterable[dict[str, Any]], is_known: Callable[[dict[str, Any]], bool] = lambda record: True
+    ) -> None:
         """Take over what an earlier process staged. Chunks that belong to no whole split, or are no longer what was staged, are
-        dropped, and their splits read again."""
+        dropped, and their splits read again; so are those of which `is_known` says that what belongs to them is lost."""
         there = self.out.chunk_numbers()
         for record in records:
             chunks = [ChunkManifest.from_json(chunk) for chunk in record["chunks"]]
-            if all(chunk.number in there and self._is_whole(chunk) for chunk in chunks):
+            if all(chunk.number in there and self._is_whole(chunk) for chunk in chunks) and is_known(record):
                 self.records[int(record["split"])] = record
                 for chunk in chunks:
                     self._chunks[chunk.number] = chunk
@@ -69,8 +77,17 @@ class Stager:
         for number in sorted(self._chunks):
             chunk = self._chunks[number]
             self.reporter.add(Stage.STAGE, rows=chunk.rows, size_bytes=chunk.size_bytes, chunks=1)
-            if self._on_chunk is not None:
-                self._on_chunk(chunk)
+            self._tell(chunk)
+
+    def announce(self) -> None:
+        """The manifest is durable: nothing of it is made again."""
+        for number in sorted(self._chunks):
+            self._tell(self._chunks[number])
+
+    def _tell(self, chunk: ChunkManifest) -> None:
+        if self._on_chunk is not None and chunk.number not in self._told:
+            self._told.add(chunk.number)
+            self._on_chunk(chunk)
 
     def _is_whole(self, chunk: ChunkManifest) -> bool:
         data = self.out.read_chunk(chunk.number)
@@ -99,8 +116,8 @@ class Stager:
         with self._lock:
             self._chunks[number] = sealed.manifest
         self.reporter.add(Stage.STAGE, rows=rows, size_bytes=len(sealed.data), chunks=1)
-        if self._on_chunk is not None:
-            self._on_chunk(sealed.manifest)
+        if self._is_early and kind is ChunkKind.ROWS:
+            self._tell(sealed.manifest)
         return sealed.manifest
 
     def add_deletes(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> int:
@@ -121,6 +138,8 @@ class Stager:
         with self._lock:
             self.out.note_split(record)
             self.records[int(record["split"])] = record
+        for chunk in record["chunks"]:
+            self._tell(self._chunks[int(chunk["number"])])
 
     def _number(self) -> int:
         with self._lock:

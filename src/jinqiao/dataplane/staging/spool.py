@@ -3,6 +3,7 @@
     <spool>/out/<run>/chunk-00001.jqc …   what this node extracted       manifest.json   written last, when all chunks are durable
                                                                          begun.json      how extraction began: snapshot, data key (sealed)
                                                                          splits.jsonl    a line for each split that is staged whole
+                                                                         memory-….jqc    what the mode must remember of it (`staging.memory`)
     <spool>/in/<run>/chunk-00001.jqc …    what this node fetched         quarantine.jqc  rows that failed a check, sealed to the provider
 
 Every file is written beside its place, flushed to the disk, and moved into place, so that a file that is there is whole.
@@ -132,8 +133,18 @@ class RunSpool:
             path.unlink(missing_ok=True)
         for number in self.chunk_numbers():
             self.drop_chunk(number)
-        for path in self.folder.glob("quarantine-*.jqc"):
-            path.unlink(missing_ok=True)
+        for pattern in ("quarantine-*.jqc", "memory-*.jqc"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
+
+    def write_memory(self, name: str, data: bytes) -> None:
+        """What is to be known of what is staged, sealed."""
+        self._make()
+        _write(self.folder / f"memory-{name}.jqc", data)
+
+    def memory(self, name: str) -> bytes | None:
+        path = self.folder / f"memory-{name}.jqc"
+        return path.read_bytes() if path.is_file() else None
 
     def write_quarantine(self, data: bytes, part: int | None = None) -> None:
         """The quarantine of the run, or of one split while the run goes on."""

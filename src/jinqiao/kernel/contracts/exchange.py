@@ -235,6 +235,7 @@ class BatchManifest(Contract):
     rows_deleted: int = 0  # keys in the chunks of deletes; not among `rows`
     complete: bool = False  # DIFF, LOG: every granted row is here (first run, lost state, TRUNCATE): delivered as FULL
     resumed: int = 0  # how often extraction went on after it was ended from outside
+    restarted: tuple[str, ...] = ()  # why it began anew though something was staged: snapshot, piece, state, checks …
     new_cursor: str = ""
     wrapped_key: str  # data key of the chunks, sealed to the consumer's node
     extracted_at: datetime

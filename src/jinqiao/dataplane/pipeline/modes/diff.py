@@ -8,13 +8,16 @@ receipt is complete. A state that is lost, damaged or made under other terms mea
 the batch is `complete`, so that the target keeps nothing beyond it.
 
 A row that a check sets aside is not handed over, as in a full run: where it stood at the target, it is deleted.
+
+Killed, a run goes on: of each split the places in the last state that were met are durable beside its chunks (4 bytes a row);
+the fingerprints of rows that went on are made again from the staged rows themselves.
 """
 
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +26,7 @@ from jinqiao.dataplane.connectors.values import arrow_schema
 from jinqiao.dataplane.errors import KeyNotGranted, SourceKeyNotUnique, StateLost
 from jinqiao.dataplane.pipeline.modes.terms import terms_of
 from jinqiao.dataplane.pipeline.orders import target_columns, target_keys
-from jinqiao.dataplane.pipeline.session import Session
+from jinqiao.dataplane.pipeline.session import Notes, Session
 from jinqiao.dataplane.staging.fingerprints import (
     FINGERPRINT,
     FingerprintIndex,
@@ -39,6 +42,7 @@ from jinqiao.kernel.contracts.exchange import Delivery, ExchangeOrder
 from jinqiao.kernel.crypto.errors import SealBroken
 
 _ROW, _KEY = "#row", "#key"  # no code of an item looks like this
+_MET = pa.schema([pa.field("place", pa.uint32())])  # in the order of the state
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class DiffCounts:
 class DiffSession(Session):
     """One run of a diff. `filter` may be called by several threads at once; the rest by one, after them."""
 
-    can_resume = False  # what was met of the last state is in this process only
+    remembers = True
 
     def __init__(self, state: TaskState, order: ExchangeOrder) -> None:
         """Reads the state that `order.after` names.
@@ -74,30 +78,56 @@ class DiffSession(Session):
             raise StateLost(task=order.task_id)
         self._met = np.zeros(len(self._index), np.bool_)
         self._hits = 0
+        self._places: np.ndarray[Any, np.dtype[np.uint32]] | None = None  # place in the state → in the index
         self._sent: list[Fingerprints] = []  # keys of the rows that went on
         self._gone: list[pa.RecordBatch] = []
         self._counts: DiffCounts | None = None
         self._writer = state.writer(terms)
 
-    def filter(self, batch: pa.RecordBatch, marks: pa.Array | None = None) -> pa.RecordBatch:
+    def filter(
+        self, batch: pa.RecordBatch, marks: pa.Array | None = None, notes: Notes | None = None
+    ) -> pa.RecordBatch:
         """Of rows of the target's columns, those that are new or not as they were delivered."""
         rows = row_fingerprints(batch, self._algorithms)
         place = self._index.find(rows)
         known = place >= 0
         at = place[known]
         changed = batch if len(at) == 0 else batch.filter(pa.array(~known))
-        keys = changed.select(self._keys.names)
-        prints = key_fingerprints(keys, self._algorithms)
-        kept = pa.RecordBatch.from_arrays(
-            [to_arrow(rows[~known]), to_arrow(prints), *keys.columns], schema=self._schema
-        )
+        self._send(changed, rows[~known])
         with self._lock:
             self._met[at] = True
             self._hits += len(at)
-            if len(prints):
-                self._sent.append(prints)
-                self._writer.add(kept)
+        if notes is not None and len(at):
+            notes.append(pa.RecordBatch.from_arrays([pa.array(self._index.order[at])], schema=_MET))
         return changed
+
+    def _send(self, changed: pa.RecordBatch, rows: Fingerprints) -> None:
+        """Rows that go on, with their fingerprints, into the new state."""
+        keys = changed.select(self._keys.names)
+        prints = key_fingerprints(keys, self._algorithms)
+        if not len(prints):
+            return
+        kept = pa.RecordBatch.from_arrays([to_arrow(rows), to_arrow(prints), *keys.columns], schema=self._schema)
+        with self._lock:
+            self._sent.append(prints)
+            self._writer.add(kept)
+
+    def begun(self) -> dict[str, Any]:
+        """Places are those of one state: another, or none, and they mean nothing."""
+        return {"known": len(self._index)}
+
+    def may_go_on(self, begun: dict[str, Any]) -> bool:
+        return bool(begun.get("known") == len(self._index))
+
+    def recall(self, notes: Notes, rows: Iterator[pa.RecordBatch]) -> None:
+        for batch in notes:
+            if self._places is None:
+                self._places = np.empty_like(self._index.order)
+                self._places[self._index.order] = np.arange(len(self._index), dtype=np.uint32)
+            self._met[self._places[batch.column(0).to_numpy()]] = True
+            self._hits += batch.num_rows
+        for batch in rows:
+            self._send(batch, row_fingerprints(batch, self._algorithms))
 
     def deletes(self) -> Iterator[pa.RecordBatch]:
         """Keys that were delivered and are gone, in the types of the target. Raises SourceKeyNotUnique."""

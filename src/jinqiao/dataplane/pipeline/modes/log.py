@@ -29,7 +29,7 @@ from jinqiao.dataplane.connectors.snapshots import WHOLE, Reader, Snapshot, Snap
 from jinqiao.dataplane.connectors.values import arrow_schema, arrow_type, fit
 from jinqiao.dataplane.errors import FilterNotPossible, LogNotPossible
 from jinqiao.dataplane.pipeline.orders import target_columns, target_keys, value_column
-from jinqiao.dataplane.pipeline.session import Session
+from jinqiao.dataplane.pipeline.session import Notes, Session
 from jinqiao.dataplane.staging.fingerprints import FingerprintIndex, Fingerprints, key_fingerprints, none_of
 from jinqiao.kernel.contracts.exchange import ExchangeOrder
 from jinqiao.kernel.contracts.tables import Column, LogicalType, Mask, Operator, TableSchema
@@ -41,8 +41,6 @@ _ZONE = re.compile(rb"[+-]\d\d(:\d\d){0,2}$")
 
 class LogSession(Session):
     """One log run. The source is asked for its log where other modes read its table."""
-
-    can_resume = False  # the last states are in this process only
 
     def __init__(self, order: ExchangeOrder, source: Source, schema: TableSchema, most_keys: int = MOST_KEYS) -> None:
         """Raises LogNotPossible for another engine, FilterNotPossible where the log cannot be filtered as the table is."""
@@ -75,7 +73,9 @@ class LogSession(Session):
                 query, parallel=parallel, resume=None, chunk_rows=chunk_rows, of=beginning.snapshot
             )
 
-    def filter(self, batch: pa.RecordBatch, marks: pa.Array | None = None) -> pa.RecordBatch:
+    def filter(
+        self, batch: pa.RecordBatch, marks: pa.Array | None = None, notes: Notes | None = None
+    ) -> pa.RecordBatch:
         if self._order.after and batch.num_rows:
             self._passed.append(self._keys.prints(batch))
         return batch

@@ -16,19 +16,23 @@ remembered stay as they are.
 """
 
 import threading
+from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 
+from jinqiao.dataplane.connectors.base import ReadPlan, Source
+from jinqiao.dataplane.connectors.snapshots import Snapshot, SnapshotState
 from jinqiao.dataplane.connectors.watermarks import WatermarkFacts
 from jinqiao.dataplane.errors import StateLost, WatermarkNotUsable
 from jinqiao.dataplane.pipeline.modes.cursors import Marks, Scale, highest_of, join_cursor, split_cursor
 from jinqiao.dataplane.pipeline.modes.terms import terms_of
 from jinqiao.dataplane.pipeline.orders import watermark_of
-from jinqiao.dataplane.pipeline.session import Session
+from jinqiao.dataplane.pipeline.session import Notes, Session
 from jinqiao.dataplane.staging.fingerprints import (
     FINGERPRINT,
     FingerprintIndex,
@@ -46,11 +50,14 @@ from jinqiao.kernel.crypto.errors import SealBroken
 NO_WATERMARK = "watermark"  # the check of the finding
 _ROW = "#row"
 _SCHEMA = pa.schema([pa.field(_ROW, FINGERPRINT)])
+_NOTES = pa.schema([pa.field(_ROW, FINGERPRINT), pa.field("#mark", pa.int64())])
 _PRUNE_ROWS = 500_000
 
 
 class WatermarkSession(Session):
     """One watermark run. `marks` and `filter` may be called by several threads at once; the rest by one, after them."""
+
+    remembers = True
 
     def __init__(self, state: TaskState, order: ExchangeOrder, schema: TableSchema, facts: WatermarkFacts) -> None:
         """`facts` were asked before the snapshot is opened; without `null_rows` those are counted that are read.
@@ -84,11 +91,6 @@ class WatermarkSession(Session):
         else:
             state.forget()  # of an earlier beginning
         self.conditions = tuple(conditions)
-        # what is newer is found by an index, if there is one; only the first run reads the whole table
-        self.in_splits = self._after is None
-        # Rows that a killed process staged are not remembered: the next run sends those of its overlap again, which only an
-        # append would notice.
-        self.can_resume = order.delivery is not Delivery.APPEND
 
     def _load(self, batch_id: str) -> None:
         """What was delivered of the window. Where that is lost, it is sent again, which only an append would notice."""
@@ -109,7 +111,22 @@ class WatermarkSession(Session):
 
     def begun(self) -> dict[str, Any]:
         """The clock as it was before the snapshot: read later it would let the cursor run ahead of late commits."""
-        return {"ceiling": self._ceiling}
+        return {"ceiling": self._ceiling, "known": len(self._known)}
+
+    def may_go_on(self, begun: dict[str, Any]) -> bool:
+        """Not where what was delivered before is no longer known as it was: other rows would be let through."""
+        return bool(begun.get("known") == len(self._known))
+
+    def recall(self, notes: Notes, rows: Iterator[pa.RecordBatch]) -> None:
+        for batch in notes:
+            self._keep(from_arrow(batch.column(0)), batch.column(1).to_numpy())
+
+    def open_snapshot(
+        self, source: Source, plan: ReadPlan, *, parallel: int, resume: SnapshotState | None, chunk_rows: int
+    ) -> Snapshot:
+        """Only the first run reads the whole table: what is newer is found by an index, if there is one."""
+        asked = plan if self._after is None else replace(plan, is_window=True)
+        return source.open_snapshot(asked, parallel=parallel, resume=resume, chunk_rows=chunk_rows)
 
     def go_on(self, begun: dict[str, Any]) -> None:
         self._ceiling = begun["ceiling"]
@@ -120,7 +137,9 @@ class WatermarkSession(Session):
             if highest is not None and (self._highest is None or highest > self._highest):
                 self._highest = highest
 
-    def filter(self, batch: pa.RecordBatch, marks: pa.Array | None = None) -> pa.RecordBatch:
+    def filter(
+        self, batch: pa.RecordBatch, marks: pa.Array | None = None, notes: Notes | None = None
+    ) -> pa.RecordBatch:
         """Of rows of the target's columns, those that were not delivered as they are."""
         if self._is_backfill or batch.num_rows == 0 or marks is None:
             return batch
@@ -128,13 +147,14 @@ class WatermarkSession(Session):
         if len(self._known):
             prints = row_fingerprints(batch, self._state.algorithms)
             new = self._known.find(prints) < 0
-            self._keep(prints, numbers)
+            self._keep(prints, numbers, notes)
             return batch if new.all() else batch.filter(pa.array(new))
         # only what the next run will read again has to be known
         floor = self._floor()
         again = np.flatnonzero(numbers >= floor) if floor is not None else np.empty(0, np.int64)
         if len(again):
-            self._keep(row_fingerprints(batch.take(pa.array(again)), self._state.algorithms), numbers[again])
+            prints = row_fingerprints(batch.take(pa.array(again)), self._state.algorithms)
+            self._keep(prints, numbers[again], notes)
         return batch
 
     def findings(self) -> tuple[Finding, ...]:
@@ -183,7 +203,9 @@ class WatermarkSession(Session):
         cursor = self._cursor()
         return None if cursor is None else self._scale.back(cursor, self._order.overlap_s)
 
-    def _keep(self, prints: Fingerprints, numbers: Marks) -> None:
+    def _keep(self, prints: Fingerprints, numbers: Marks, notes: Notes | None = None) -> None:
+        if notes is not None:
+            notes.append(pa.RecordBatch.from_arrays([to_arrow(prints), pa.array(numbers)], schema=_NOTES))
         with self._lock:
             self._prints.append(prints)
             self._marks.append(numbers)
