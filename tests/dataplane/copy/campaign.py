@@ -3,6 +3,9 @@
 A lane is one way of copying one table: source, target, mode, delivery. It goes round by round: the source changes, a copy of it
 is killed at random instants and started again until it ends by itself, then the target is compared with a model that knows
 nothing of the engine. After every kill the target shows the state before the round or the one after it, never a part.
+
+Kills fall at moments that are even over the time in which an undisturbed copy of the same way works, so that they fall in every
+stage (`Stage`). What was staged when a copy was killed must be handed over as it was, or the result must say why not.
 """
 
 import json
@@ -14,7 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +94,10 @@ class Outcome:
     doubled: int = 0
     partial: int = 0  # times that a part of a batch was shown
     staged: int = 0  # chunks of whole splits that were staged when a copy was killed
-    again: int = 0  # of them, those that were not handed over as they were staged
+    again: int = 0  # of them, those that were not handed over as they were staged, though the result does not say so
+    anew: int = 0  # of them, those that the result says were read again
+    stages: Counter[str] = field(default_factory=Counter)  # in which copies were killed
+    restarted: Counter[str] = field(default_factory=Counter)  # why copies began anew, as their results say
     mended: int = 0  # damaged chunks that were made again
     read: int = 0  # rows that the source's server counts as read, over rows of the table, in full runs
     table: int = 0
@@ -101,7 +107,15 @@ class Outcome:
 
     @property
     def is_exact(self) -> bool:
-        return not (self.lost or self.doubled or self.partial or self.left_open or self.problems)
+        return not (self.lost or self.doubled or self.partial or self.again or self.left_open or self.problems)
+
+    def to_json(self) -> dict[str, Any]:
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Outcome":
+        counters = {name: Counter(data[name]) for name in ("stages", "restarted", "ended")}
+        return cls(**{**data, **counters})
 
 
 class Lane:
@@ -115,7 +129,8 @@ class Lane:
         self.model = Model(way)
         self.outcome = Outcome()
         self.limits: Callable[[], None] | None = None  # run in the process before it becomes a copy
-        self._usual_s = 1.0
+        self._usual_s = 1.0  # of a whole process that nothing disturbs
+        self._works_s = 1.0  # at its end, in which it works; before, it starts
 
     @property
     def table(self) -> str:
@@ -153,20 +168,30 @@ class Lane:
             began = time.monotonic()
             told = self.end(self.start())
             if told["exit"] == 0:
-                self._usual_s = 0.7 * self._usual_s + 0.3 * (time.monotonic() - began)
+                if not told["resumed"]:
+                    self._measured(time.monotonic() - began, told)
                 return told
         self.outcome.problems.append(f"{told['problem']['code']} ({told['exit']})")
         return told
+
+    def _measured(self, seconds: float, told: dict[str, Any]) -> None:
+        first = self.outcome.runs <= 2  # the first copy of all is another one than those that follow
+        works = min(seconds, told.get("seconds", {}).get("total", seconds))
+        # the shortest: what else the machine does only makes a copy longer, and a kill that comes too late is none
+        self._usual_s = seconds if first else min(self._usual_s, seconds)
+        self._works_s = works if first else min(self._works_s, works)
 
     # -- rounds
 
     def begin(self) -> None:
         """The table, and a first copy of it that nothing disturbs."""
         self.source.fill()
-        began = time.monotonic()
         self.finish()
-        self._usual_s = time.monotonic() - began
         self._compare(self.model.after(self.source.rows()))
+
+    def measure(self) -> None:
+        """A round that nothing disturbs: how long one lasts."""
+        self.round(self.finish)
 
     def kill(self, kills: int, chance: random.Random) -> Outcome:
         """Rounds until `kills` copies were killed; each is compared at its end."""
@@ -194,27 +219,28 @@ class Lane:
         return told
 
     def _killed_until_done(self, kills: int, chance: random.Random) -> dict[str, Any]:
-        """Copies, killed at instants that are even over the time of a whole one, until one ends."""
+        """Copies, killed at instants that are even over the time in which a whole one works, until one ends."""
         staged: Staged = {}
         while self.outcome.kills < kills:
             process = self.start()
             try:
-                process.wait(timeout=chance.uniform(0.1, 1.1) * self._usual_s)
+                process.wait(timeout=self._usual_s - chance.uniform(-0.05, 1.0) * self._works_s)
             except subprocess.TimeoutExpired:
                 process.kill()
             told = self.end(process)
             if process.returncode == 0:
-                self._count_again(staged, told)
+                self.count_again(staged, told)
                 return told
             if process.returncode != -signal.SIGKILL:
                 self.outcome.problems.append(f"{told['problem']['code']} ({process.returncode})")
                 return told
             self.outcome.kills += 1
+            self.outcome.stages[self.stage()] += 1
             if self._is_after():
                 return {}
             staged = {**staged, **staged_chunks(self.spool)}
         told = self.finish()
-        self._count_again(staged, told)
+        self.count_again(staged, told)
         return told
 
     def _is_after(self) -> bool:
@@ -230,15 +256,36 @@ class Lane:
             return False
         return self.way.delivery is Delivery.APPEND and not is_under_way(self.spool)
 
-    def _count_again(self, staged: Staged, told: dict[str, Any]) -> None:
+    def count_again(self, staged: Staged, told: dict[str, Any]) -> None:
         """What was staged by this run before: was it handed over as it was?"""
         if "batch" not in told:
             return
         run = told["batch"].rpartition(".")[0]
         handed = {(run, chunk["number"]): chunk["digest"] for chunk in told["chunks"]}
         ours = {key: digest for key, digest in staged.items() if key[0] == run}
+        again = sum(handed.get(key) != digest for key, digest in ours.items())
         self.outcome.staged += len(ours)
-        self.outcome.again += sum(handed.get(key) != digest for key, digest in ours.items())
+        self.outcome.restarted.update(told["restarted"])
+        if told["restarted"]:
+            self.outcome.anew += again
+        else:
+            self.outcome.again += again
+
+    def stage(self) -> str:
+        """Where a copy was when it was killed, from what it left in the spool and at the target."""
+        for home in homes(self.spool):
+            order = (value_of((home / "copy.json").read_bytes()) or {}).get("order")
+            if order is None:
+                continue
+            out = home / "out" / str(order["run_id"])
+            manifest = value_of((out / "manifest.json").read_bytes()) if (out / "manifest.json").is_file() else None
+            if manifest is None:
+                return "stage" if staged_chunks(self.spool) else "extract"
+            chunks, merged = self.target.ledger(manifest["batch_id"])
+            if merged:
+                return "reconcile"
+            return "merge" if chunks == len(manifest["chunks"]) else "load"
+        return "start or end"
 
     def shown(self) -> "Counter[Row]":
         return self.target.rows(self.table) if self.target.has(self.table) else Counter()
@@ -280,12 +327,14 @@ def outgoing(spool: Path, pattern: str) -> list[Path]:
     return sorted(spool.glob(f"*/out/*/{pattern}"))
 
 
-def staged_chunks(spool: Path) -> Staged:
-    """The chunks of splits that are staged whole."""
+def staged_chunks(spool: Path, split: int | None = None) -> Staged:
+    """The chunks of splits that are staged whole, or of one of them."""
     found: Staged = {}
     for path in outgoing(spool, "splits.jsonl"):
         for line in path.read_bytes().split(b"\n")[:-1]:
             record = json.loads(line[line.index(b"{") :])  # behind its digest
+            if split not in (None, record["split"]):
+                continue
             found |= {(path.parent.name, int(chunk["number"])): chunk["digest"] for chunk in record["chunks"]}
     return found
 

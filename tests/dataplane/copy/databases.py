@@ -30,6 +30,7 @@ class Database(ABC):
     url: str
     series: str  # SELECT that gives the numbers 1 to {rows} as i
     time_type = "timestamp"
+    settles_s = 0.0  # after a change, until a copy can tell this state of a table from the one before
     born = "date '1890-02-28'"
     clock = "timestamp '2026-03-01 00:00:00' + interval '{hours} hours' + (i % 3000) * interval '1 second'"
     shown = ("id::text", "name", "region", "amount::text", "born::text", "to_char(updated, 'YYYY-MM-DD HH24:MI:SS.US')")
@@ -44,6 +45,16 @@ class Database(ABC):
         """Every row with how often it is there."""
         condition = f" WHERE {where}" if where else ""
         return Counter(self._row(row) for row in self.fetch(f"SELECT {', '.join(self.shown)} FROM {table}{condition}"))
+
+    def ledger(self, batch: str) -> tuple[int, bool]:
+        """Of a batch: chunks that are in, and whether it is merged; then its chunks are no longer counted."""
+        if not self.has("jinqiao_ledger"):
+            return 0, False
+        ((chunks, merged),) = self.fetch(
+            f"SELECT coalesce(sum(CASE WHEN chunk > 0 THEN 1 END), 0), coalesce(sum(CASE WHEN chunk = 0 THEN 1 END), 0)"
+            f" FROM jinqiao_ledger WHERE batch_id = '{batch}'"
+        )
+        return int(chunks), bool(merged)
 
     def has(self, table: str) -> bool:
         return any(name == table for (name,) in self.fetch(self._tables))
@@ -124,6 +135,7 @@ class PostgreSQL(OnServer):
 
 class MariaDB(OnServer):
     name = "mysql"
+    settles_s = 3.1  # the server tells the time of a table's last change in seconds
     series = "SELECT seq AS i FROM seq_1_to_{rows}"
     time_type = "datetime(6)"
     clock = "timestamp '2026-03-01 00:00:00' + interval {hours} hour + interval (i % 3000) second"
@@ -207,6 +219,7 @@ class Residents:
             base.execute(f"DELETE FROM {self.table} WHERE id % 97 = {number % 97}")
         self._insert(self.count + (number - 1) * more + 1, more, number)
         base.analyze(self.table)
+        time.sleep(base.settles_s)
 
     def rows(self) -> "Counter[Row]":
         return self.database.rows(self.table)

@@ -45,6 +45,7 @@ def name() -> str:
         ("postgresql", "postgresql", Way(FULL, Delivery.MIRROR)),
         ("postgresql", "mysql", Way(WATERMARK, Delivery.UPSERT)),
         ("sqlite", "postgresql", Way(DIFF, Delivery.HISTORY)),
+        ("postgresql", "sqlite", Way(WATERMARK, Delivery.APPEND)),
     ],
     ids=str,
 )
@@ -54,11 +55,13 @@ def test_killed_at_any_instant_a_copy_loses_and_doubles_nothing(
     residents = Residents(place(source, "source", request, tmp_path), name(), ROWS)
     lane = Lane(residents, place(target, "target", request, tmp_path), way, tmp_path / "spool", chunk_rows=ROWS // 6)
     lane.begin()
+    lane.measure()
 
     outcome = lane.kill(KILLS, random.Random(random.random()))
 
     assert outcome.kills == KILLS
-    assert (outcome.lost, outcome.doubled, outcome.partial, outcome.problems) == (0, 0, 0, [])
+    assert (outcome.lost, outcome.doubled, outcome.partial, outcome.again, outcome.problems) == (0, 0, 0, 0, [])
+    assert not outcome.restarted
 
 
 @pytest.mark.kill

@@ -56,7 +56,10 @@ def _to_the_end(lane: Lane, told: dict[str, Any]) -> dict[str, Any]:
         lane.outcome.ended["nothing, it went on"] += 1
         return told
     lane.outcome.ended[f"{told['problem']['code']} ({told['exit']})"] += 1
-    return lane.finish(TRIES)
+    staged = staged_chunks(lane.spool)
+    told = lane.finish(TRIES)
+    lane.count_again(staged, told)
+    return told
 
 
 # -- damage
@@ -66,6 +69,7 @@ DAMAGES = {
     "a staged chunk": ("splits.jsonl", "chunk-*.jqc"),
     "the list of staged splits": ("splits.jsonl", "splits.jsonl"),
     "how extraction began": ("splits.jsonl", "begun.json"),
+    "what a split is remembered by": ("splits.jsonl", "memory-*.jqc"),
     "a chunk, all staged": ("manifest.json", "chunk-*.jqc"),
     "the manifest": ("manifest.json", "manifest.json"),
 }
@@ -95,10 +99,15 @@ def damage(lane: Lane, what: str, chance: random.Random) -> dict[str, Any]:
         staged = staged_chunks(lane.spool)
         path = chance.choice(files)
         hurt = {(path.parent.name, int(path.stem[6:]))} if damaged.startswith("chunk") else set(staged)
+        if damaged.startswith("memory"):
+            hurt = set(staged_chunks(lane.spool, int(path.stem[7:])))
         flip(path, chance)
         lane.outcome.kills += 1
         told = lane.end(lane.start())
-        told = told if told["exit"] == 0 else _to_the_end(lane, told)
+        if told["exit"]:
+            lane.outcome.ended[f"{told['problem']['code']} ({told['exit']})"] += 1
+            told = lane.finish(TRIES)
+        lane.outcome.restarted.update(told.get("restarted", ()))
         run = str(told.get("batch", "")).rpartition(".")[0]
         handed = {(run, chunk["number"]): chunk["digest"] for chunk in told.get("chunks", ())}
         for key, digest in staged.items():

@@ -160,10 +160,10 @@ class Extraction(Closing):
             self.batch_id, self.wrapped_key = begun["batch_id"], begun["wrapped_key"]
             self._note_begun(snapshot, begun["own_key"])
             return snapshot
-        if begun and (has_staged or self._out.chunk_numbers()):
-            # chunks without a split that is whole: of a table that is read in one piece
-            reason_now = reason or ("snapshot" if has_staged or not snapshot.resumed else "piece")
-            self._restarted = (*self._restarted, reason_now)
+        in_one = begun is not None and len(begun["snapshot"]["splits"]) == 1 and bool(self._out.chunk_numbers())
+        if has_staged or in_one:
+            seen = "piece" if snapshot.resumed and not has_staged else "snapshot"
+            self._restarted = (*self._restarted, reason or (seen if begun else "damaged"))
         if begun and reason:
             self._source.end_snapshot(SnapshotState.from_json(begun["snapshot"]))
         self._records = []
