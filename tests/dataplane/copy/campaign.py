@@ -168,7 +168,7 @@ class Lane:
             began = time.monotonic()
             told = self.end(self.start())
             if told["exit"] == 0:
-                if not told["resumed"]:
+                if not told.get("resumed"):
                     self._measured(time.monotonic() - began, told)
                 return told
         self.outcome.problems.append(f"{told['problem']['code']} ({told['exit']})")
