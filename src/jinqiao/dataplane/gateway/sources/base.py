@@ -21,11 +21,13 @@ Row = Sequence[Any]
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One SELECT of granted columns. Parameters are the look-up keys in their order, then those of the row filter, then the
-    limit; `fixed` are the last two, already in the driver's form."""
+    limit; `fixed` are the last two, already in the driver's form. `merged` asks for many look-ups at once, where the engine
+    can: its parameters are arrays of keys, its first column the number of the look-up, from 1."""
 
     sql: str
     key_columns: tuple[Column, ...]
     fixed: tuple[Any, ...]
+    merged: str = ""
 
 
 class LookupSource(ABC):

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 import asyncpg
 
 from jinqiao.dataplane.connectors.postgresql import ZONE, Place
+from jinqiao.dataplane.gateway.deadlines import within
 from jinqiao.dataplane.gateway.errors import KeyNotValid, SourceNotReachable, SourceNotUsable, SourceTooSlow
 from jinqiao.dataplane.gateway.sources.base import (
     CONNECT_TIMEOUT_S,
@@ -21,6 +22,7 @@ from jinqiao.dataplane.gateway.sources.base import (
     column_named,
     quoted,
 )
+from jinqiao.dataplane.gateway.sources.merging import Merger
 from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import Column, Connection, LogicalType, Operator, RowCondition
 
@@ -61,6 +63,7 @@ class PostgresqlLookups(LookupSource):
         }
         self._idle: list[asyncpg.Connection] = []
         self._places = asyncio.Semaphore(MOST_CONNECTIONS)
+        self._merger = Merger(self.fetch_many, MOST_CONNECTIONS)
 
     def statement(
         self,
@@ -71,20 +74,46 @@ class PostgresqlLookups(LookupSource):
         columns: dict[str, Column],
         limit: int,
     ) -> Statement:
-        parts = [f"{_left(column)} = {_cast(column, at)}" for at, column in enumerate(keys, 1)]
+        filters: list[str] = []
         fixed: list[Any] = []
         for condition in row_filter:
             first = len(keys) + len(fixed) + 1
-            parts.append(_condition(condition, column_named(columns, condition.column), first))
+            filters.append(_condition(condition, column_named(columns, condition.column), first))
             fixed.extend(condition.values)
         selected = ", ".join(_selected(column_named(columns, item.column)) for item in items)
-        where = " AND ".join(parts)
-        sql = f"SELECT {selected} FROM {self._place.quoted(table)} WHERE {where} LIMIT {int(limit)}"  # noqa: S608 -- quoted names, bound values
-        return Statement(sql, keys, tuple(fixed))
+
+        def select(key: Callable[[int], str]) -> str:
+            by = [f"{_left(column)} = {_cast(column, key(at))}" for at, column in enumerate(keys, 1)]
+            where = " AND ".join([*by, *filters])
+            return f"SELECT {selected} FROM {self._place.quoted(table)} WHERE {where} LIMIT {int(limit)}"  # noqa: S608 -- quoted names, bound values
+
+        arrays = ", ".join(f"${at}::text[]" for at in range(1, len(keys) + 1))
+        names = ", ".join(f"k{at}" for at in range(1, len(keys) + 1))
+        merged = (
+            f"SELECT asked.number, found.* FROM unnest({arrays}) WITH ORDINALITY AS asked({names}, number)"  # noqa: S608 -- names of ours
+            f" CROSS JOIN LATERAL ({select(lambda at: f'asked.k{at}')}) AS found({', '.join(f'c{n}' for n in range(len(items)))})"
+        )
+        return Statement(select(lambda at: f"${at}"), keys, tuple(fixed), merged if keys else "")
 
     async def fetch(self, statement: Statement, keys: Sequence[str]) -> list[Row]:
         try:
-            async with asyncio.timeout(self._timeout_s + CONNECT_TIMEOUT_S), self._places:
+            with within(self._timeout_s + CONNECT_TIMEOUT_S):
+                return await self._merger.fetch(statement, keys)
+        except TimeoutError as problem:
+            raise SourceTooSlow from problem
+
+    async def fetch_many(self, statement: Statement, keys: Sequence[Sequence[str]]) -> list[list[Row]]:
+        """The rows of several look-ups, in the order of their keys, in one question. Raises what `fetch` raises."""
+        if len(keys) == 1:
+            return [await self._run(statement, statement.sql, keys[0])]
+        found: list[list[Row]] = [[] for _ in keys]
+        for row in await self._run(statement, statement.merged, list(zip(*keys, strict=True))):
+            found[row[0] - 1].append(row[1:])
+        return found
+
+    async def _run(self, statement: Statement, sql: str, parameters: Sequence[Any]) -> list[Row]:
+        try:
+            async with self._places:
                 connection = self._idle.pop() if self._idle else None
                 if connection is not None and connection.is_closed():
                     connection = None
@@ -92,7 +121,7 @@ class PostgresqlLookups(LookupSource):
                     connection = await asyncpg.connect(**self._settings)
                 try:
                     rows: list[Row] = await connection.fetch(
-                        statement.sql, *keys, *statement.fixed, timeout=self._timeout_s
+                        sql, *parameters, *statement.fixed, timeout=self._timeout_s
                     )
                 except BaseException:
                     connection.terminate()
@@ -147,18 +176,19 @@ def _is_instant(column: Column) -> bool:
     return column.type is LogicalType.DATETIME and "with time zone" in column.native_type
 
 
-def _cast(column: Column, at: int) -> str:
+def _cast(column: Column, value: str) -> str:
+    """`value` (a parameter, or a column of texts) in the column's type."""
     if column.type is LogicalType.BINARY:
-        return f"decode(${at}::text, 'hex')"
+        return f"decode({value}::text, 'hex')"
     if column.type is LogicalType.TEXT:
-        return f"${at}::text::bpchar" if _base_type(column) in _PADDED else f"${at}::text"
-    value = f"${at}::text::{_CASTS[column.type]}"
+        return f"{value}::text::bpchar" if _base_type(column) in _PADDED else f"{value}::text"
+    value = f"{value}::text::{_CASTS[column.type]}"
     return f"({value} AT TIME ZONE '{ZONE}')" if _is_instant(column) else value
 
 
 def _condition(condition: RowCondition, column: Column, first: int) -> str:
     left = _left(column)
-    marks = [_cast(column, first + offset) for offset in range(len(condition.values))]
+    marks = [_cast(column, f"${first + offset}") for offset in range(len(condition.values))]
     if not marks or (len(marks) > 1 and condition.operator is not Operator.ONE_OF):
         raise SourceNotUsable
     match condition.operator:
