@@ -1,6 +1,7 @@
 import hashlib
 import hmac
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from jinqiao.kernel.crypto.errors import SealBroken, SuiteUnknown
 from jinqiao.kernel.crypto.sm3_python import Sm3
-from jinqiao.kernel.crypto.suites import SUITE_NAMES, sm4_gcm_works, suite
+from jinqiao.kernel.crypto.suites import SUITE_NAMES, SuiteName, sm4_gcm_works, suite
 
 names = st.sampled_from(SUITE_NAMES)
 
@@ -136,3 +137,12 @@ def test_a_key_set_up_once_gives_the_same_hmac(key: bytes, messages: list[bytes]
     of = suite(name).keyed(key)
 
     assert [of(message) for message in messages] == [suite(name).hmac(key, message) for message in messages]
+
+
+@pytest.mark.parametrize("name", SUITE_NAMES)
+def test_many_pieces_have_the_digests_that_each_has_alone(name: SuiteName) -> None:
+    data, ends = b"abc" * 100, [0, 0, 3, 200, 300]
+
+    digests = suite(name).digest_each(data, ends)
+
+    assert digests == b"".join(suite(name).digest(data[start:end]) for start, end in pairwise(ends))

@@ -1,4 +1,7 @@
-"""Fingerprints are those of the kernel's canonical rows, and an index of them finds each where it stands."""
+"""Fingerprints tell rows apart as the kernel's canonical rows do, and an index of them finds each where it stands."""
+
+from datetime import date, datetime
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -6,36 +9,78 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jinqiao.dataplane.staging.digests import logical_type
 from jinqiao.dataplane.staging.fingerprints import (
     FingerprintIndex,
     from_arrow,
     key_fingerprints,
     row_fingerprints,
+    row_octets,
     to_arrow,
 )
-from jinqiao.kernel.contracts.tables import LogicalType
 from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.digests import row_bytes
 
-texts = st.one_of(st.none(), st.text(alphabet="张三\\N\x1f\x1e a", max_size=4))
+SCHEMA = pa.schema(
+    [
+        ("number", pa.int64()), ("text", pa.string()), ("more", pa.string()), ("octets", pa.binary()), ("share", pa.float64()),
+        ("amount", pa.decimal128(6, 2)), ("is_open", pa.bool_()), ("day", pa.date32()), ("at", pa.timestamp("us")),
+    ]
+)  # fmt: skip
+# so few values that rows meet, and such that one could be taken for another
+texts = st.text(alphabet="张\\N\x1f\x1e\x00", max_size=2)
+values = st.tuples(
+    st.integers(-1, 1), texts, texts, st.binary(max_size=1), st.sampled_from([0.0, -0.0, 1.5, float("nan"), float("inf")]),
+    st.sampled_from([Decimal("0.00"), Decimal("-1.50"), Decimal("1.50")]), st.booleans(),
+    st.sampled_from([date(1970, 1, 1), date(1899, 12, 31)]),
+    st.sampled_from([datetime(1970, 1, 1), datetime(2101, 2, 3, 4, 5, 6, 7)]),  # noqa: DTZ001 -- wall-clock time
+)  # fmt: skip
+rows_of = st.tuples(values, st.sets(st.integers(0, 8))).map(
+    lambda made: tuple(None if at in made[1] else value for at, value in enumerate(made[0]))
+)
+
+
+def batch_of(rows: list[tuple[object, ...]]) -> pa.RecordBatch:
+    columns = zip(*rows, strict=True)
+    return pa.record_batch(
+        [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
+    )
+
+
+@given(rows=st.lists(rows_of, min_size=1, max_size=8), changed=st.integers(0, 8))
+def test_two_rows_have_one_fingerprint_exactly_where_their_canonical_bytes_are_the_same(
+    rows: list[tuple[object, ...]], changed: int
+) -> None:
+    rows = [*rows, *(tuple(None if at == changed else value for at, value in enumerate(row)) for row in rows)]
+    batch = batch_of(rows)
+    kinds = tuple(logical_type(field.type) for field in SCHEMA)
+    canonical = [row_bytes(row, kinds) for row in rows]
+
+    prints = to_arrow(row_fingerprints(batch, suite("international"))).to_pylist()
+
+    assert [prints.index(one) for one in prints] == [canonical.index(one) for one in canonical]
 
 
 @pytest.mark.parametrize("suite_name", ["international", "guomi"])
-@settings(max_examples=40)
-@given(rows=st.lists(st.tuples(st.one_of(st.none(), st.integers(-9, 9)), texts), max_size=6))
-def test_a_fingerprint_is_the_beginning_of_the_rows_digest(
-    suite_name: str, rows: list[tuple[int | None, str | None]]
+@settings(max_examples=30)
+@given(rows=st.lists(rows_of, min_size=1, max_size=8), data=st.data())
+def test_a_rows_fingerprint_is_its_own_whatever_stands_around_it(
+    suite_name: str, rows: list[tuple[object, ...]], data: st.DataObject
 ) -> None:
-    batch = pa.RecordBatch.from_pylist(
-        [{"number": number, "text": text} for number, text in rows],
-        pa.schema([("number", pa.int64()), ("text", pa.string())]),
-    )
+    at, algorithms = data.draw(st.integers(0, len(rows) - 1)), suite(suite_name)
+    whole = row_fingerprints(batch_of(rows), algorithms)
 
-    made = to_arrow(row_fingerprints(batch, suite(suite_name)))
+    assert (row_fingerprints(batch_of(rows).slice(at, 1), algorithms) == whole[at : at + 1]).all()
+    assert (row_fingerprints(batch_of(rows[at : at + 1]), algorithms) == whole[at : at + 1]).all()
 
-    kinds = (LogicalType.INTEGER, LogicalType.TEXT)
-    # without the mark that ends a row
-    assert made.to_pylist() == [suite(suite_name).digest(row_bytes(row, kinds)[:-1])[:16] for row in rows]
+
+def test_a_fingerprint_is_the_beginning_of_the_digest_of_a_rows_octets() -> None:
+    batch = batch_of([(1, "张", None, b"", 0.5, Decimal("1.50"), True, date(2026, 1, 2), None)] * 2)
+    octets, ends = row_octets(batch)
+
+    made = to_arrow(row_fingerprints(batch, suite("guomi"))).to_pylist()
+
+    assert made == [suite("guomi").digest(octets[: ends[1]])[:16]] * 2
 
 
 def test_more_rows_than_are_worked_at_a_time_keep_their_order() -> None:

@@ -6,7 +6,7 @@ import json
 from jinqiao.dataplane.pipeline.orders import target_columns, target_keys
 from jinqiao.kernel.contracts.exchange import ExchangeOrder
 
-_FORM = 1  # of fingerprints and frames; a later form makes older states count as lost
+_FORM = 2  # of fingerprints and frames; a later form makes older states count as lost
 
 
 def terms_of(order: ExchangeOrder) -> str:
