@@ -12,7 +12,20 @@ import pytest
 
 from jinqiao.dataplane.gateway.app import Gateway
 from jinqiao.kernel import moments
-from tests.dataplane.gateway.world import HOST, SERVICE, STRANGER_SECRET, Caller, World, make_world, records, talk
+from jinqiao.kernel.crypto.identity import Identity
+from jinqiao.kernel.crypto.suites import SUITE_NAMES, suite
+from jinqiao.kernel.httpsig import IdentitySigner
+from tests.dataplane.gateway.world import (
+    HOST,
+    SERVICE,
+    STRANGER_SECRET,
+    Caller,
+    World,
+    configure,
+    make_world,
+    records,
+    talk,
+)
 
 
 def code_of(response: httpx.Response) -> str:
@@ -193,3 +206,72 @@ def test_an_empty_secret_is_no_key(tmp_path: Path) -> None:
         assert code_of(await replace(caller, key_id="key-empty", secret="").ask()) == "signature.unknown_key"
 
     talk(world, conversation)
+
+
+@pytest.mark.parametrize("suite_name", SUITE_NAMES)
+def test_an_application_may_sign_with_a_key_pair_of_its_own(world: World, suite_name: str) -> None:
+    pair = Identity.generate(suite_name)
+    world.key_changes["key-housing"] = {
+        "algorithm": suite(suite_name).signature_name, "sealed_secret": "", "public_key": pair.public.signing_key.hex(),
+    }  # fmt: skip
+    world.publish()
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        caller.signer = IdentitySigner(pair)
+        assert (await caller.ask()).status_code == 200
+        caller.signer = IdentitySigner(Identity.generate(suite_name))
+        assert code_of(await caller.ask()) == "signature.wrong"
+        caller.signer = None
+        assert code_of(await caller.ask()) == "signature.unknown_key"  # the other algorithm is no way in
+
+    talk(world, conversation)
+
+
+def test_a_key_works_from_its_first_instant_on(world: World) -> None:
+    world.key_changes["key-housing"] = {"not_before": moments.now() + timedelta(hours=1)}
+    world.publish()
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        assert code_of(await caller.ask()) == "signature.unknown_key"
+
+    talk(world, conversation)
+
+
+@pytest.mark.parametrize(
+    ("networks", "status"), [(("127.0.0.0/8",), 200), (("192.0.2.0/24", "::1/128"), 403), (("192.0.2.0/24", "127.0.0.1"), 200)]
+)  # fmt: skip
+def test_an_application_calls_from_its_registered_networks_only(
+    world: World, networks: tuple[str, ...], status: int
+) -> None:
+    world.application_changes["app-housing"] = {"addresses": networks}
+    world.publish()
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        response = await caller.ask(headers={"X-Forwarded-For": "192.0.2.1"})
+        assert response.status_code == status
+        if status == 403:
+            assert code_of(response) == "gateway.caller.address"
+
+    talk(world, conversation)
+    assert records(world)[-1]["address"] == "127.0.0.1"
+
+
+def test_a_client_certificate_is_believed_from_a_configured_proxy_only(world: World) -> None:
+    fingerprint = "5f" * 32
+    world.application_changes["app-housing"] = {"certificates": (fingerprint,)}
+    world.publish()
+    shown = {"X-Client-Certificate-SHA256": fingerprint, "X-Forwarded-For": "192.0.2.44"}
+
+    async def directly(caller: Caller, gateway: Gateway) -> None:
+        assert code_of(await caller.ask(headers=shown)) == "gateway.caller.certificate"
+
+    async def through_the_proxy(caller: Caller, gateway: Gateway) -> None:
+        assert (await caller.ask(headers=shown)).status_code == 200
+        assert code_of(await caller.ask()) == "gateway.caller.certificate"
+        other = {"X-Client-Certificate-SHA256": "00" * 32}
+        assert code_of(await caller.ask(headers=other)) == "gateway.caller.certificate"
+
+    talk(world, directly)
+    configure(world, 'proxies = ["127.0.0.0/8"]')
+    talk(world, through_the_proxy)
+    assert records(world)[1]["address"] == "192.0.2.44"

@@ -23,7 +23,7 @@ from jinqiao.kernel.contracts.grants import GrantedItem, GrantTerms, SharingMode
 from jinqiao.kernel.contracts.policy import ApplicationKey, ApplicationPolicy, PolicySnapshot, ServicePolicy
 from jinqiao.kernel.contracts.tables import Connection, Engine, LogicalType, Mask, Operator, RowCondition
 from jinqiao.kernel.crypto.identity import Identity, PublicIdentity, sign_message
-from jinqiao.kernel.httpsig import HmacSigner, sign_request
+from jinqiao.kernel.httpsig import HmacSigner, Signer, sign_request
 from jinqiao.kernel.keystore import write_durably
 
 HOST = "gateway.test"
@@ -125,6 +125,7 @@ class World:
         }
     )
     key_changes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    application_changes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def home(self) -> Path:
@@ -145,11 +146,14 @@ class World:
                 issued_at=now,
                 expires_at=now + self.lifetime,
                 applications=tuple(
-                    ApplicationPolicy(
-                        application_id=name,
-                        name=name,
-                        organisation=CONSUMER if name == "app-housing" else STRANGER,
-                        keys=tuple(keys),
+                    replace(
+                        ApplicationPolicy(
+                            application_id=name,
+                            name=name,
+                            organisation=CONSUMER if name == "app-housing" else STRANGER,
+                            keys=tuple(keys),
+                        ),
+                        **self.application_changes.get(name, {}),
                     )
                     for name, keys in applications.items()
                 ),
@@ -188,6 +192,7 @@ class Caller:
     key_id: str = "key-housing"
     secret: str = SECRET
     algorithm: str = "hmac-sha256"
+    signer: Signer | None = None  # instead of the secret
 
     async def ask(
         self,
@@ -216,7 +221,7 @@ class Caller:
             url,
             content,
             key_id=self.key_id,
-            signer=HmacSigner(self.algorithm, self.secret.encode()),
+            signer=self.signer or HmacSigner(self.algorithm, self.secret.encode()),
             headers=sent,
             created=created,
             nonce=nonce,
@@ -264,6 +269,12 @@ def records(world: World) -> list[dict[str, Any]]:
         return [json.loads(line) for (bodies,) in batches for line in bodies.split("\n")]
     finally:
         db.close()
+
+
+def configure(world: World, line: str) -> None:
+    """What an operator writes into the gateway's configuration."""
+    file = world.home / homes.CONFIGURATION
+    file.write_text(f"{file.read_text(encoding='utf-8')}{line}\n", encoding="utf-8")
 
 
 def day(offset: int) -> date:

@@ -5,21 +5,23 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jinqiao.dataplane.evidence.log import Token
+from jinqiao.dataplane.gateway.errors import AddressNotAllowed, CertificateNotShown
 from jinqiao.dataplane.gateway.nonces import WINDOW_S, NonceStore
-from jinqiao.dataplane.gateway.snapshot import PolicyView
+from jinqiao.dataplane.gateway.peers import Peer, is_within
+from jinqiao.dataplane.gateway.snapshot import OpenedKey, PolicyView
 from jinqiao.kernel.contracts.policy import ApplicationPolicy
 from jinqiao.kernel.httpsig import verify_request
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What identity is decided from. `target` is path and query as they were sent, `address` that of the caller."""
+    """What identity is decided from. `target` is path and query as they were sent."""
 
     method: str
     target: str
     headers: Mapping[str, str]
     body: bytes
-    address: str
+    peer: Peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,8 @@ class Caller:
 def admit(request: Request, view: PolicyView, nonces: NonceStore, *, now: float, on: datetime) -> Caller:
     """Verify the request and take its nonce. `now` is Unix time, for the signature; `on` business time, for keys.
 
-    Raises what `verify_request` raises, and NonceReplayed; details carry `key_id` where one was claimed.
+    Raises what `verify_request` raises, AddressNotAllowed, CertificateNotShown and NonceReplayed; details carry `key_id`
+    where one was claimed.
     """
     signed = verify_request(
         request.method,
@@ -46,5 +49,14 @@ def admit(request: Request, view: PolicyView, nonces: NonceStore, *, now: float,
         now=now,
         window_s=WINDOW_S,
     )
-    token = nonces.take(signed, now)
-    return Caller(view.keys[signed.key_id].application, signed.key_id, token)
+    key = view.keys[signed.key_id]
+    check_peer(request.peer, key)
+    return Caller(key.application, signed.key_id, nonces.take(signed, now))
+
+
+def check_peer(peer: Peer, key: OpenedKey) -> None:
+    """Whether the application may call from there, with that certificate. Raises AddressNotAllowed, CertificateNotShown."""
+    if key.networks and not is_within(peer.address, key.networks):
+        raise AddressNotAllowed(key_id=key.key_id)
+    if key.application.certificates and peer.certificate not in key.application.certificates:
+        raise CertificateNotShown(key_id=key.key_id)

@@ -22,6 +22,7 @@ from jinqiao.dataplane.gateway.home import GatewayHome
 from jinqiao.dataplane.gateway.http import Receive, Scope, headers_of, path_with_query, read_body
 from jinqiao.dataplane.gateway.keyed import KeyedDigest, salted_digest
 from jinqiao.dataplane.gateway.nonces import NonceStore
+from jinqiao.dataplane.gateway.peers import Peers
 from jinqiao.dataplane.gateway.policy import Question, callable_service, permit
 from jinqiao.dataplane.gateway.questions import read_question
 from jinqiao.dataplane.gateway.rate import RateMeter
@@ -80,6 +81,7 @@ class CallDesk:
         self._log = log
         self._keyed = KeyedDigest(home.suite, home.evidence_secret)
         self._suite_name = home.suite
+        self._peers = Peers(home.proxies)
         self.nonces = NonceStore()
         self.meter = RateMeter()
         self.readers = Readers()
@@ -95,7 +97,8 @@ class CallDesk:
         if scope["method"] != "POST":
             raise MethodNotOffered(allowed="POST")
         headers = headers_of(scope)
-        call.address = (scope.get("client") or ("", 0))[0]
+        peer = self._peers.of(scope, headers)
+        call.address = peer.address
         body = await read_body(receive, headers.get("content-length", ""))
         call.request_digest = self._commit(b"request", body)
         if "?" in target:
@@ -103,7 +106,7 @@ class CallDesk:
         if not is_json(headers.get("content-type", "")) or headers.get("content-encoding", "identity") != "identity":
             raise ContentTypeNotTaken
         view = self._policy(call.at)
-        self._admit(call, Request("POST", target, headers, body, call.address), view)
+        self._admit(call, Request("POST", target, headers, body, peer), view)
         service = callable_service(view.services, route.service, call.application)
         call.grant_id, call.provider, call.consumer = (
             service.grant.grant_id,

@@ -63,6 +63,21 @@ class FieldNotValid(InvalidInput):
     code = "gateway.request.field"
 
 
+# ── the caller ──
+
+
+class AddressNotAllowed(NotAllowed):
+    """The application may not call from this address. Details: key_id."""
+
+    code = "gateway.caller.address"
+
+
+class CertificateNotShown(NotAllowed):
+    """The application's calls must come with one of its client certificates. Details: key_id."""
+
+    code = "gateway.caller.certificate"
+
+
 # ── policy ──
 
 

@@ -1,6 +1,6 @@
 """The home folder of a gateway: what it is, whom it trusts, its secrets, its last policy and its evidence.
 
-gateway.toml     platform URL, gateway id, suite
+gateway.toml     platform URL, gateway id, suite; `proxies`: networks of reverse proxies whose word on callers is believed
 platform.json    public identity of the platform: only its signature makes a policy
 master.key, keystore.json   (kernel.keystore) own identity, secret of the commitments
 policy.json      the last signed snapshot
@@ -20,6 +20,7 @@ from typing import Any
 
 from jinqiao import __version__
 from jinqiao.dataplane.gateway.errors import HomeInUse, HomeNotPrepared
+from jinqiao.dataplane.gateway.peers import networks_of
 from jinqiao.dataplane.platform import PlatformClient
 from jinqiao.kernel.contracts.exchange import NodeAdmission, NodeRegistration
 from jinqiao.kernel.crypto.identity import Identity, PublicIdentity
@@ -27,6 +28,7 @@ from jinqiao.kernel.keystore import KeyStore, write_durably
 
 CONFIGURATION = "gateway.toml"
 PLATFORM = "platform.json"
+SETTINGS = ("proxies",)  # of CONFIGURATION: the operator's own
 POLICY = "policy.json"
 EVIDENCE = "evidence.db"
 SHIPPED = "shipped.json"
@@ -46,6 +48,7 @@ class GatewayHome:
     platform: PublicIdentity
     identity: Identity
     evidence_secret: bytes
+    proxies: tuple[str, ...] = ()
 
     @property
     def policy_file(self) -> Path:
@@ -97,10 +100,24 @@ def prepare(
         else PublicIdentity.from_json(platform_identity)
     )
     write_durably(home / PLATFORM, json.dumps(platform.to_json(), indent=2).encode())
-    fields = {"platform_url": platform_url.rstrip("/"), "gateway_id": gateway_id, "suite": public.suite}
+    fields: dict[str, Any] = {
+        **_kept_settings(home),
+        "platform_url": platform_url.rstrip("/"),
+        "gateway_id": gateway_id,
+        "suite": public.suite,
+    }
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
     write_durably(home / CONFIGURATION, ("\n".join(lines) + "\n").encode())
     return public
+
+
+def _kept_settings(home: Path) -> dict[str, Any]:
+    """What an operator has set in a home that is renewed."""
+    try:
+        fields = tomllib.loads((home / CONFIGURATION).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {name: fields[name] for name in SETTINGS if name in fields}
 
 
 def register(home: Path, platform_url: str, code: str, name: str, suite: str = "international") -> NodeAdmission:
@@ -133,6 +150,7 @@ def load(home: Path) -> GatewayHome:
             platform,
             store.identity(IDENTITY, fields["suite"]),
             secret,
+            proxies=tuple(str(network) for network in networks_of(fields.get("proxies", ()))),
         )
     except (OSError, KeyError, ValueError) as problem:
         raise HomeNotPrepared(home=home.name) from problem

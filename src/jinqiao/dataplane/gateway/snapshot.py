@@ -9,6 +9,7 @@ from datetime import datetime
 from jinqiao.dataplane.gateway.errors import PolicyRefused
 from jinqiao.dataplane.gateway.home import GatewayHome
 from jinqiao.dataplane.gateway.keyed import KeyedDigest, PreparedVerifier, public_key_verifier, suite_of_hmac
+from jinqiao.dataplane.gateway.peers import Network, networks_of
 from jinqiao.kernel.contracts.exchange import SignedMessage
 from jinqiao.kernel.contracts.policy import ApplicationKey, ApplicationPolicy, PolicySnapshot, ServicePolicy
 from jinqiao.kernel.crypto.identity import open_message
@@ -24,8 +25,10 @@ logger = logging.getLogger(__name__)
 class OpenedKey:
     """An application's key, ready to verify with. Business time decides on `not_before` and `not_after`."""
 
+    key_id: str
     application: ApplicationPolicy
     verifier: Verifier
+    networks: tuple[Network, ...]
     not_before: datetime | None
     not_after: datetime | None
 
@@ -97,11 +100,11 @@ def open_snapshot(
             if key.key_id in keys:
                 raise PolicyRefused(reason="keys")
             try:
-                verifier = _verifier(key, unseal)
+                verifier, networks = _verifier(key, unseal), networks_of(application.addresses)
             except (JinqiaoError, ValueError):
                 logger.error("policy %d: the key %s cannot be opened", snapshot.version, key.key_id)
                 continue
-            keys[key.key_id] = OpenedKey(application, verifier, key.not_before, key.not_after)
+            keys[key.key_id] = OpenedKey(key.key_id, application, verifier, networks, key.not_before, key.not_after)
     passwords: dict[str, str] = {}
     for service in snapshot.services:
         try:
