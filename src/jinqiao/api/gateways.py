@@ -1,5 +1,6 @@
 """What gateways call: the policy that they enforce, the evidence of what they answered."""
 
+import threading
 import time
 from typing import Annotated
 
@@ -16,6 +17,8 @@ from jinqiao.kernel.contracts.exchange import SignedMessage
 
 router = Router(tags=["gateways"])
 LONGEST_WAIT_S = 10
+MOST_WAITING = 2  # of one process: who waits holds a thread, and the pages need some; further ones are answered at once
+_WAITING = threading.BoundedSemaphore(MOST_WAITING)
 _LOOK_EVERY_S = 0.5
 
 
@@ -31,15 +34,20 @@ def policy(
     after: Annotated[int, Query(ge=0)] = 0,
     wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT_S)] = 0,
 ) -> HttpResponse:
-    """The snapshot newer than version `after`; waits up to `wait` seconds for one."""
+    """The snapshot newer than version `after`; waits up to `wait` seconds for one, unless too many wait already."""
     ends = time.monotonic() + wait
-    while True:
-        message = actions.policy_for(caller(request).node, after)
-        if message is not None:
-            return answer_json(message.to_json())
-        if time.monotonic() + _LOOK_EVERY_S > ends:
-            return HttpResponse(status=204)
-        time.sleep(_LOOK_EVERY_S)
+    waits = wait > 0 and _WAITING.acquire(blocking=False)
+    try:
+        while True:
+            message = actions.policy_for(caller(request).node, after)
+            if message is not None:
+                return answer_json(message.to_json())
+            if not waits or time.monotonic() + _LOOK_EVERY_S > ends:
+                return HttpResponse(status=204)
+            time.sleep(_LOOK_EVERY_S)
+    finally:
+        if waits:
+            _WAITING.release()
 
 
 @router.post("evidence", url_name="evidence", openapi_extra=operation(body=EvidenceBatch, _204="verified and kept"))

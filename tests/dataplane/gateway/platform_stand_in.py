@@ -30,9 +30,12 @@ class PlatformStandIn:
         self.expects = 1
         self.pulls: list[float] = []
         self.url = ""
+        self.waits = False  # whether it holds the question until there is news, as the real one does
+        self.news = threading.Event()
 
     def put_in_force(self, message: SignedMessage, version: int) -> None:
         self.policy, self.version = message, version
+        self.news.set()
 
     def answer(self, handler: BaseHTTPRequestHandler, body: bytes) -> tuple[int, Any]:
         headers = {name.lower(): value for name, value in handler.headers.items()}
@@ -50,7 +53,12 @@ class PlatformStandIn:
         parts = urlsplit(handler.path)
         if (handler.command, parts.path) == ("GET", "/api/gateways/policy"):
             self.pulls.append(time.monotonic())
-            after = int(parse_qs(parts.query)["after"][0])
+            asked = parse_qs(parts.query)
+            after = int(asked["after"][0])
+            if self.waits:
+                self.news.clear()
+                if self.version <= after:
+                    self.news.wait(float(asked.get("wait", ["0"])[0]))
             return (200, self.policy.to_json()) if self.policy and self.version > after else (204, None)
         if (handler.command, parts.path) == ("POST", "/api/gateways/evidence"):
             batch = EvidenceBatch.from_json(json.loads(body))

@@ -1,6 +1,7 @@
 """The gateway and its platform: a change is in force within two seconds, and without the platform calls go on."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 from jinqiao.dataplane.evidence.verify import verify_batches
 from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway.app import Gateway
+from jinqiao.dataplane.gateway.link import WAIT_S
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.policy import PolicySnapshot
 from jinqiao.kernel.crypto.identity import Identity, sign_message
@@ -144,6 +146,42 @@ def test_the_policy_is_pulled_about_each_second(city: tuple[World, PlatformStand
 
     talk(world, conversation)
     assert 3 <= len(stand_in.pulls) <= 5
+
+
+def test_where_the_platform_holds_the_question_a_revocation_needs_no_further_poll(
+    city: tuple[World, PlatformStandIn],
+) -> None:
+    world, stand_in = city
+    stand_in.waits = True
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        publish(world, stand_in)
+        await until(caller, "ok")
+        for suspended, code in ((True, "gateway.service.suspended"), (False, "ok")) * 3:
+            world.services = (replace(world.services[0], suspended=suspended),)
+            asked = len(stand_in.pulls)
+            publish(world, stand_in)
+            await until(caller, code)
+            # the one that was held brings the news; beside it at most the next one is under way
+            assert len(stand_in.pulls) <= asked + 2
+
+    talk(world, conversation)
+
+
+def test_a_platform_that_waits_with_us_is_asked_once_a_waiting_time(city: tuple[World, PlatformStandIn]) -> None:
+    world, stand_in = city
+    stand_in.waits = True
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        publish(world, stand_in)
+        await until(caller, "ok")
+        first = len(stand_in.pulls)
+        while len(stand_in.pulls) < first + 3:
+            await asyncio.sleep(0.01)
+
+    talk(world, conversation)
+    gaps = [after - before for before, after in itertools.pairwise(stand_in.pulls[-3:])]
+    assert all(gap >= WAIT_S for gap in gaps)
 
 
 def test_a_forged_policy_never_takes_effect(city: tuple[World, PlatformStandIn]) -> None:

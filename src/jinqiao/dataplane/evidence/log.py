@@ -83,6 +83,8 @@ class EvidenceLog:
         self.lane = lane
         self.suite: Suite = suite(suite_name)
         self.healthy = False
+        self.commits = 0
+        self.commit_seconds = 0.0
         self._waiting: list[_Waiting] = []
         self._committing: list[_Waiting] = []
         self._thread: ThreadPoolExecutor | None = None
@@ -109,6 +111,11 @@ class EvidenceLog:
             self._thread = None
         self._close()
         self.healthy = False
+
+    @property
+    def waiting(self) -> int:
+        """Records that are not on disk yet."""
+        return len(self._waiting) + len(self._committing)
 
     def append(self, record: CallRecord, token: Token | None = None) -> "asyncio.Future[None]":
         """Take a record; lane and number are filled in here. The future is done when it is durable, or fails with
@@ -149,7 +156,7 @@ class EvidenceLog:
         try:
             if not self.healthy:
                 await loop.run_in_executor(thread, self._open)
-            row = self._row(batch)
+            row, began = self._row(batch), loop.time()
             await loop.run_in_executor(thread, self._insert, row)
         except Exception as problem:  # noqa: BLE001 -- whatever it was, nobody may be answered and the log must go on
             self.healthy = False
@@ -158,6 +165,8 @@ class EvidenceLog:
             return
         finally:
             watch.cancel()
+        self.commits += 1
+        self.commit_seconds += loop.time() - began
         self._head = (row[1], row[2] + row[3] - 1, row[6])
         for entry in batch:
             if not entry.done.done():

@@ -3,6 +3,7 @@
 POST /gateway/v1/services/{service}/{operation}     {"by": {code: value}, "items": [codes], "purpose", "case_number", "end_user"}
 GET  /gateway/health/live                     200 as long as the process runs
 GET  /gateway/health/ready                    200 when calls can be answered, else 503; the policy's age in both cases
+GET  /gateway/metrics                         for Prometheus, from allowed networks or with the token; unknown to others
 """
 
 import asyncio
@@ -11,6 +12,8 @@ import logging
 import os
 import sqlite3
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +23,18 @@ from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway.answers import Answer
 from jinqiao.dataplane.gateway.calls import CallDesk
 from jinqiao.dataplane.gateway.errors import HomeInUse, MethodNotOffered, PathUnknown
-from jinqiao.dataplane.gateway.http import Receive, Scope, Send, answer
+from jinqiao.dataplane.gateway.http import Receive, Scope, Send, answer, headers_of
 from jinqiao.dataplane.gateway.link import PlatformLink
+from jinqiao.dataplane.gateway.logs import RefusalLog, exception_places
+from jinqiao.dataplane.gateway.metrics import CONTENT_TYPE, CallFigures, may_read, render
+from jinqiao.dataplane.gateway.notices import Header, policy_age
+from jinqiao.dataplane.gateway.overload import Gate
 from jinqiao.dataplane.gateway.problem import PROBLEM_TYPE, extra_headers, language_of, problem_body
+from jinqiao.dataplane.gateway.settings import GatewaySettings, read_settings
 from jinqiao.dataplane.gateway.snapshot import PolicyView, last_kept
+from jinqiao.dataplane.gateway.state import samples
 from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.evidence import SHED
 from jinqiao.kernel.errors import JinqiaoError, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -34,6 +44,8 @@ SERVICES = "/gateway/v1/services/"
 SANDBOX = "/gateway/sandbox/v1/services/"
 SALT_HEADER = b"jinqiao-answer-salt"
 LOCK_WITHIN_S = 5.0
+SHED_RECORDED_EVERY_S = 1.0
+THREADS = 64
 
 
 class Gateway:
@@ -46,35 +58,80 @@ class Gateway:
         self._log: EvidenceLog | None = None
         self._link: PlatformLink | None = None
         self._installing: set[asyncio.Task[None]] = set()
+        self._recorder: asyncio.Task[None] | None = None
+        self._refusals = RefusalLog()
+        self.settings = GatewaySettings()
+        self.gate = Gate(self.settings.limits)
+        self.figures = CallFigures()
+        self.draining = False
 
     async def start(self) -> None:
         """Open home, evidence and the last policy; begin to listen to the platform.
 
-        Raises HomeNotPrepared, HomeInUse, EvidenceUnavailable, and what `kernel.keystore` raises.
+        Raises HomeNotPrepared, HomeInUse, EvidenceUnavailable, SettingsNotValid, and what `kernel.keystore` raises.
         """
         home = homes.load(self._path)
+        # a source that does not answer keeps the thread that asks for its columns; the others must find one all the same
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "gateway"))
+        self.settings = read_settings(self._path)
+        self.gate.change(self.settings.limits)
         self._lock = await _locked(home)
         try:
             log = EvidenceLog(home.evidence_file, lane=LANE, suite_name=home.suite)
             log.start()
             self._log = log
-            desk = CallDesk(home, log)
+            desk = CallDesk(home, log, self.gate)
             desk.nonces.load(log, time.time())
             desk.view = await asyncio.to_thread(last_kept, home)
         except BaseException:
             await self.stop()
             raise
         self._desk = desk
+        self._open_link(home, desk.view)
+        self._recorder = asyncio.create_task(self._record_shed_forever())
+
+    def _open_link(self, home: homes.GatewayHome, view: PolicyView | None) -> None:
         loop = asyncio.get_running_loop()
 
         def install(view: PolicyView) -> None:
             loop.call_soon_threadsafe(self._install, view)
 
-        self._link = PlatformLink(home, install)
-        self._link.start(desk.view)
+        self._link = PlatformLink(home, install, ca_file=self.settings.platform.ca_file)
+        self._link.start(view)
+
+    async def reload(self) -> None:
+        """Read settings, address and identity of the platform, and certificates anew; calls go on meanwhile.
+
+        Raises SettingsNotValid, HomeNotPrepared and what `kernel.keystore` raises; then everything stays as it was.
+        """
+        settings, home = read_settings(self._path), homes.load(self._path)
+        self.settings = settings
+        self.gate.change(settings.limits)
+        link, desk = self._link, self._desk
+        if link is None or desk is None:
+            return
+        await asyncio.to_thread(link.stop)
+        self._open_link(home, desk.view)
+        await desk.readers.keep_only({})  # connections are made again, with the certificates that are there now
+        logger.info("settings and certificates were read anew")
+
+    async def drain(self) -> None:
+        """Say that no more calls are wanted, answer those that come all the same, and those under way, within bounds."""
+        self.draining = True
+        serving, loop = self.settings.serving, asyncio.get_running_loop()
+        logger.info("the gateway ends: ready no more, %d calls under way", self.gate.inside)
+        await asyncio.sleep(serving.drain_s)
+        until = loop.time() + serving.end_within_s
+        while self.gate.inside and loop.time() < until:
+            await asyncio.sleep(0.02)
 
     async def stop(self) -> None:
         """Let go of everything; records that wait are written first."""
+        if self._recorder is not None:
+            self._recorder.cancel()
+            await asyncio.wait([self._recorder])
+            self._recorder = None
+            await self._record_shed()
         if self._link is not None:
             await asyncio.to_thread(self._link.stop)
             self._link = None
@@ -113,6 +170,8 @@ class Gateway:
             elif path == "/gateway/health/ready":
                 report = await asyncio.to_thread(self.readiness)
                 await self._health(scope, send, report, 200 if report["ready"] else 503)
+            elif path == "/gateway/metrics":
+                await self._metrics(scope, send)
             else:
                 await _refuse(scope, send, PathUnknown(), "")
 
@@ -121,6 +180,17 @@ class Gateway:
         if desk is None:
             await _refuse(scope, send, Unavailable(), "")
             return
+        try:
+            self.gate.enter()
+        except JinqiaoError as refusal:  # counted; one record a second says how many they were
+            await _refuse(scope, send, refusal, "", self._notices())
+            return
+        try:
+            await self._take(desk, scope, receive, send)
+        finally:
+            self.gate.inside -= 1
+
+    async def _take(self, desk: CallDesk, scope: Scope, receive: Receive, send: Send) -> None:
         call = desk.begin()
         refusal: JinqiaoError | None = None
         given: Answer | None = None
@@ -129,11 +199,7 @@ class Gateway:
         except JinqiaoError as problem:
             refusal = problem
         except Exception as problem:  # noqa: BLE001 -- no answer and no word of what broke may leave without a record
-            where = problem.__traceback__
-            while where is not None and where.tb_next is not None:
-                where = where.tb_next
-            place = f"{where.tb_frame.f_code.co_qualname}:{where.tb_lineno}" if where is not None else "?"
-            logger.error("call %s failed: %s in %s", call.call_id, type(problem).__name__, place)
+            logger.error("call %s failed: %s", call.call_id, exception_places(problem))
             refusal = JinqiaoError()
         if refusal is not None:
             call.outcome, call.rows, call.answer_commitment = refusal.code, 0, ""
@@ -141,10 +207,59 @@ class Gateway:
             await desk.record(call)
         except EvidenceUnavailable as problem:
             refusal = problem
+            call.outcome = problem.code
+        seconds = time.perf_counter() - call.began
+        self.figures.note(call.service if call.grant_id else "", call.operation, call.outcome, seconds)
+        notices = [*call.notices, *self._notices()]
         if refusal is not None or given is None:
-            await _refuse(scope, send, refusal or JinqiaoError(), call.call_id)
+            self._refusals.note(call.outcome)
+            await _refuse(scope, send, refusal or JinqiaoError(), call.call_id, notices)
         else:
-            await answer(send, 200, given.body, given.content_type, [(SALT_HEADER, call.salt.hex().encode())])
+            notices.append((SALT_HEADER, call.salt.hex().encode()))
+            await answer(send, 200, given.body, given.content_type, notices)
+
+    def _notices(self) -> list[Header]:
+        """What every answer says beside its content: an old policy, and that this connection ends."""
+        link = self._link
+        notices = policy_age(link.age_s(), self.settings.serving.policy_old_s) if link is not None else []
+        if self.draining:
+            notices.append((b"connection", b"close"))
+        return notices
+
+    async def _record_shed_forever(self) -> None:
+        while True:
+            await asyncio.sleep(SHED_RECORDED_EVERY_S)
+            await self._record_shed()
+
+    async def _record_shed(self) -> None:
+        """One record for all calls that were refused unread since the last one, of each kind.
+
+        A record for each would make the evidence grow fastest when the gateway can bear it least; of a call that was not read
+        there is nothing to say but that it came.
+        """
+        desk = self._desk
+        if desk is None:
+            return
+        for code, count in self.gate.take_unrecorded().items():
+            self._refusals.note(code)
+            self.figures.calls["", SHED, code] += count
+            call = desk.begin()
+            call.operation, call.outcome, call.keys = SHED, code, count
+            try:
+                await desk.record(call)
+            except EvidenceUnavailable:
+                logger.error("%d calls refused at the door are in no record", count)
+
+    async def _metrics(self, scope: Scope, send: Send) -> None:
+        try:
+            headers = headers_of(scope)
+        except JinqiaoError:
+            headers = {"forwarded": ""}
+        address = (scope.get("client") or ("", 0))[0]
+        if scope["method"] != "GET" or not may_read(self.settings.metrics, address, headers):
+            await _refuse(scope, send, PathUnknown(), "")
+            return
+        await answer(send, 200, render(samples(self, self._desk, self._log, self._link)), CONTENT_TYPE)
 
     async def _health(self, scope: Scope, send: Send, report: dict[str, Any], status: int) -> None:
         if scope["method"] not in ("GET", "HEAD"):
@@ -159,12 +274,16 @@ class Gateway:
         now = moments.now()
         live = view is not None and view.expires_at > now
         report: dict[str, Any] = {
-            "ready": bool(live and log is not None and log.healthy),
+            "ready": bool(live and log is not None and log.healthy and not self.draining),
+            "draining": self.draining,
             "policy_version": view.version if view else None,
             "policy_age_s": max(0, int((now - view.issued_at).total_seconds())) if view else None,
             "policy_expires_in_s": max(0, int((view.expires_at - now).total_seconds())) if view else None,
             "services": len(view.services) if view else 0,
             "evidence_healthy": bool(log is not None and log.healthy),
+            "policy_confirmed_s_ago": round(link.age_s(), 1) if link is not None and view else None,
+            "calls_under_way": self.gate.inside,
+            "calls_shed": self.gate.shed.total(),
             "platform_reached_s_ago": None,
             "platform_problem": "",
             "evidence_waiting_batches": None,
@@ -212,14 +331,14 @@ def create_app(home: Path) -> Gateway:
     return Gateway(home)
 
 
-async def _refuse(scope: Scope, send: Send, error: JinqiaoError, call_id: str) -> None:
+async def _refuse(scope: Scope, send: Send, error: JinqiaoError, call_id: str, notices: Sequence[Header] = ()) -> None:
     wanted = b""
     for name, value in scope["headers"]:
         if name.lower() == b"accept-language":
             wanted = value
             break
     language = language_of(wanted.decode("latin-1"))
-    headers = [*extra_headers(error), (b"content-language", language.encode())]
+    headers = [*extra_headers(error), *notices, (b"content-language", language.encode())]
     await answer(
         send, error.http_status, problem_body(error, language=language, call_id=call_id), PROBLEM_TYPE, headers
     )

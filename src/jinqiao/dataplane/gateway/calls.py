@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from jinqiao.dataplane.evidence.log import EvidenceLog, Token
@@ -22,6 +22,8 @@ from jinqiao.dataplane.gateway.home import GatewayHome
 from jinqiao.dataplane.gateway.http import Receive, Scope, headers_of, path_with_query, read_body
 from jinqiao.dataplane.gateway.keyed import KeyedDigest, salted_digest
 from jinqiao.dataplane.gateway.nonces import NonceStore
+from jinqiao.dataplane.gateway.notices import Header, deprecation
+from jinqiao.dataplane.gateway.overload import Gate
 from jinqiao.dataplane.gateway.peers import Peers
 from jinqiao.dataplane.gateway.policy import Question, callable_service, permit
 from jinqiao.dataplane.gateway.questions import read_question
@@ -71,12 +73,14 @@ class Call:
     answer_commitment: str = ""
     salt: bytes = b""  # of the answer's commitment: the caller gets it, so that either side can prove the answer later
     token: Token | None = None
+    notices: list[Header] = field(default_factory=list)  # headers that every answer about this service bears
 
 
 class CallDesk:
     """Handles calls under the policy in force. Belongs to the event loop."""
 
-    def __init__(self, home: GatewayHome, log: EvidenceLog) -> None:
+    def __init__(self, home: GatewayHome, log: EvidenceLog, gate: Gate) -> None:
+        self.gate = gate
         self._home = home
         self._log = log
         self._keyed = KeyedDigest(home.suite, home.evidence_secret)
@@ -99,7 +103,8 @@ class CallDesk:
         headers = headers_of(scope)
         peer = self._peers.of(scope, headers)
         call.address = peer.address
-        body = await read_body(receive, headers.get("content-length", ""))
+        async with self.gate.reading():
+            body = await read_body(receive, headers.get("content-length", ""))
         call.request_digest = self._commit(b"request", body)
         if "?" in target:
             raise QueryStringNotTaken
@@ -113,13 +118,16 @@ class CallDesk:
             service.grant.provider,
             service.grant.consumer,
         )
+        call.notices = deprecation(service, call.operation)
         question = read_question(body)
         self._note(call, question, service)
         moment = time.monotonic()
         wait_s = self.meter.wait_s(service.service, service.calls_per_minute, moment)
         permission = permit(service, route.operation, question, on=call.at.astimezone(CHINA).date(), wait_s=wait_s)
         self.meter.count(service.service, moment)
-        answer = await answer_query(call.call_id, permission, self.readers.reader(service, view.passwords))
+        reader = self.readers.reader(service, view.passwords)
+        async with self.gate.place(service.service, reader.source, call.began):
+            answer = await answer_query(call.call_id, permission, reader)
         call.rows = answer.rows
         call.salt = self._keyed.digest(b"salt\x00" + call.call_id.encode())
         call.answer_commitment = salted_digest(self._suite_name, call.salt, answer.body).hex()

@@ -163,6 +163,35 @@ class RateExceeded(NotAllowed):
     retryable = True
 
 
+# ── too much at once ──
+
+
+class GatewayOverloaded(Unavailable):
+    """More calls are under way than this gateway takes. Details: retry_after."""
+
+    code = "gateway.overload.gateway"
+
+
+class ServiceOverloaded(NotAllowed):
+    """More calls of this service are under way than one service gets. Details: retry_after."""
+
+    code = "gateway.overload.service"
+    http_status = 429
+    retryable = True
+
+
+class SourceOverloaded(Unavailable):
+    """The data source has more to answer than it can; other sources are not touched by it. Details: retry_after."""
+
+    code = "gateway.overload.source"
+
+
+class CallTooLong(Unavailable):
+    """The call was not answered within its time. Details: limit_s."""
+
+    code = "gateway.overload.deadline"
+
+
 # ── source ──
 
 
@@ -194,3 +223,9 @@ class HomeInUse(WrongState):
     """Another gateway process works in the same home. Details: home."""
 
     code = "gateway.home.in_use"
+
+
+class SettingsNotValid(WrongState):
+    """Details: name."""
+
+    code = "gateway.settings.not_valid"

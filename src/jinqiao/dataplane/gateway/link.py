@@ -1,12 +1,16 @@
-"""The line to the platform: a thread that pulls the policy about each second, and one that ships the evidence.
+"""The line to the platform: a thread that pulls the policy, where the platform holds the question until there is news, and one
+that ships the evidence.
 
 Neither stands in the way of a call. While the platform is away the last policy stays in force until it expires.
 """
 
+import contextlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from jinqiao.dataplane.evidence.errors import BatchesMissingThere
 from jinqiao.dataplane.evidence.shipper import Shipper
@@ -19,7 +23,8 @@ from jinqiao.kernel.errors import JinqiaoError
 
 logger = logging.getLogger(__name__)
 
-PULL_EVERY_S = 1.0
+PULL_EVERY_S = 1.0  # of a platform that does not wait for news with us
+WAIT_S = 2  # of one that does: so long it holds the question; more would make our own end wait
 ANSWER_WITHIN_S = 10.0
 POLICY_PATH = "/api/gateways/policy"
 EVIDENCE_PATH = "/api/gateways/evidence"
@@ -28,20 +33,23 @@ EVIDENCE_PATH = "/api/gateways/evidence"
 class PlatformLink:
     """`install` is called, in the pulling thread, with each newer policy that verified."""
 
-    def __init__(self, home: GatewayHome, install: Callable[[PolicyView], None]) -> None:
+    def __init__(self, home: GatewayHome, install: Callable[[PolicyView], None], *, ca_file: str = "") -> None:
+        self._ca_file = Path(ca_file) if ca_file else None
         self._home = home
         self._install = install
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._shipping = PlatformClient(home.platform_url, home.identity, timeout_s=ANSWER_WITHIN_S)
+        self._shipping = self._client()
         self.shipper = Shipper(home.evidence_file, home.shipped_file, self._send)
         self.view: PolicyView | None = None
         self.reached_at: float | None = None  # monotonic
+        self.confirmed_at = 0.0  # Unix time when the platform said last that the policy in force is the newest
         self.last_problem = ""
 
     def start(self, view: PolicyView | None) -> None:
         """`view` is what is in force at the start."""
         self.view = view
+        self.confirmed_at = self._kept_at()
         for name, work in (("policy-puller", self._pull_forever), ("evidence-shipper", self._ship_forever)):
             thread = threading.Thread(target=work, name=name, daemon=True)
             thread.start()
@@ -52,13 +60,35 @@ class PlatformLink:
         for thread in self._threads:
             thread.join(ANSWER_WITHIN_S + 1)
 
+    def age_s(self) -> float:
+        """Seconds since the platform said last that the policy in force is the newest: so long nobody could revoke anything."""
+        return max(0.0, time.time() - self.confirmed_at) if self.confirmed_at else 0.0
+
+    def _kept_at(self) -> float:
+        try:
+            return self._home.policy_file.stat().st_mtime
+        except OSError:
+            return 0.0
+
+    def _confirm(self) -> None:
+        """Remember when, also beyond this process: the time of the file is what a restart knows of it."""
+        self.confirmed_at = time.time()
+        with contextlib.suppress(OSError):
+            os.utime(self._home.policy_file)
+
+    def _client(self) -> PlatformClient:
+        return PlatformClient(
+            self._home.platform_url, self._home.identity, timeout_s=ANSWER_WITHIN_S, ca_file=self._ca_file
+        )
+
     def pull(self, platform: PlatformClient) -> bool:
-        """Ask once; whether a newer policy came and is in force. Raises PlatformAway, PlatformRefused, PlatformAnswerBroken,
+        """Ask once, which waits for news for a moment; whether a newer policy came and is in force. Raises PlatformAway, PlatformRefused, PlatformAnswerBroken,
         ContractBroken, SignatureInvalid, PolicyRefused."""
         version = self.view.version if self.view is not None else 0
-        answer = platform.get(f"{POLICY_PATH}?after={version}")
+        answer = platform.get(f"{POLICY_PATH}?after={version}&wait={WAIT_S}")
         self.reached_at = time.monotonic()
         if answer is None:
+            self._confirm()
             return False
         message = SignedMessage.from_json(answer)
         view = open_snapshot(message, self._home, newer_than=version, before=self.view)
@@ -68,21 +98,23 @@ class PlatformLink:
             logger.error("the policy cannot be kept on disk: %s", type(problem).__name__)
         self.view = view
         self._install(view)
+        self._confirm()
         logger.info("policy %d is in force, until %s", view.version, view.expires_at.isoformat())
         return True
 
     def _pull_forever(self) -> None:
-        with PlatformClient(self._home.platform_url, self._home.identity, timeout_s=ANSWER_WITHIN_S) as platform:
+        with self._client() as platform:
             while not self._stop.is_set():
-                began = time.monotonic()
+                began, news = time.monotonic(), False
                 try:
-                    self.pull(platform)
+                    news = self.pull(platform)
                     self.last_problem = ""
                 except JinqiaoError as problem:
                     self._report(problem.code)
                 except Exception as problem:  # noqa: BLE001 -- whatever it was, the next pull may mend it
                     self._report(type(problem).__name__)
-                self._stop.wait(max(0.0, PULL_EVERY_S - (time.monotonic() - began)))
+                if not news:
+                    self._stop.wait(max(0.0, PULL_EVERY_S - (time.monotonic() - began)))
 
     def _ship_forever(self) -> None:
         with self._shipping:

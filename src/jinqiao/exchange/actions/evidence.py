@@ -11,11 +11,11 @@ from django.db import transaction
 from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
 from jinqiao.exchange.actions.platform import node_actor, public_identity
-from jinqiao.exchange.enums import ErrorOwner, NodeKind
+from jinqiao.exchange.enums import NodeKind
 from jinqiao.exchange.errors import EvidenceBroken, EvidenceGap, NodeKindWrong
 from jinqiao.exchange.models import Call, CallSubject, EvidenceSegment, Node
 from jinqiao.kernel import moments
-from jinqiao.kernel.contracts.evidence import RECEIPT, CallRecord, EvidenceBatch
+from jinqiao.kernel.contracts.evidence import RECEIPT, CallRecord, EvidenceBatch, error_owner
 from jinqiao.kernel.contracts.policy import Environment
 from jinqiao.kernel.crypto.suites import Suite, suite
 from jinqiao.sharing.actions import mark_provided
@@ -103,17 +103,6 @@ def _subjects(gateway: Node, batch: EvidenceBatch) -> list[CallSubject]:
         for call_id, record in about.items()
         for commitment in dict.fromkeys(record.subjects)
     ]
-
-
-def error_owner(outcome: str) -> str:
-    """On whose side the cause lies that a call was not answered; empty where it was."""
-    if outcome == "ok":
-        return ""
-    if outcome.startswith("gateway.source."):
-        return ErrorOwner.PROVIDER
-    if outcome.startswith(("gateway.policy.", "gateway.overload", "evidence.", "internal.", "service.")):
-        return ErrorOwner.GATEWAY
-    return ErrorOwner.CONSUMER
 
 
 def _call(gateway: Node, record: CallRecord) -> Call:

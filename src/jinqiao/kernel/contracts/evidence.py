@@ -8,6 +8,19 @@ from jinqiao.kernel.contracts.base import Contract
 
 RECEIPT = "receipt"
 """`operation` of a record by which a consumer confirms what it got: the other side's record of the call in `confirms`."""
+SHED = "shed"
+"""`operation` of a record that sums up calls refused unread for want of a place; `keys` says how many they were."""
+
+
+def error_owner(outcome: str) -> str:
+    """On whose side the cause lies that a call was not answered: consumer, provider or gateway; empty where it was."""
+    if outcome == "ok":
+        return ""
+    if outcome.startswith(("gateway.source.", "gateway.overload.source")):
+        return "provider"
+    if outcome.startswith(("gateway.policy.", "gateway.overload", "evidence.", "internal.", "service.")):
+        return "gateway"
+    return "consumer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,115 @@
+"""What an operator may set for a gateway: `settings.toml` in its home, read at start and again at SIGHUP.
+
+    [limits]    how much may be under way at once, and how long it may take
+    [serving]   how the gateway ends, and when it says that its policy is old
+    [metrics]   who may read the metrics
+    [platform]  how the platform is reached
+
+Everything has a default; a name that is not known is refused, so that a slip of the pen is not taken for a setting.
+"""
+
+import ipaddress
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from jinqiao.dataplane.gateway.errors import SettingsNotValid
+
+SETTINGS = "settings.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Calls at once, and seconds. `at_door` bounds everything that is under way, `in_flight` the calls whose caller is known,
+    `per_service` and `per_source` those of one service and one data source; more than `per_source` wait, up to
+    `source_queue`, and no longer than `source_wait_s`."""
+
+    at_door: int = 4096
+    reading: int = 2048
+    in_flight: int = 1024
+    per_service: int = 512
+    per_source: int = 32
+    source_queue: int = 224
+    source_wait_s: float = 2.0
+    call_within_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """`drain_s`: for how long a gateway that was told to end still answers, while its readiness is false already.
+    `end_within_s`: for how long it waits for calls under way after that."""
+
+    drain_s: float = 1.0
+    end_within_s: float = 10.0
+    policy_old_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsAccess:
+    """`networks` may read without a token, unless a proxy says that it speaks for somebody else. `token_sha256`: of the
+    bearer token, in hex; empty: there is none."""
+
+    networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    token_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """`ca_file`: certificates of who may vouch for the platform's host, instead of the machine's."""
+
+    ca_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    limits: Limits = Limits()
+    serving: Serving = Serving()
+    metrics: MetricsAccess = MetricsAccess()
+    platform: Platform = Platform()
+
+
+def read_settings(home: Path) -> GatewaySettings:
+    """The settings of a home; defaults where there is no file. Raises SettingsNotValid, which names what is wrong."""
+    file = home / SETTINGS
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return GatewaySettings()
+    except (OSError, ValueError) as problem:
+        raise SettingsNotValid(name=SETTINGS) from problem
+    known = {"limits": Limits, "serving": Serving, "metrics": MetricsAccess, "platform": Platform}
+    made: dict[str, Any] = {}
+    for name, table in tables.items():
+        if name not in known or not isinstance(table, dict):
+            raise SettingsNotValid(name=name)
+        made[name] = _table(known[name], name, table)
+    for network in made.get("metrics", MetricsAccess()).networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as problem:
+            raise SettingsNotValid(name="metrics.networks") from problem
+    return GatewaySettings(**made)
+
+
+def _table(kind: type[Any], table: str, given: dict[str, Any]) -> Any:
+    types = get_type_hints(kind)
+    names = {field.name for field in fields(kind)}
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in names:
+            raise SettingsNotValid(name=f"{table}.{name}")
+        values[name] = _value(f"{table}.{name}", types[name], value)
+    return kind(**values)
+
+
+def _value(name: str, kind: Any, value: Any) -> Any:
+    if kind is str and isinstance(value, str):
+        return value
+    if kind is int and isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return float(value)
+    if kind == tuple[str, ...] and isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return tuple(value)
+    raise SettingsNotValid(name=name)

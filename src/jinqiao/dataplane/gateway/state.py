@@ -1,0 +1,52 @@
+"""What the metrics say of a gateway beside its calls: its places, its policy, its evidence, its sources."""
+
+from typing import TYPE_CHECKING
+
+from jinqiao.dataplane.evidence.log import EvidenceLog
+from jinqiao.dataplane.gateway.calls import CallDesk
+from jinqiao.dataplane.gateway.link import PlatformLink
+from jinqiao.dataplane.gateway.metrics import Sample
+from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.tables import Connection, Engine
+
+if TYPE_CHECKING:
+    from jinqiao.dataplane.gateway.app import Gateway
+
+
+def samples(
+    gateway: "Gateway", desk: CallDesk | None, log: EvidenceLog | None, link: PlatformLink | None
+) -> list[Sample]:
+    """Everything that is known now, of whatever is there."""
+    gate = gateway.gate
+    made = gateway.figures.samples()
+    made.append(Sample("calls_under_way", gate.inside))
+    made.append(Sample("calls_in_flight", gate.in_flight))
+    made.append(Sample("draining", int(gateway.draining)))
+    made.extend(Sample("shed_total", count, (("code", code),)) for code, count in gate.shed.items())
+    for source, bulkhead in gate.sources():
+        labels = (("source", source_name(source.connection)),)
+        made.append(Sample("source_calls_running", bulkhead.running, labels))
+        made.append(Sample("source_calls_waiting", bulkhead.waiting, labels))
+    if log is not None:
+        made.append(Sample("evidence_waiting", log.waiting))
+        made.append(Sample("evidence_healthy", int(log.healthy)))
+        made.append(Sample("evidence_commit_seconds_sum", log.commit_seconds))
+        made.append(Sample("evidence_commit_seconds_count", log.commits))
+    if desk is not None:
+        made.append(Sample("nonces", len(desk.nonces)))
+        view = desk.view
+        made.append(Sample("policy_version", view.version if view is not None else 0))
+        if view is not None:
+            now = moments.now()
+            made.append(Sample("policy_age_seconds", max(0.0, (now - view.issued_at).total_seconds())))
+            made.append(Sample("policy_expires_in_seconds", (view.expires_at - now).total_seconds()))
+    if link is not None:
+        made.append(Sample("policy_confirmed_seconds_ago", link.age_s()))
+    return made
+
+
+def source_name(connection: Connection) -> str:
+    """Which source, without user or path: what distinguishes it on the operator's screen."""
+    if connection.engine is Engine.SQLITE:
+        return f"sqlite:{connection.database.rpartition('/')[2]}"
+    return f"{connection.engine.value}:{connection.host}:{connection.port or ''}/{connection.database}"
