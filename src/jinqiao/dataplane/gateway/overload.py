@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from jinqiao.dataplane.gateway.deadlines import within
 from jinqiao.dataplane.gateway.errors import (
     BodyTooSlow,
     CallTooLong,
@@ -25,6 +26,7 @@ from jinqiao.dataplane.gateway.errors import (
 from jinqiao.dataplane.gateway.settings import Limits
 from jinqiao.kernel.errors import JinqiaoError
 
+A_DAY_S = 86_400.0
 RETRY_AFTER_S = 3  # at most; callers are spread over the seconds before it
 
 
@@ -148,19 +150,19 @@ class _Reading:
     def __init__(self, all_of_them: "OrderedDict[_Reading, None]", gate: Gate) -> None:
         self._all, self._gate = all_of_them, gate
         self._began = time.monotonic()
-        self._patience = asyncio.timeout(None)
+        self._patience = within(A_DAY_S)  # ended by who needs the place; its own time read_body keeps
 
     async def __aenter__(self) -> None:
         if len(self._all) >= self._gate.limits.reading:
             oldest, _ = self._all.popitem(last=False)
-            oldest._patience.reschedule(asyncio.get_running_loop().time())
-        await self._patience.__aenter__()
+            oldest._patience.strike()
+        self._patience.__enter__()
         self._all[self] = None
 
     async def __aexit__(self, *raised: Any) -> None:
         self._all.pop(self, None)
         try:
-            await self._patience.__aexit__(*raised)
+            self._patience.__exit__(*raised)
         except TimeoutError as problem:
             self._gate.shed[BodyTooSlow.code] += 1
             raise BodyTooSlow(limit_s=int(time.monotonic() - self._began)) from problem
@@ -188,14 +190,14 @@ class _Place:
             self._out()
             raise
         left = self._began + limits.call_within_s - time.perf_counter()
-        self._end = asyncio.timeout(left)
-        await self._end.__aenter__()
+        self._end = within(left)
+        self._end.__enter__()
 
     async def __aexit__(self, *raised: Any) -> None:
         self._bulkhead.leave()
         self._out()
         try:
-            await self._end.__aexit__(*raised)
+            self._end.__exit__(*raised)
         except TimeoutError as problem:
             self._gate.shed[CallTooLong.code] += 1
             raise CallTooLong(limit_s=int(self._gate.limits.call_within_s)) from problem
