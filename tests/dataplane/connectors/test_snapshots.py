@@ -182,13 +182,17 @@ def test_a_snapshot_outlives_the_connection_that_made_it(on_postgresql: Table) -
     """What a kill does: nobody says goodbye to the server, only the keeper still holds the socket."""
     killed = on_postgresql.open()
     assert isinstance(killed, pg.PostgresqlSnapshot)
+    killed.keep(lambda state: None)
     state = SnapshotState.from_json(killed.state.to_json())
     on_postgresql.write(f"DELETE FROM {on_postgresql.name} WHERE id > 10")
 
     with on_postgresql.open(state) as again:
         assert again.resumed
         assert sorted(ids(again)) == list(range(1, ROWS + 1))
+        noted: list[SnapshotState] = []
+        again.keep(noted.append)
     keeper = killed._keeper
+    assert [state.handle.get("next") is not None for state in noted] == [True, False]
     assert keeper is not None
     assert keeper.wait(10) != 0  # ended by the one who went on
     killed.close()
@@ -199,6 +203,7 @@ def test_a_snapshot_that_nobody_needs_any_more_is_ended_by_whoever_comes_next(
 ) -> None:
     killed = on_postgresql.open()
     assert isinstance(killed, pg.PostgresqlSnapshot)
+    killed.keep(lambda state: None)
 
     on_postgresql.source.end_snapshot(killed.state)
 

@@ -31,9 +31,12 @@ from jinqiao.dataplane.errors import (
 )
 from jinqiao.dataplane.pipeline.modes.log import LogSession
 from jinqiao.dataplane.pipeline.orders import target_columns, value_column
+from jinqiao.dataplane.staging.memory import Memory
+from jinqiao.dataplane.staging.spool import RunSpool
 from jinqiao.kernel.contracts.exchange import CopyMode, ExchangeOrder
 from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import LogicalType, Operator, RowCondition
+from jinqiao.kernel.crypto.suites import suite
 from tests import servers
 from tests.dataplane.exchanges import order, people
 from tests.dataplane.pipeline.replica import Replica, Row
@@ -50,8 +53,8 @@ _numbers = itertools.count(1)
 class City:
     """A table of its own, a task that follows its log, and the replica that the task keeps."""
 
-    def __init__(self, server: servers.Server) -> None:
-        self.server = server
+    def __init__(self, server: servers.Server, folder: Path) -> None:
+        self.server, self.folder = server, folder
         self.table = f"log_{next(_numbers)}"
         self.source = open_source(server.connection(), server.password)
         assert isinstance(self.source, PostgresqlSource)
@@ -91,15 +94,21 @@ class City:
         )
         with session.open_snapshot(self.source, plan, parallel=2, resume=None, chunk_rows=100) as snapshot:
             meanwhile()
+            session.fetch(snapshot, self.memory())
             with snapshot.reader() as reader:
                 read = [batch for split in snapshot.state.splits for batch in reader.read(split)]
         rows = [session.filter(shown(given, batch)) for batch in read]
+        session.end_split([])
         deletes = list(session.deletes())
         cursor = session.save("B")
         if arrives:
             self.replica.take(rows, deletes, complete=session.complete)
             self.order = replace(self.order, after=cursor)
         return sum(batch.num_rows for batch in rows), sum(batch.num_rows for batch in deletes)
+
+    def memory(self) -> Memory:
+        key, folder = suite("international").new_key(), self.folder / f"run-{next(_numbers)}"
+        return Memory(RunSpool(folder), batch_id="B", key=key, suite_name="international")
 
     def close(self) -> None:
         self.source.drop_slot(slot_of(self.order))
@@ -114,8 +123,8 @@ def shown(given: ExchangeOrder, batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 @pytest.fixture
-def city(postgresql_server: servers.Server) -> Iterator[City]:
-    made = City(postgresql_server)
+def city(postgresql_server: servers.Server, tmp_path: Path) -> Iterator[City]:
+    made = City(postgresql_server, tmp_path)
     yield made
     made.close()
 
@@ -241,7 +250,9 @@ def test_a_row_that_a_check_sets_aside_is_gone(city: City) -> None:
     session = city.session()
     plan = ReadPlan(table=city.table, columns=("id", "name", "file"))
 
+    session.follow(plan)
     assert sum(batch.num_rows for batch in session.changes(plan)) == 1  # none of them is passed on
+    session.end_split([])
     assert [batch.to_pylist() for batch in session.deletes() if batch.num_rows] == [[{"number": 1}]]
 
 
@@ -253,6 +264,7 @@ def test_a_run_takes_no_more_than_it_may_and_the_next_goes_on(city: City) -> Non
     for _ in range(4):
         session = LogSession(city.order, city.source, city.source.schema(city.table), most_keys=3)
         plan = ReadPlan(table=city.table, columns=("id", "name", "file"))
+        session.follow(plan)
         counts.append(sum(batch.num_rows for batch in session.changes(plan)))
         city.order = replace(city.order, after=session.save("B"))
 
@@ -468,9 +480,9 @@ def test_a_publication_that_leaves_something_out_is_made_anew(city: City) -> Non
     assert city.server.fetch(f"SELECT pubdelete FROM pg_publication WHERE pubname = '{slot}'") == [(True,)]
 
 
-def test_a_server_that_writes_no_logical_log_says_so() -> None:
+def test_a_server_that_writes_no_logical_log_says_so(tmp_path: Path) -> None:
     with servers.postgresql(settings=("fsync=off", "log_min_messages=fatal", "wal_level=replica")) as server:
-        plain = City(server)
+        plain = City(server, tmp_path)
         with pytest.raises(LogNotEnabled) as refused:
             plain.run()
         assert refused.value.details == {"level": "replica"}

@@ -3,6 +3,7 @@
     ChangeLog(place, table, keys, slot)
         .begin() -> Beginning           a new slot, and a snapshot of exactly the instant from which it tells; `with` keeps it
         .read(after, stop=…) -> Changes the last state of every key that changed between `after` and the present
+        .end(after), .holds(after)      the present, as a position; whether the slot still holds everything since one
 
 Reading acknowledges `after` and nothing more: until the platform's cursor names what was read, the server keeps it, and it is
 read again. Source: PostgreSQL documentation, chapters "Streaming Replication Protocol" and "Logical Decoding".
@@ -22,6 +23,7 @@ from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from jinqiao.dataplane.connectors.base import never
+from jinqiao.dataplane.connectors.log_pieces import Cutter, Nowhere, Pieces
 from jinqiao.dataplane.connectors.pgoutput import LastStates, lsn_of, lsn_text
 from jinqiao.dataplane.connectors.postgresql import Place, quote, statement, telling, translated
 from jinqiao.dataplane.connectors.postgresql_slots import (
@@ -114,31 +116,57 @@ class ChangeLog:
             raise
         return Beginning(connection, lsn_text(lsn_of(point.decode())), snapshot.decode())
 
-    def read(self, after: str, *, stop: Callable[[], bool] = never, most_keys: int = MOST_KEYS) -> Changes:
-        """What was committed from `after` to the present; at most about `most_keys` keys, cut between two transactions.
+    def holds(self, after: str) -> bool:
+        """Does the slot still hold everything since that position?"""
+        with closing(self._place.connect()) as connection:
+            try:
+                check_slot(connection, self._slot, lsn_of(after))
+            except LogGap:
+                return False
+        return True
 
-        Raises those of `check`, LogGap, CursorNotUsable, SlotInUse, ConnectionLost, RunStopped.
-        """
-        try:
-            start = lsn_of(after)
-        except ValueError:
-            raise CursorNotUsable(cursor=after[:60], column="LSN") from None
+    def end(self, after: str) -> str:
+        """The present, up to which the log is read. Raises those of `check`, LogGap, CursorNotUsable."""
+        start = _position(after)
         self.check()
         with closing(self._place.connect()) as connection:
             check_slot(connection, self._slot, start)
             with telling():
                 row = connection.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
-        end = lsn_of(row[0]) if row else start
-        schema, table = self._place.split(self._table)
-        states = LastStates(schema, table, self._keys)
-        with closing(self._replication()) as connection:
-            stream = _Stream(connection, self._slot, start)
-            command = (
-                f"START_REPLICATION SLOT {quote(self._slot)} LOGICAL {lsn_text(start)}"
-                f" (proto_version '1', publication_names '{quote(self._slot)}')"
-            )
-            patiently(lambda: stream.begin(command, self._table), self._slot)
-            reached, more = stream.read(states, end, stop, most_keys)
+        return str(row[0]) if row else after
+
+    def read(
+        self,
+        after: str,
+        *,
+        stop: Callable[[], bool] = never,
+        most_keys: int = MOST_KEYS,
+        end: str = "",
+        pieces: Pieces | None = None,
+    ) -> Changes:
+        """What was committed from `after` to `end`, by default the present; at most about `most_keys` keys, cut between two
+        transactions. What stands in `pieces` is not read again, what is read is kept there: with the same positions an earlier
+        reading that was ended comes to the same states.
+
+        Raises those of `check`, LogGap, CursorNotUsable, SlotInUse, ConnectionLost, RunStopped.
+        """
+        start, kept = _position(after), pieces or Nowhere()
+        until = lsn_of(end or self.end(after))
+        states = LastStates(*self._place.split(self._table), self._keys)
+        reached, is_last, more = start, False, False
+        for piece in kept.given(start):
+            for message in piece.messages:
+                states.feed(message)
+            reached, is_last, more = piece.reached, piece.is_last, piece.more
+        if not is_last:
+            with closing(self._replication()) as connection:
+                stream = _Stream(connection, self._slot, start, reached)
+                command = (
+                    f"START_REPLICATION SLOT {quote(self._slot)} LOGICAL {lsn_text(reached)}"
+                    f" (proto_version '1', publication_names '{quote(self._slot)}')"
+                )
+                patiently(lambda: stream.begin(command, self._table), self._slot)
+                reached, more = stream.read(states, until, stop, most_keys, Cutter(kept, reached))
         return Changes(states, lsn_text(max(start, reached)), more)
 
     def _replication(self) -> "psycopg.Connection[tuple[Any, ...]]":
@@ -147,6 +175,13 @@ class ChangeLog:
             return psycopg.connect(address, autocommit=True)
         except psycopg.Error as problem:
             raise self._place.refusal(str(problem)) from None
+
+
+def _position(cursor: str) -> int:
+    try:
+        return lsn_of(cursor)
+    except ValueError:
+        raise CursorNotUsable(cursor=cursor[:60], column="LSN") from None
 
 
 def _asked(
@@ -183,8 +218,9 @@ def _asked(
 class _Stream:
     """Messages of a slot over one connection, which is of no other use afterwards."""
 
-    def __init__(self, connection: "psycopg.Connection[tuple[Any, ...]]", slot: str, start: int) -> None:
-        self._pgconn, self._slot, self._start = connection.pgconn, slot, start
+    def __init__(self, connection: "psycopg.Connection[tuple[Any, ...]]", slot: str, start: int, reached: int) -> None:
+        """`start` is what the server may forget before, `reached` where an earlier reading came to."""
+        self._pgconn, self._slot, self._start, self._reached = connection.pgconn, slot, start, reached
         self._told = 0.0
 
     def begin(self, command: str, table: str) -> bool:
@@ -198,9 +234,18 @@ class _Stream:
             raise LogGap(slot=self._slot, reason="dropped")
         raise translated(state.decode() if state else None, table=table)
 
-    def read(self, states: LastStates, end: int, stop: Callable[[], bool], most_keys: int) -> tuple[int, bool]:
+    def read(
+        self, states: LastStates, end: int, stop: Callable[[], bool], most_keys: int, cutter: Cutter
+    ) -> tuple[int, bool]:
         """Feed `states` with every transaction that was committed before `end`; the position reached, and whether there is more."""
-        reached, is_open = self._start, False
+        reached, more = self._until(states, end, stop, most_keys, cutter)
+        cutter.end(reached, more=more)
+        return reached, more
+
+    def _until(
+        self, states: LastStates, end: int, stop: Callable[[], bool], most_keys: int, cutter: Cutter
+    ) -> tuple[int, bool]:
+        reached, is_open = self._reached, False
         self._tell(ask=True)
         while True:
             if stop():
@@ -232,8 +277,10 @@ class _Stream:
             elif kind == b"C":
                 (reached,) = struct.unpack_from(">Q", body, 10)
                 is_open = False
+                cutter.committed(reached)
             else:
                 states.feed(body)
+                cutter.add(body)
 
     def _message(self) -> bytes | None:
         """The next message; None where nothing has come yet. Raises ConnectionLost."""

@@ -3,7 +3,8 @@
 The transaction that exported the snapshot stays open; every reader imports it (`SET TRANSACTION SNAPSHOT`), so that all of
 them see the same instant. A sleeping process (`_keeper`) holds a copy of that connection's socket: when this process is killed,
 the server sees an open connection, keeps the snapshot for KEEP_S, and the restarted process imports it and goes on.
-When it is gone too, the database may still be as it was: the set of visible transactions (`pg_current_snapshot()`, Chinese
+The keeper starts only when it is written down whose transaction it keeps (`keep`): one that nobody knew of would stay open at the
+source. When it is gone too, the database may still be as it was: the set of visible transactions (`pg_current_snapshot()`, Chinese
 可见事务集) is compared; every transaction that wrote has a number, so equal sets are equal contents.
 """
 
@@ -14,7 +15,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,7 @@ class PostgresqlSnapshot(Snapshot):
     ) -> None:
         self._query, self._of = query, of
         self._keeper: subprocess.Popen[bytes] | None = None
+        self._former: SnapshotState | None = None
         self._connection, self.id = self._begin(of), ""
         try:
             if resume is not None and resume.handle.get("id"):
@@ -60,6 +64,8 @@ class PostgresqlSnapshot(Snapshot):
                 self.resumed = bool(resume.token) and resume.token == state.token
             if resume is not None and self.resumed:
                 state = SnapshotState(resume.kind, resume.token, resume.splits, state.handle)
+                self._former = resume
+            elif resume is not None:
                 end_other(self._query.place, resume.handle)
             self.state = state
             self.readers = max(1, min(parallel, len(state.splits))) if self.id else 1
@@ -72,6 +78,19 @@ class PostgresqlSnapshot(Snapshot):
 
     def raw_reader(self, columns: tuple[str, ...]) -> CopyReader:
         return CopyReader(self._query, columns, self.id)
+
+    def keep(self, note: Callable[[SnapshotState], None]) -> None:
+        former = self._former
+        note(self.state if former is None else replace(former, handle={**former.handle, "next": self.state.handle}))
+        if self.id and len(self.state.splits) > 1:
+            self._keeper = _keeper(self._connection.fileno())
+            keeper = self._keeper.pid if self._keeper else 0
+            self.state = replace(self.state, handle={**self.state.handle, "keeper": keeper})
+        if former is not None or self._keeper is not None:
+            note(self.state)
+        if former is not None:
+            end_other(self._query.place, former.handle)
+            self._former = None
 
     def close(self) -> None:
         self._connection.close()
@@ -120,9 +139,6 @@ class PostgresqlSnapshot(Snapshot):
                 exported = self._connection.execute("SELECT pg_export_snapshot()").fetchone()
             self.id = str(exported[0]) if exported else ""
             handle = {"id": self.id, "backend": backend, "since": since}
-            if len(splits) > 1:
-                self._keeper = _keeper(self._connection.fileno())
-                handle["keeper"] = self._keeper.pid if self._keeper else 0
         else:
             splits = (WHOLE,)
         token = "/".join(str(part) for part in (system, database, oid, filenode, visible))
@@ -176,6 +192,8 @@ class PostgresqlSnapshot(Snapshot):
 
 def end_other(place: Place, handle: dict[str, Any]) -> None:
     """End the transaction that a killed process left open, and its keeper."""
+    if handle.get("next"):  # of a process that was killed before it had taken over
+        end_other(place, handle["next"])
     if not handle.get("backend"):
         return
     with contextlib.suppress(psycopg.Error, JinqiaoError), closing(place.connect()) as connection:

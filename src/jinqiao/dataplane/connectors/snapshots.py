@@ -11,7 +11,7 @@ state (PostgreSQL: the set of transactions that are visible) is the same as it w
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +62,11 @@ class Snapshot(Closing, ABC):
 
     @abstractmethod
     def reader(self) -> Reader: ...
+
+    def keep(self, note: Callable[[SnapshotState], None]) -> None:
+        """From now on it is found again after a kill, where its engine can do that. `note` writes a state down, durably; it may be
+        called more than once, so that at any instant what is written down finds a snapshot, and knows what must be ended."""
+        note(self.state)
 
 
 class WholeSnapshot(Snapshot):

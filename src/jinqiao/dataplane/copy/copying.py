@@ -193,7 +193,7 @@ class Copying:
         with ExitStack() as opened:
             with _at("source"):
                 source = opened.enter_context(open_source(request.source.connection, request.source.password))
-                order = self._order(source.schema(request.table))
+                order = self._order(source)
             with _at("target"):
                 target = opened.enter_context(open_target(request.target.connection, request.target.password))
             snapshot, manifest = None, self.spool.outgoing(order.run_id).manifest()
@@ -227,15 +227,17 @@ class Copying:
 
     # -- what one run is
 
-    def _order(self, schema: TableSchema) -> ExchangeOrder:
+    def _order(self, source: Source) -> ExchangeOrder:
         """The order under way if it was for the same, otherwise a new one."""
         request, state = self._request, self._state()
+        schema = source.schema(request.table)
         cursor = str(state.get("cursor", "")) if state.get("terms") == self._terms() else ""
         fresh = self._fresh_order(schema, cursor if request.mode is not CopyMode.FULL else "")
         if state.get("order"):
             before = ExchangeOrder.from_json(state["order"])
             if replace(before, run_id=fresh.run_id) == fresh:
                 return before
+            let_go(self.spool.outgoing(before.run_id), source)
             self.spool.purge(before.run_id)
         self._write_state({**state, "order": fresh.to_json()})
         return fresh

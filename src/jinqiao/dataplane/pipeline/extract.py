@@ -172,7 +172,7 @@ class Extraction(Closing):
         self._key = suite(self.suite_name).new_key()
         self.batch_id = f"{self._order.run_id}.{secrets.token_hex(4)}"
         self.wrapped_key = consumer.seal(self._key)
-        self._out.purge()
+        self._out.forget_staged()
         self._note_begun(snapshot, provider.seal(self._key))
         return snapshot
 
@@ -204,19 +204,17 @@ class Extraction(Closing):
         return begun, "" if self._session.may_go_on(begun["session"]) else "state"
 
     def _note_begun(self, snapshot: Snapshot, own_key: str) -> None:
-        self._out.write_begun(
-            {
-                "order": self._order_digest(),
-                "batch_id": self.batch_id,
-                "form": self.form.value,
-                "wrapped_key": self.wrapped_key,
-                "own_key": own_key,
-                "resumed": self._resumed,
-                "restarted": self._restarted,
-                "snapshot": snapshot.state.to_json(),
-                "session": self._session.begun(),
-            }
-        )
+        begun = {
+            "order": self._order_digest(),
+            "batch_id": self.batch_id,
+            "form": self.form.value,
+            "wrapped_key": self.wrapped_key,
+            "own_key": own_key,
+            "resumed": self._resumed,
+            "restarted": self._restarted,
+            "session": self._session.begun(),
+        }
+        snapshot.keep(lambda state: self._out.write_begun({**begun, "snapshot": state.to_json()}))
 
     def _order_digest(self) -> str:
         return suite(self.suite_name).digest(self._order.canonical()).hex()

@@ -129,8 +129,18 @@ class RunSpool:
 
     def drop_staged(self) -> None:
         """Forget all that was staged; the quarantine stays for its provider."""
-        for path in (self.folder / _MANIFEST, self.folder / _BEGUN, self.folder / _SPLITS):
+        for path in (self.folder / _MANIFEST, self.folder / _BEGUN):
             path.unlink(missing_ok=True)
+        self._drop_files()
+
+    def forget_staged(self) -> None:
+        """Forget all but how extraction began: that names what may be open at the source, until it is written anew."""
+        for path in (self.folder / _MANIFEST, self.folder / _QUARANTINE):
+            path.unlink(missing_ok=True)
+        self._drop_files()
+
+    def _drop_files(self) -> None:
+        (self.folder / _SPLITS).unlink(missing_ok=True)
         for number in self.chunk_numbers():
             self.drop_chunk(number)
         for pattern in ("quarantine-*.jqc", "memory-*.jqc"):

@@ -5,6 +5,10 @@ change is lost between both, none comes twice. Later runs bring the last state o
 gone: deleted, renamed by a change of the key, or no longer let through by the grant's row filter. A row that a check sets aside
 is gone, too, as in a full run. TRUNCATE makes the batch complete: what came after it is all that there is.
 
+Killed, a run goes on. The first one finds its snapshot again, and the slot that began with it. A later one keeps what it reads of
+the log, in pieces (`connectors.log_pieces`), and the keys that are gone of every split of rows that is staged; the positions from
+and to which it reads stay as they were. A log is acknowledged only after its delivery, so that nothing is lost with a piece.
+
 A large value that did not change does not stand in the log (TOAST). It is taken from an earlier change in the same batch, from
 the row before where the table has REPLICA IDENTITY FULL, and otherwise read from the table as it is now; a row that is gone by
 then counts as deleted. Columns that the log does not hold (generated ones) are read the same way.
@@ -12,6 +16,7 @@ then counts as deleted. Columns that the log does not hold (generated ones) are 
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,18 +24,22 @@ import pyarrow as pa
 
 from jinqiao.dataplane.connectors.base import ReadPlan, Source, select_columns
 from jinqiao.dataplane.connectors.file_source import kept, with_columns
-from jinqiao.dataplane.connectors.pgoutput import UNCHANGED, Key, Values
+from jinqiao.dataplane.connectors.log_pieces import Nowhere, Piece, Pieces
+from jinqiao.dataplane.connectors.pgoutput import UNCHANGED, Key, LastStates, Values
 from jinqiao.dataplane.connectors.postgresql import PostgresqlSource
 from jinqiao.dataplane.connectors.postgresql_log import MOST_KEYS, ChangeLog, reread
 from jinqiao.dataplane.connectors.postgresql_slots import slot_of
 from jinqiao.dataplane.connectors.postgresql_snapshot import PostgresqlSnapshot
 from jinqiao.dataplane.connectors.protection import Throttle
+from jinqiao.dataplane.connectors.ranges import bounds_of, key_ranges
 from jinqiao.dataplane.connectors.snapshots import WHOLE, Reader, Snapshot, SnapshotState
 from jinqiao.dataplane.connectors.values import arrow_schema, arrow_type, fit
 from jinqiao.dataplane.errors import FilterNotPossible, LogNotPossible
 from jinqiao.dataplane.pipeline.orders import target_columns, target_keys, value_column
 from jinqiao.dataplane.pipeline.session import Notes, Session
 from jinqiao.dataplane.staging.fingerprints import FingerprintIndex, Fingerprints, key_fingerprints, none_of
+from jinqiao.dataplane.staging.memory import Memory
+from jinqiao.dataplane.staging.spool import RunSpool
 from jinqiao.kernel.contracts.exchange import ExchangeOrder
 from jinqiao.kernel.contracts.tables import Column, LogicalType, Mask, Operator, TableSchema
 from jinqiao.kernel.crypto.suites import suite
@@ -55,7 +64,12 @@ class LogSession(Session):
                 raise FilterNotPossible(column=column.name, type=column.type.value)
         self._keys = _KeyForm(order)
         self.complete = not order.after
-        self._cursor = ""
+        self.remembers = self.fetches = bool(order.after)
+        self._begun: dict[str, Any] = {}
+        self._end = self._cursor = ""
+        self._states: LastStates | None = None
+        self._present: list[tuple[Key, Values]] = []
+        self._deleted: list[pa.RecordBatch] = []  # keys, split by split
         self._passed: list[Fingerprints] = []
         self._told: list[pa.RecordBatch] = []
         self._gone: list[pa.RecordBatch] = []
@@ -65,13 +79,45 @@ class LogSession(Session):
     ) -> Snapshot:
         """The whole table as it is where the slot begins; after the first run, the log up to the present."""
         if self._order.after:
-            return _LogSnapshot(self, plan)
+            self._end = self._begun["end"] if resume is not None else self._log.end(self._order.after)
+            return _LogSnapshot(self, plan, chunk_rows, is_resumed=resume is not None)
         query = self._source.query(plan)
+        if resume is not None and self._log.holds(self._begun["cursor"]):
+            snapshot = PostgresqlSnapshot(query, parallel=parallel, resume=resume, chunk_rows=chunk_rows)
+            if snapshot.resumed:
+                self._cursor = self._begun["cursor"]
+                return snapshot
+            snapshot.close()
         with self._log.begin(timeout_s=plan.statement_timeout_s, stop=plan.stop) as beginning:
             self._cursor = beginning.cursor
             return PostgresqlSnapshot(
                 query, parallel=parallel, resume=None, chunk_rows=chunk_rows, of=beginning.snapshot
             )
+
+    def begun(self) -> dict[str, Any]:
+        return {"cursor": self._cursor, "end": self._end}
+
+    def may_go_on(self, begun: dict[str, Any]) -> bool:
+        self._begun = begun
+        return True
+
+    def has_fetched(self, out: RunSpool) -> bool:
+        return self.fetches and out.memory(_piece_name(1)) is not None
+
+    def fetch(self, snapshot: Snapshot, memory: Memory) -> None:
+        """The log, up to the position that was noted when the run began."""
+        if isinstance(snapshot, _LogSnapshot):
+            self.follow(snapshot.plan, _Kept(memory))
+            snapshot.found(len(self._present))
+
+    def follow(self, plan: ReadPlan, pieces: Pieces | None = None) -> None:
+        """Read the log: the last states of all keys."""
+        changes = self._log.read(
+            self._order.after, stop=plan.stop, most_keys=self._most_keys, end=self._end, pieces=pieces or Nowhere()
+        )
+        self._states, self._cursor = changes.states, changes.cursor
+        self._present = list(changes.states.present())
+        self.complete = changes.states.truncated
 
     def filter(
         self, batch: pa.RecordBatch, marks: pa.Array | None = None, notes: Notes | None = None
@@ -80,35 +126,42 @@ class LogSession(Session):
             self._passed.append(self._keys.prints(batch))
         return batch
 
-    def deletes(self) -> Iterator[pa.RecordBatch]:
-        """Keys that are gone, and those of rows that were set aside."""
-        if self.complete:
-            return
-        yield from self._gone
+    def end_split(self, notes: Notes) -> None:
+        """Keys that are gone, and those of rows that were set aside: they are durable with the split."""
         passed = FingerprintIndex(np.concatenate(self._passed) if self._passed else none_of())
-        for batch in self._told:
-            aside = passed.find(self._keys.prints(batch)) < 0
-            if aside.any():
-                yield batch.filter(pa.array(aside))
+        asides = (batch.filter(pa.array(passed.find(self._keys.prints(batch)) < 0)) for batch in self._told)
+        gone = [batch for batch in (*self._gone, *asides) if batch.num_rows]
+        self._deleted += gone
+        notes += gone
+        self._passed, self._told, self._gone = [], [], []
+
+    def recall(self, notes: Notes, rows: Iterator[pa.RecordBatch]) -> None:
+        self._deleted += notes
+
+    def deletes(self) -> Iterator[pa.RecordBatch]:
+        if self.complete or self._states is None:
+            return
+        yield self._fitted(list(self._states.gone()))
+        yield from self._deleted
+
+    def _fitted(self, keys: list[Key]) -> pa.RecordBatch:
+        columns = select_columns(self._schema, self._order.key_columns)
+        return self._keys.fitted([_array([key[at] for key in keys], column) for at, column in enumerate(columns)])
 
     def save(self, batch_id: str) -> str:
         return self._cursor
 
-    def changes(self, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
-        """The rows that changed since the order's cursor and that the grant lets through, as a reading of the table gives them."""
+    def changes(self, plan: ReadPlan, split: str = WHOLE) -> Iterator[pa.RecordBatch]:
+        """Of the keys that changed since the order's cursor those of one range: the rows that the grant lets through, as a reading
+        of the table gives them. After `follow`."""
         order = self._order
         names = tuple(dict.fromkeys((*plan.columns, *order.key_columns, *(one.column for one, _ in self._conditions))))
         columns = select_columns(self._schema, names)
-        changes = self._log.read(order.after, stop=plan.stop, most_keys=self._most_keys)
-        states = changes.states
-        self._cursor = changes.cursor
-        self.complete = states.truncated
-        present, gone = self._whole(list(states.present()), states.columns, columns)
-        gone.extend(states.gone())
+        since, until = bounds_of(split)
+        given = self._states.columns if self._states is not None else ()
+        present, gone = self._whole(self._present[since or 0 : until], given, columns)
         keys = select_columns(self._schema, order.key_columns)
-        self._gone.append(
-            self._keys.fitted([_array([key[at] for key in gone], column) for at, column in enumerate(keys)])
-        )
+        self._gone.append(self._fitted(gone))
         throttle = Throttle(plan)
         start = 0
         while start < len(present):
@@ -180,14 +233,17 @@ class _KeyForm:
 
 
 class _LogSnapshot(Snapshot):
-    """The log up to the present: one reading."""
+    """The log up to a position, in ranges of the keys that changed; which these are is known when it was read (`found`)."""
 
-    def __init__(self, session: LogSession, plan: ReadPlan) -> None:
-        self._session, self._plan = session, plan
+    def __init__(self, session: LogSession, plan: ReadPlan, chunk_rows: int, *, is_resumed: bool) -> None:
+        self._session, self.plan, self._chunk_rows, self.resumed = session, plan, chunk_rows, is_resumed
         self.state = SnapshotState(KIND, "", (WHOLE,))
 
+    def found(self, keys: int) -> None:
+        self.state = replace(self.state, splits=key_ranges(0, keys - 1, keys, self._chunk_rows))
+
     def reader(self) -> Reader:
-        return _LogReader(self._session, self._plan)
+        return _LogReader(self._session, self.plan)
 
 
 class _LogReader(Reader):
@@ -195,7 +251,30 @@ class _LogReader(Reader):
         self._session, self._plan = session, plan
 
     def read(self, split: str) -> Iterator[pa.RecordBatch]:
-        return self._session.changes(self._plan)
+        return self._session.changes(self._plan, split)
+
+
+def _piece_name(number: int) -> str:
+    return f"log-{number:05d}"
+
+
+class _Kept(Pieces):
+    """Pieces of the log in the memory of the batch."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory, self._last = memory, 0
+
+    def given(self, start: int) -> Iterator[Piece]:
+        while (data := self._memory.recall(_piece_name(self._last + 1))) is not None:
+            piece = Piece.from_bytes(data)
+            if piece.since != start:
+                return  # of a reading before the one that made up for a lost piece
+            self._last, start = self._last + 1, piece.reached
+            yield piece
+
+    def keep(self, piece: Piece) -> None:
+        self._last += 1
+        self._memory.keep(_piece_name(self._last), piece.to_bytes())
 
 
 _NUMBER = "#number"
