@@ -14,8 +14,8 @@ from jinqiao.exchange import actions
 from jinqiao.exchange.enums import ComparisonState, RunState
 from jinqiao.exchange.models import Alert, Comparison, ExchangeTask, Run
 from jinqiao.kernel.contracts.exchange import CheckRule
-from tests.dataplane.node.test_with_the_platform import ROWS, Department
-from tests.dataplane.node.test_with_the_platform import departments as departments
+from tests.dataplane.node.marriages import ROWS, Department
+from tests.dataplane.node.marriages import departments as departments
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Three = tuple[Department, Department, ExchangeTask]

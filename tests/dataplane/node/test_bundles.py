@@ -9,19 +9,17 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from jinqiao.accounts.enums import Role
 from jinqiao.accounts.models import Post
 from jinqiao.dataplane.node import bundles, main
 from jinqiao.dataplane.node import home as homes
 from jinqiao.dataplane.node.errors import HomeCarried, HomeNotCarried
 from jinqiao.dataplane.node.process import Node
 from jinqiao.exchange import actions
-from jinqiao.exchange.enums import NetworkZone, NodeKind, NodeState, RunState, SourceState
+from jinqiao.exchange.enums import NetworkZone, NodeState, RunState, SourceState
 from jinqiao.exchange.errors import NodeAwaitsApproval, NodeNotActive
 from jinqiao.exchange.models import BundleRecord, DataSource, ExchangeReceipt, ExchangeTask, Run
 from jinqiao.exchange.models import Node as NodeRecord
 from jinqiao.exchange.queries.receipts import signatures
-from jinqiao.kernel import moments
 from jinqiao.kernel.bundles import (
     BundleBroken,
     BundleMissing,
@@ -34,8 +32,8 @@ from jinqiao.kernel.bundles import (
 )
 from jinqiao.kernel.contracts.bundles import Direction, PartKind
 from jinqiao.kernel.crypto.identity import Identity
-from tests.dataplane.node.test_with_the_platform import ROWS, make_database, sharing_asker
-from tests.factories import make_post, seed_calendar
+from tests.dataplane.node.marriages import ROWS, add_database, agreed_task, expected_node, sharing_asker
+from tests.factories import seed_calendar
 from tests.sharing import factories as sharing
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -81,18 +79,9 @@ class Island:
 
 
 def make_island(folder: Path, operator: Post, rows: list[Any]) -> Island:
-    organisation = operator.organisation
-    admin = make_post(Role.DEPARTMENT_ADMINISTRATOR, organisation)
     folder.mkdir()
     (folder / "stick").mkdir()
-    record, code = actions.expect_node(
-        by=admin,
-        number=f"{folder.name}-qianzhi",
-        name=f"{organisation.short_name}前置节点",
-        kind=NodeKind.FRONT_END,
-        organisation=organisation,
-        zone=NetworkZone.INTRANET,
-    )
+    admin, record, code = expected_node(operator.organisation, folder.name, NetworkZone.INTRANET)
     island = Island(folder, record)
     request, answer = island.stick / "registration.json", island.stick / "admission.json"
     arguments = ["register", str(island.home), "--offline", "--code", code, "--name", "前置节点", "--to", str(request)]
@@ -100,18 +89,7 @@ def make_island(folder: Path, operator: Post, rows: list[Any]) -> Island:
     call_command("bundle", "register", str(request), "--to", str(answer))
     assert main.main(["admit", str(island.home), str(answer)]) == 0
     actions.approve_node(record, by=admin, key_id=homes.load(island.home).identity.key_id)
-    if rows:
-        make_database(island.file, rows)
-    else:
-        sqlite3.connect(island.file).close()
-    source = actions.add_data_source(
-        by=operator,
-        node=NodeRecord.objects.get(pk=record.pk),
-        name="业务库",
-        engine="sqlite",
-        database=str(island.file),
-        is_writable=not rows,
-    )
+    source = add_database(record, operator, island.file, rows)
     island.trip()
     island.trip()
     island.source = DataSource.objects.get(pk=source.pk)
@@ -126,25 +104,7 @@ def islands(tmp_path: Path, settings: Any) -> tuple[Island, Island, ExchangeTask
     parties = sharing.make_parties()
     provider = make_island(tmp_path / "minzheng", parties.clerk, ROWS)
     consumer = make_island(tmp_path / "zhujian", parties.asker, [])
-    actions.bind_entry(
-        parties.entry,
-        by=parties.clerk,
-        source=provider.source,
-        table="marriage",
-        columns={
-            "xm": "name",
-            "sfzh": "id_card",
-            "djrq": "reg_date",
-            "je": "amount",
-            "yx": "valid",
-            "qh": "area",
-        },
-        key_columns=["id_card"],
-    )
-    grant = sharing.make_grant(parties, mode="batch", row_filter=[], use_from=moments.today())
-    task = actions.configure_task(
-        ExchangeTask.objects.get(grant=grant), by=parties.asker, target=consumer.source, target_table="hunyin"
-    )
+    task = agreed_task(parties, provider.source, consumer.source)
     return provider, consumer, task
 
 

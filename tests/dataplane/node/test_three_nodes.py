@@ -24,7 +24,7 @@ from jinqiao.exchange.models import Node as NodeRecord
 from jinqiao.exchange.queries.receipts import signatures
 from jinqiao.kernel import moments
 from jinqiao.kernel.identifiers.resident_id import check_sign
-from tests.dataplane.node.test_with_the_platform import ROWS, make_database
+from tests.dataplane.node.marriages import ROWS, make_database
 from tests.dataplane.node.world import kill, wait_until
 from tests.factories import make_organisation, make_post, seed_calendar
 from tests.sharing import factories as sharing

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from jinqiao.dataplane.connectors.values import plain_decimals
 from jinqiao.kernel.contracts.tables import LogicalType
-from jinqiao.kernel.digests import ESCAPES, FIELD_END, NULL, ROW_END, ContentDigest, canonical_text
+from jinqiao.kernel.digests import ESCAPES, FIELD_END, NULL, ROW_END, canonical_text
 
 _ESCAPED = tuple(plain.encode() for plain, _ in ESCAPES)
 # Between these the shortest text of a double has no exponent, in Arrow as in Python.
@@ -106,14 +106,6 @@ def _data(text: pa.Array) -> memoryview:
         return memoryview(b"")
     offsets = np.frombuffer(text.buffers()[1], np.int32)
     return memoryview(data)[int(offsets[text.offset]) : int(offsets[text.offset + len(text)])]
-
-
-def content_digest(rows: pa.Table, suite_name: str) -> str:
-    """Hex digest of the rows in their order (kernel.digests.ContentDigest)."""
-    digest = ContentDigest(suite_name)
-    for batch in rows.to_batches(max_chunksize=20_000):
-        digest.update(canonical_rows(batch), batch.num_rows)  # type: ignore[arg-type]
-    return digest.hexdigest()
 
 
 def scalar_text(value: Any, kind: LogicalType) -> str:

@@ -209,6 +209,9 @@ def facts(run: Run, manifest: BatchManifest | None) -> list[Pair]:
                 _("PostgreSQL二进制行，逐字节直通") if manifest.form is ChunkForm.PGCOPY else _("Arrow列式"),
             ),
         ]
+        if manifest.restarted:
+            times = _("%(count)s次，此前落地的分块已重读") % {"count": len(manifest.restarted)}
+            pairs.append(Pair(_("重新开始"), times, ", ".join(manifest.restarted)))
         if manifest.rows_deleted:
             pairs.append(Pair(_("来源已删除"), _("%(rows)s行") % {"rows": formats.number(manifest.rows_deleted)}))
     if run.counts.get("guarantee"):
