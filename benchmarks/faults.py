@@ -1,7 +1,7 @@
 """Kills and other troubles of `jinqiao copy`, and whether the target is exact after each of them.
 
     python -m benchmarks.faults [--kills 336] [--rows 24000] [--chunk-rows 800] [--seed N] [--only kills,troubles,control]
-                                [--keep FILE] [--report FILE]
+                                [--ways 1-42] [--keep FILE] [--report FILE]
 
 Kills: SIGKILL spread over every way of copying (full, watermark, diff × mirror, upsert, append, history) and every target
 (PostgreSQL, MariaDB, SQLite), most from PostgreSQL, some from MariaDB and SQLite: 42 ways. Each way is first copied undisturbed, and
@@ -11,7 +11,8 @@ ends, and the target is compared, row by row and by the databases' own drivers, 
 chunk that was staged when a copy was killed must be handed over as it was. The control is a naive copier under the same kills: it
 must lose or double rows. tests/dataplane/copy holds the parts; ./test runs a short campaign.
 
-`--keep FILE` notes each item that is done, with the seed; the same command goes on behind them.
+`--keep FILE` notes each item that is done, with the seed; the same command goes on behind them. Calls with some of the `--ways`
+each may run side by side, with a file each; a call with the lines of all these files in one only prints the table.
 
 Exits 1 where a row is lost or doubled, a part of a batch was shown, a staged chunk was read again without a word, a copy did not end
 or left a transaction open at its source; 2 where the control was exact.
@@ -114,7 +115,8 @@ class Campaign:
 
     # -- kills
 
-    def kills(self, wanted: int) -> None:
+    def kills(self, wanted: int, first: int, last: int) -> None:
+        """Those of the ways from `first` to `last`, counted from 1; all of them are killed `wanted` times."""
         plan = [(way, "postgresql", target) for way in WAYS for target in self.targets]
         plan += [
             (way, source, "postgresql") for way in (MIRROR, CHANGES, DIFFERENCES) for source in ("mysql", "sqlite")
@@ -123,7 +125,7 @@ class Campaign:
         for number, (way, source, target) in enumerate(plan):
             share = wanted * (number + 1) // len(plan) - wanted * number // len(plan)
             name = f"{way}, {source} → {target}"
-            if share == 0 or self.is_done(name):
+            if share == 0 or not first <= number + 1 <= last or self.is_done(name):
                 continue
             began = time.monotonic()
             lane = self.lane(way, source, target)
@@ -322,6 +324,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=24_000, help="of each table")
     parser.add_argument("--chunk-rows", type=int, default=800)
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--ways", default="1-42", metavar="FIRST-LAST", help="of those that are killed, only these")
     parser.add_argument(
         "--keep", type=Path, help="file of the items that are done; the same command goes on behind them"
     )
@@ -340,7 +343,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if "control" in only:
                 control = campaign.control()
             if "kills" in only:
-                campaign.kills(given.kills)
+                campaign.kills(given.kills, *map(int, given.ways.split("-")))
             if "troubles" in only:
                 campaign.troubles()
     finally:
