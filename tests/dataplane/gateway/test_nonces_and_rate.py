@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jinqiao.dataplane.evidence.log import EvidenceLog
@@ -72,6 +72,7 @@ def test_nonces_are_read_back_from_the_evidence(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.floats(0, 30), min_size=1, max_size=80), st.integers(1, 6))
+@example([4.3667683903144425, 0.0], 1)
 def test_no_minute_ever_holds_more_calls_than_the_limit(gaps: list[float], limit: int) -> None:
     meter, now, admitted = RateMeter(), 0.0, list[float]()
     for gap in gaps:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from jinqiao.dataplane.evidence import merkle
 from jinqiao.dataplane.evidence.errors import EvidenceUnavailable
-from jinqiao.dataplane.evidence.records import canonical_record, record_from
+from jinqiao.dataplane.evidence.records import Recordable, canonical_record, record_from
 from jinqiao.kernel.contracts.evidence import CallRecord, EvidenceBatch
 from jinqiao.kernel.crypto.suites import Suite, suite
 
@@ -68,11 +68,7 @@ class Token:
     forget_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    record: CallRecord
-    token: Token | None
-    done: "asyncio.Future[None]"
+_Waiting = tuple[CallRecord | Recordable, Token | None, "asyncio.Future[None]"]
 
 
 class EvidenceLog:
@@ -117,13 +113,13 @@ class EvidenceLog:
         """Records that are not on disk yet."""
         return len(self._waiting) + len(self._committing)
 
-    def append(self, record: CallRecord, token: Token | None = None) -> "asyncio.Future[None]":
+    def append(self, record: CallRecord | Recordable, token: Token | None = None) -> "asyncio.Future[None]":
         """Take a record; lane and number are filled in here. The future is done when it is durable, or fails with
         EvidenceUnavailable. Raises EvidenceUnavailable at once when too many wait."""
         if self._loop is None or self._thread is None or len(self._waiting) >= WAITING_LIMIT:
             raise EvidenceUnavailable
         done: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append(_Waiting(record, token, done))
+        self._waiting.append((record, token, done))
         if self._work is None:
             self._work = self._loop.create_task(self._commit_all())
         return done
@@ -168,9 +164,9 @@ class EvidenceLog:
         self.commits += 1
         self.commit_seconds += loop.time() - began
         self._head = (row[1], row[2] + row[3] - 1, row[6])
-        for entry in batch:
-            if not entry.done.done():
-                entry.done.set_result(None)
+        for _, _, done in batch:
+            if not done.done():
+                done.set_result(None)
 
     def _give_up(self) -> None:
         logger.error("a commit of evidence takes longer than %d s", COMMIT_WITHIN_S)
@@ -179,10 +175,12 @@ class EvidenceLog:
 
     def _row(self, batch: list[_Waiting]) -> Row:
         digest, (number, last, previous) = self.suite.digest, self._head
-        bodies = [canonical_record(entry.record, lane=self.lane, number=at) for at, entry in enumerate(batch, last + 1)]
+        bodies = [
+            canonical_record(record, lane=self.lane, number=at) for at, (record, _, _) in enumerate(batch, last + 1)
+        ]
         leaves = [merkle.leaf(digest, body) for body in bodies]
         root = merkle.root(digest, leaves)
-        tokens = [entry.token for entry in batch if entry.token is not None]
+        tokens = [token for _, token, _ in batch if token is not None]
         return (
             self.lane,
             number + 1,
@@ -229,9 +227,9 @@ class EvidenceLog:
 
 
 def _fail(batch: list[_Waiting], reason: str) -> None:
-    for entry in batch:
-        if not entry.done.done():
-            entry.done.set_exception(EvidenceUnavailable(reason=reason))
+    for _, _, done in batch:
+        if not done.done():
+            done.set_exception(EvidenceUnavailable(reason=reason))
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:

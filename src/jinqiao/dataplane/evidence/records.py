@@ -2,7 +2,7 @@
 
 import json
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -11,40 +11,72 @@ from jinqiao.kernel.contracts.evidence import CallRecord
 _NAME = f"{CallRecord.__name__}/{CallRecord.VERSION}"
 
 
-def canonical_record(record: CallRecord, *, lane: str, number: int) -> bytes:
-    """The same bytes as `replace(record, lane=lane, number=number).canonical()`, without its detours."""
-    fields: dict[str, Any] = {
-        "_": _NAME,
-        "call_id": record.call_id,
-        "lane": lane,
-        "number": number,
-        "at": record.at.isoformat(),
-        "gateway": record.gateway,
-        "environment": record.environment,
-        "service": record.service,
-        "operation": record.operation,
-        "grant_id": record.grant_id,
-        "application": record.application,
-        "key_id": record.key_id,
-        "address": record.address,
-        "consumer": record.consumer,
-        "provider": record.provider,
-        "purpose": record.purpose,
-        "case_number": record.case_number,
-        "end_user": record.end_user,
-        "role": record.role,
-        "items": record.items,
-        "outcome": record.outcome,
-        "keys": record.keys,
-        "rows": record.rows,
-        "request_digest": record.request_digest,
-        "key_commitment": record.key_commitment,
-        "subjects": record.subjects,
-        "answer_commitment": record.answer_commitment,
-        "confirms": record.confirms,
-        "duration_us": record.duration_us,
-    }
-    return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+class Recordable(Protocol):
+    """What a record of a call is made of (`CallRecord`, without its place in the log)."""
+
+    call_id: str
+    at: datetime
+    gateway: str
+    environment: str
+    service: str
+    operation: str
+    grant_id: str
+    application: str
+    key_id: str
+    address: str
+    consumer: str
+    provider: str
+    purpose: str
+    case_number: str
+    end_user: str
+    role: str
+    items: tuple[str, ...]
+    outcome: str
+    keys: int
+    rows: int
+    request_digest: str
+    key_commitment: str
+    subjects: tuple[str, ...]
+    answer_commitment: str
+    confirms: str
+    duration_us: int
+
+
+def canonical_record(record: CallRecord | Recordable, *, lane: str, number: int) -> bytes:
+    """The same bytes as `replace(record, lane=lane, number=number).canonical()`, without its detours: the names stand in order."""
+    return orjson.dumps(
+        {
+            "_": _NAME,
+            "address": record.address,
+            "answer_commitment": record.answer_commitment,
+            "application": record.application,
+            "at": record.at.isoformat(),
+            "call_id": record.call_id,
+            "case_number": record.case_number,
+            "confirms": record.confirms,
+            "consumer": record.consumer,
+            "duration_us": record.duration_us,
+            "end_user": record.end_user,
+            "environment": record.environment,
+            "gateway": record.gateway,
+            "grant_id": record.grant_id,
+            "items": record.items,
+            "key_commitment": record.key_commitment,
+            "key_id": record.key_id,
+            "keys": record.keys,
+            "lane": lane,
+            "number": number,
+            "operation": record.operation,
+            "outcome": record.outcome,
+            "provider": record.provider,
+            "purpose": record.purpose,
+            "request_digest": record.request_digest,
+            "role": record.role,
+            "rows": record.rows,
+            "service": record.service,
+            "subjects": record.subjects,
+        }
+    )
 
 
 def record_from(body: bytes | str) -> CallRecord:

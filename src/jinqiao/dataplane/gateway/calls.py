@@ -32,7 +32,6 @@ from jinqiao.dataplane.gateway.routes import Route, route_of
 from jinqiao.dataplane.gateway.snapshot import PolicyView
 from jinqiao.dataplane.gateway.sources.readers import Readers
 from jinqiao.kernel import moments
-from jinqiao.kernel.contracts.evidence import CallRecord
 from jinqiao.kernel.contracts.policy import Environment, Operation, ServicePolicy
 from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.kernel.moments import CHINA
@@ -50,6 +49,7 @@ class Call:
     call_id: str
     at: datetime
     began: float
+    gateway: str
     environment: str = Environment.PRODUCTION.value
     service: str = ""
     operation: str = Operation.QUERY.value
@@ -71,6 +71,8 @@ class Call:
     request_digest: str = ""
     key_commitment: str = ""
     answer_commitment: str = ""
+    confirms: str = ""
+    duration_us: int = 0
     salt: bytes = b""  # of the answer's commitment: the caller gets it, so that either side can prove the answer later
     token: Token | None = None
     notices: list[Header] = field(default_factory=list)  # headers that every answer about this service bears
@@ -92,7 +94,7 @@ class CallDesk:
         self.view: PolicyView | None = None
 
     def begin(self) -> Call:
-        return Call(os.urandom(16).hex(), moments.now(), time.perf_counter())
+        return Call(os.urandom(16).hex(), moments.now(), time.perf_counter(), self._home.gateway_id)
 
     async def work(self, call: Call, scope: Scope, receive: Receive) -> Answer:
         """The answer. Raises JinqiaoError: the refusal. Fills `call` as far as it gets."""
@@ -158,38 +160,8 @@ class CallDesk:
 
     async def record(self, call: Call) -> None:
         """Make the record durable. Raises EvidenceUnavailable: then nothing may be answered."""
-        await self._log.append(
-            CallRecord(
-                call_id=call.call_id,
-                lane="",
-                number=0,
-                at=call.at,
-                gateway=self._home.gateway_id,
-                environment=call.environment,
-                service=call.service,
-                operation=call.operation,
-                grant_id=call.grant_id,
-                application=call.application,
-                key_id=call.key_id,
-                address=call.address,
-                consumer=call.consumer,
-                provider=call.provider,
-                purpose=call.purpose,
-                case_number=call.case_number,
-                end_user=call.end_user,
-                role=call.role,
-                items=call.items,
-                outcome=call.outcome,
-                keys=call.keys,
-                rows=call.rows,
-                request_digest=call.request_digest,
-                key_commitment=call.key_commitment,
-                subjects=call.subjects,
-                answer_commitment=call.answer_commitment,
-                duration_us=int((time.perf_counter() - call.began) * 1e6),
-            ),
-            call.token,
-        )
+        call.duration_us = int((time.perf_counter() - call.began) * 1e6)
+        await self._log.append(call, call.token)
 
     def _policy(self, now: datetime) -> PolicyView:
         view = self.view

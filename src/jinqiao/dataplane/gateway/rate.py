@@ -20,7 +20,8 @@ class RateMeter:
             calls.popleft()
         if limit < 1:
             return MINUTE_S
-        return calls[-limit] + MINUTE_S - now if len(calls) >= limit else 0.0
+        # sums of floating-point numbers may come out a little over the minute
+        return min(MINUTE_S, calls[-limit] + MINUTE_S - now) if len(calls) >= limit else 0.0
 
     def count(self, service: str, now: float) -> None:
         self._calls.setdefault(service, deque()).append(now)

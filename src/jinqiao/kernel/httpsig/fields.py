@@ -163,7 +163,7 @@ def read_any_binaries(text: str, where: str) -> dict[str, bytes]:
 
 
 def written_binary(data: bytes) -> str:
-    return f":{base64.b64encode(data).decode('ascii')}:"
+    return f":{binascii.b2a_base64(data, newline=False).decode('ascii')}:"
 
 
 def written_string(text: str) -> str:

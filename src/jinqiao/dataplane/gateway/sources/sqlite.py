@@ -2,7 +2,8 @@
 
 A look-up by an index takes some tens of microseconds, less than a hop to another thread: it is done at once, within a budget of
 steps of SQLite's machine. What exceeds the budget, or finds the file locked, is stopped and goes to a thread that has the whole
-time-out; its statement goes there at once from then on.
+time-out; its statement goes there at once from then on. Look-ups that wait at the same time share one transaction: to open and
+close it costs more than to look up.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from typing import Any
 from jinqiao.dataplane.connectors.sqlite import columns_of, where_clause
 from jinqiao.dataplane.gateway.errors import SourceNotReachable, SourceNotUsable, SourceTooSlow
 from jinqiao.dataplane.gateway.sources.base import LOOKUP_TIMEOUT_S, LookupSource, Row, Statement, quoted
+from jinqiao.dataplane.gateway.sources.merging import Merger
 from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import Column, Connection, LogicalType, RowCondition, TableSchema
 from jinqiao.kernel.errors import JinqiaoError
@@ -36,6 +38,7 @@ class SqliteLookups(LookupSource):
         self._path = Path(connection.database)
         self._timeout_s = timeout_s
         self._here: sqlite3.Connection | None = None
+        self._merger = Merger(self.fetch_many, THREADS)
         self._budget = 0
         self._slow: set[str] = set()
         self._threads = ThreadPoolExecutor(THREADS, "sqlite-lookups")
@@ -70,16 +73,21 @@ class SqliteLookups(LookupSource):
         return {column.name: column for column in found}
 
     async def fetch(self, statement: Statement, keys: Sequence[str]) -> list[Row]:
-        bound: list[Any] = []
-        for text, column in zip(keys, statement.key_columns, strict=True):
-            bound.extend(key_parameters(text, column))
-        parameters = (*bound, *statement.fixed)
+        return await self._merger.fetch(statement, keys)
+
+    async def fetch_many(self, statement: Statement, keys: Sequence[Sequence[str]]) -> list[list[Row]]:
+        """The rows of several look-ups, in the order of their keys. Raises what `fetch` raises."""
+        parameters = [_parameters(statement, one) for one in keys]
+        found: list[list[Row] | None] = [None] * len(parameters)
         if statement.sql not in self._slow:
-            rows = self._at_once(statement.sql, parameters)
-            if rows is not None:
-                return rows
+            found = self._at_once(statement.sql, parameters)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._in_thread, statement.sql, parameters)
+        return [
+            rows
+            if rows is not None
+            else await loop.run_in_executor(self._threads, self._in_thread, statement.sql, parameters[at])
+            for at, rows in enumerate(found)
+        ]
 
     async def close(self) -> None:
         await asyncio.to_thread(self._threads.shutdown)
@@ -89,23 +97,31 @@ class SqliteLookups(LookupSource):
         self._here = None
         self._opened.clear()
 
-    def _at_once(self, sql: str, parameters: tuple[Any, ...]) -> list[Row] | None:
-        """The rows, or None where that takes a thread."""
+    def _at_once(self, sql: str, asked: Sequence[tuple[Any, ...]]) -> list[list[Row] | None]:
+        """The rows of each, or None for those that take a thread."""
+        found: list[list[Row] | None] = [None] * len(asked)
         try:
-            if self._here is None:
-                self._here = self._connect(0)
-                self._here.set_progress_handler(self._spend, STEPS_AT_ONCE)
-            self._budget = 1  # SQLite counts on from the statement's last run: the first call may come early
-            return self._here.execute(sql, parameters).fetchall()
+            here = self._here
+            if here is None:
+                here = self._here = self._connect(0)
+                here.set_progress_handler(self._spend, STEPS_AT_ONCE)
+            if len(asked) > 1:
+                here.execute("BEGIN")
+            try:
+                for at, parameters in enumerate(asked):
+                    self._budget = 1  # SQLite counts on from the statement's last run: the first call may come early
+                    found[at] = here.execute(sql, parameters).fetchall()
+            finally:
+                if here.in_transaction:
+                    here.execute("COMMIT")
         except sqlite3.Error as problem:
             primary = (getattr(problem, "sqlite_errorcode", None) or 0) & 0xFF
             if primary == sqlite3.SQLITE_INTERRUPT:
                 self._slow.add(sql)
-                return None
-            if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                return None
-            self._drop_here()
-            raise _translated(problem) from problem
+            elif primary not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                self._drop_here()
+                raise _translated(problem) from problem
+        return found
 
     def _spend(self) -> int:
         self._budget -= 1
@@ -169,6 +185,13 @@ def key_condition(column: Column) -> str:
     if column.type is LogicalType.DATETIME:
         return f"{name} IN (?, ?, ?, ?)"
     return f"{name} = ?"
+
+
+def _parameters(statement: Statement, keys: Sequence[str]) -> tuple[Any, ...]:
+    bound: list[Any] = []
+    for text, column in zip(keys, statement.key_columns, strict=True):
+        bound.extend(key_parameters(text, column))
+    return (*bound, *statement.fixed)
 
 
 def key_parameters(text: str, column: Column) -> tuple[Any, ...]:
