@@ -69,6 +69,13 @@ def call(arguments: list[str]) -> int:
     return command.main(arguments)
 
 
+def keypair(arguments: list[str]) -> int:
+    """an application's key pair: `keypair new FILE`, `keypair prove FILE CHALLENGE`"""
+    from jinqiao.dataplane import keypair as command
+
+    return command.main(arguments)
+
+
 def copy(arguments: list[str]) -> int:
     """the exchange engine alone: `copy SOURCE TARGET --table T`, exactly once, resumed after any crash"""
     import gc
@@ -170,6 +177,7 @@ COMMANDS: dict[str, Command] = {
     "node": node,
     "gateway": gateway,
     "call": call,
+    "keypair": keypair,
     "copy": copy,
     "audit": audit,
     "keys": keys,

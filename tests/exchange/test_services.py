@@ -11,7 +11,6 @@ from jinqiao.exchange.enums import NodeKind
 from jinqiao.exchange.errors import (
     ApplicationOfAnother,
     KeyAlreadyRevoked,
-    LimitBroken,
     NodeKindWrong,
     NodeNotActive,
     NotYourApplication,
@@ -21,6 +20,7 @@ from jinqiao.exchange.errors import (
 from jinqiao.exchange.models import ApplicationKey, PolicyVersion, QueryService
 from jinqiao.exchange.queries.policy import why_not_served
 from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.policy import Operation
 from jinqiao.sharing import actions as sharing_actions
 from jinqiao.sharing.models import Grant
 from tests.exchange.factories import Served, make_node, make_served
@@ -32,6 +32,10 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def served(db: None) -> Served:
     return make_served()
+
+
+def settings(**changes: object) -> actions.ServiceSettings:
+    return actions.ServiceSettings(**{"operations": (Operation.QUERY,), **changes})  # type: ignore[arg-type]
 
 
 def test_the_policy_says_what_the_grant_says_in_columns(served: Served) -> None:
@@ -69,7 +73,7 @@ def test_a_policy_is_made_anew_only_when_its_content_changes(served: Served) -> 
     assert first is not None
     assert served.policy(after=first.version) is None
     assert served.policy(after=0) == first
-    actions.limit_service(served.service, by=served.world.parties.clerk, row_cap=5, calls_per_minute=60)
+    actions.set_service(served.service, settings(row_cap=5), by=served.world.parties.clerk)
 
     second = served.policy(after=first.version)
 
@@ -234,6 +238,18 @@ def test_only_the_consumers_own_applications_are_attached(served: Served) -> Non
         actions.attach_application(served.service, served.application, by=served.world.parties.clerk)
 
 
+def test_a_developer_attaches_the_applications_whose_contact_he_is(served: Served) -> None:
+    consumer = served.world.parties.consumer
+    own, anothers = make_application(consumer, served.developer.person), make_application(consumer)
+
+    actions.attach_application(served.service, own, by=served.developer)
+    actions.detach_application(served.service, own, by=served.developer)
+    with pytest.raises(NotYourService):
+        actions.attach_application(served.service, anothers, by=served.developer)
+    with pytest.raises(NotYourService):
+        actions.attach_application(served.service, own, by=make_post(Role.DEVELOPER, served.world.parties.provider))
+
+
 def test_keys_are_issued_to_the_contact_or_the_administrator(served: Served) -> None:
     gateway, application = served.gateway.node, served.application
     actions.issue_key(application, gateway, by=served.world.admin)
@@ -253,13 +269,6 @@ def test_keys_are_for_gateways_in_use(served: Served) -> None:
     gateway = actions.suspend_node(served.gateway.node, by=served.world.provider_admin, reason="检修")
     with pytest.raises(NodeNotActive):
         actions.issue_key(served.application, gateway, by=served.developer)
-
-
-def test_limits_are_the_providers(served: Served) -> None:
-    with pytest.raises(NotYourService):
-        actions.limit_service(served.service, by=served.world.parties.asker, row_cap=5, calls_per_minute=60)
-    with pytest.raises(LimitBroken):
-        actions.limit_service(served.service, by=served.world.parties.clerk, row_cap=0, calls_per_minute=60)
 
 
 def test_a_front_end_node_gets_no_policy(served: Served) -> None:

@@ -135,6 +135,24 @@ class ApplicationMoveImpossible(WrongState):
     code = "accounts.application.move_impossible"
 
 
+class AddressNotNetwork(InvalidInput):
+    """Details: address."""
+
+    code = "accounts.application.address"
+
+
+class FingerprintNotSha256(InvalidInput):
+    """Details: fingerprint (of a certificate: public)."""
+
+    code = "accounts.application.fingerprint"
+
+
+class NationalIdTaken(InvalidInput):
+    """Another application has it: the gateway could not tell which of the two calls. Details: national_id."""
+
+    code = "accounts.application.national_id_taken"
+
+
 class ContactElsewhere(InvalidInput):
     """The contact holds no post at the application's organisation. Details: person, organisation."""
 

@@ -125,8 +125,12 @@ def check_may_manage_channels(post: Post, organisation_id: int) -> None:
         raise NotYourAlert
 
 
-def check_may_attach(post: Post, service: QueryService) -> None:
-    """Which applications call the service: the consumer decides."""
+def check_may_attach(post: Post, service: QueryService, application: Application | None = None) -> None:
+    """Which applications call the service: the consumer decides. A developer of the consumer decides for the applications whose
+    contact he is; without `application`: may he decide for any?"""
+    is_developer = post.role == Role.DEVELOPER and post.organisation_id == service.grant.consumer_id
+    if is_developer and (application is None or application.contact_id == post.person_id):
+        return
     if not _works_for(post, service.grant.consumer_id):
         raise NotYourService
 

@@ -34,6 +34,8 @@ MAY_ENTER = {
     "application": KEEPERS | {BUREAU, SYSTEM, SECURITY, Role.AUDITOR},
     "application_new": KEEPERS,
     "application_state": KEEPERS,
+    "application_access": KEEPERS,
+    "key_register": {Role.DEVELOPER, Role.DEPARTMENT_ADMINISTRATOR},
     "key_new": {Role.DEVELOPER, Role.DEPARTMENT_ADMINISTRATOR},
     "key_revoke": {Role.DEVELOPER, Role.DEPARTMENT_ADMINISTRATOR},
     "calendar": {BUREAU, SYSTEM, Role.AUDITOR},

@@ -8,8 +8,10 @@ from django.urls import reverse
 
 from jinqiao.accounts.enums import ApplicationState, Role
 from jinqiao.accounts.models import Application
+from jinqiao.dataplane.client.keypair import KeyPair
 from jinqiao.exchange.enums import NetworkZone, NodeKind, NodeState
 from jinqiao.exchange.models import Node
+from jinqiao.kernel import moments
 from jinqiao.kernel.crypto.identity import Identity
 from tests import factories
 
@@ -87,7 +89,9 @@ def test_a_key_is_shown_once_and_revoked(developer, own, gateway):
     page = reverse("accounts:application", args=[own.pk])
     assert reverse("accounts:key_new", args=[own.pk]) in developer.get(page).content.decode()
 
-    response = developer.post(reverse("accounts:key_new", args=[own.pk]), {"gateway": gateway.pk})
+    response = developer.post(
+        reverse("accounts:key_new", args=[own.pk]), {"gateway": gateway.pk, "algorithm": "hmac-sha256"}
+    )
 
     key = own.keys.get()
     secret = response.context["secret"]
@@ -102,15 +106,81 @@ def test_a_key_is_shown_once_and_revoked(developer, own, gateway):
     assert key.revoked_at is not None
 
 
+def test_a_key_is_replaced_with_an_overlap(developer, own, gateway):
+    page = reverse("accounts:key_new", args=[own.pk])
+    developer.post(page, {"gateway": gateway.pk, "algorithm": "hmac-sm3"})
+    old = own.keys.get()
+    wanted = {"gateway": gateway.pk, "algorithm": "hmac-sm3", "replaces": old.pk}
+
+    assert list(developer.post(page, wanted).context["form"].errors) == ["until"]
+    assert list(developer.post(page, {**wanted, "until": "2026-03-01T08:00"}).context["form"].errors) == ["until"]
+    developer.post(page, {**wanted, "until": "2026-03-25T18:00"})
+
+    old.refresh_from_db()
+    assert own.keys.count() == 2
+    assert old.not_after.astimezone(moments.CHINA).isoformat() == "2026-03-25T18:00:00+08:00"
+
+
+def test_a_public_key_is_registered_by_a_signature_over_the_challenge_of_the_page(developer, own, gateway):
+    page = reverse("accounts:key_register", args=[own.pk])
+    pair = KeyPair.generate("sm2-sm3")
+    challenge = developer.get(page).context["challenge"]
+    wanted = {
+        "gateway": gateway.pk,
+        "algorithm": "sm2-sm3",
+        "public_key": pair.public_pem,
+        "challenge": challenge,
+        "signature": pair.sign(challenge.encode()).hex(),
+    }
+
+    assert list(developer.post(page, {**wanted, "signature": "00"}).context["form"].errors) == ["signature"]
+    assert list(developer.post(page, {**wanted, "public_key": "00"}).context["form"].errors) == ["public_key"]
+    refused = developer.post(page, {**wanted, "challenge": "made up"})
+    assert list(refused.context["form"].errors) == ["signature"]
+    assert refused.context["challenge"] != "made up"
+    assert developer.post(page, wanted).status_code == 302
+    assert own.keys.get().public_key == pair.public.hex()
+
+
+def test_from_where_an_application_may_call_is_kept_in_one_form(developer, own):
+    page = reverse("accounts:application_access", args=[own.pk])
+    fingerprint = ":".join(["AB"] * 32)
+    for wrong, field in (
+        ({"addresses": "10.8.0.1/16"}, "addresses"),
+        ({"addresses": "\n".join(f"10.8.0.{n}" for n in range(51))}, "addresses"),
+        ({"certificates": "AB:CD"}, "certificates"),
+    ):
+        assert list(developer.post(page, wrong).context["form"].errors) == [field]
+
+    developer.post(
+        page, {"addresses": "10.8.0.0/16\n\n10.9.1.7", "certificates": fingerprint, "national_id": "rid_demo"}
+    )
+
+    own.refresh_from_db()
+    assert own.addresses == ["10.8.0.0/16", "10.9.1.7/32"]
+    assert own.certificates == ["ab" * 32]
+    assert own.national_id == "rid_demo"
+    text = developer.get(reverse("accounts:application", args=[own.pk])).content.decode()
+    assert "10.8.0.0/16、10.9.1.7/32" in text
+    other = factories.make_application(own.organisation, own.contact)
+    again = reverse("accounts:application_access", args=[other.pk])
+    assert list(developer.post(again, {"national_id": "rid_demo"}).context["form"].errors) == ["national_id"]
+
+
 def test_a_colleague_who_is_not_the_contact_gets_no_key(browse, own, gateway):
     colleague = browse(factories.make_post(Role.DEVELOPER, own.organisation))
 
     assert colleague.get(reverse("accounts:key_new", args=[own.pk])).status_code == 403
-    assert colleague.post(reverse("accounts:key_new", args=[own.pk]), {"gateway": gateway.pk}).status_code == 403
+    assert (
+        colleague.post(
+            reverse("accounts:key_new", args=[own.pk]), {"gateway": gateway.pk, "algorithm": "hmac-sha256"}
+        ).status_code
+        == 403
+    )
 
 
 def test_another_organisations_key_cannot_be_revoked(browse, developer, own, gateway):
-    developer.post(reverse("accounts:key_new", args=[own.pk]), {"gateway": gateway.pk})
+    developer.post(reverse("accounts:key_new", args=[own.pk]), {"gateway": gateway.pk, "algorithm": "hmac-sha256"})
     stranger = browse(Role.DEVELOPER)
 
     assert stranger.post(reverse("accounts:key_revoke", args=[own.keys.get().pk])).status_code == 404

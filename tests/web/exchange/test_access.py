@@ -83,9 +83,10 @@ MAY_ENTER = {
     "run_stop": RESTRAINERS,
     "services": SEERS | {Role.DEVELOPER},
     "service": SEERS | {Role.DEVELOPER},
-    "service_attach": WORKERS,
-    "service_detach": WORKERS,
-    "service_limit": WORKERS,
+    "service_attach": WORKERS | {Role.DEVELOPER},
+    "service_detach": WORKERS | {Role.DEVELOPER},
+    "service_set": WORKERS,
+    "service_end": WORKERS,
     "service_state": NODE_KEEPERS,
     "calls": SEERS | {Role.DEVELOPER},
 }

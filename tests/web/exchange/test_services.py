@@ -66,15 +66,105 @@ def test_the_provider_attaches_nothing(enter: Any, served: Served) -> None:
     assert other not in served.service.applications.all()
 
 
-def test_limits_are_set_by_the_provider(enter: Any, served: Served) -> None:
-    page = reverse("exchange:service_limit", args=[served.service.pk])
+SETTINGS = {
+    "operations": ["query", "list"],
+    "filter_items": ["djrq"],
+    "case_item": "",
+    "role_masks": "窗口人员 xm 姓名遮蔽\n\n领导 xm none",
+    "row_cap": "5",
+    "batch_cap": "20",
+    "smallest_count": "10",
+    "calls_per_minute": "60",
+    "calls_per_day": "",
+    "rows_per_day": "900",
+    "weekdays": ["1", "2", "3", "4", "5"],
+    "first": "08:30",
+    "last": "12:00",
+    "second_first": "14:30",
+    "second_last": "18:00",
+    "version": "1",
+}
+
+
+def test_the_provider_sets_the_service_and_both_sides_read_it(enter: Any, served: Served) -> None:
+    page = reverse("exchange:service_set", args=[served.service.pk])
     assert enter(served.world.parties.asker).get(page).status_code == 403
     client = enter(served.world.parties.clerk)
-    assert "row_cap" in client.post(page, {"row_cap": "0", "calls_per_minute": "60"}).context["form"].errors
-    client.post(page, {"row_cap": "5", "calls_per_minute": "60"})
+    client.post(page, SETTINGS)
 
-    served.service.refresh_from_db()
-    assert (served.service.row_cap, served.service.calls_per_minute) == (5, 60)
+    found = actions.settings_of(QueryService.objects.get(pk=served.service.pk))
+    assert (found.row_cap, found.filter_items, found.calls_per_day, found.rows_per_day) == (5, ("djrq",), None, 900)
+    assert [(span.first, span.last, span.weekdays) for span in found.hours] == [
+        ("08:30", "12:00", (1, 2, 3, 4, 5)),
+        ("14:30", "18:00", (1, 2, 3, 4, 5)),
+    ]
+    assert [(mask.role, mask.code) for mask in found.role_masks] == [("窗口人员", "xm"), ("领导", "xm")]
+    for reader in (served.developer, served.world.parties.asker, served.world.parties.clerk):
+        text = enter(reader).get(page_of(served)).content.decode()
+        assert "单条查询、按条件列表" in text
+        assert "14:30-18:00" in text
+        assert "窗口人员看姓名：姓名遮蔽" in text
+
+
+def test_the_form_shows_what_is_set_and_saving_it_again_changes_nothing(enter: Any, served: Served) -> None:
+    page = reverse("exchange:service_set", args=[served.service.pk])
+    client = enter(served.world.parties.clerk)
+    client.post(page, SETTINGS)
+    before = actions.settings_of(QueryService.objects.get(pk=served.service.pk))
+
+    form = client.get(page).context["form"]
+    shown = {name: form[name].value() for name in form.fields}
+    client.post(page, {name: "" if value is None else value for name, value in shown.items() if value is not False})
+
+    assert actions.settings_of(QueryService.objects.get(pk=served.service.pk)) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"operations": []}, "operations"),
+        ({"row_cap": "0"}, "row_cap"),
+        ({"filter_items": ["nobody"]}, "filter_items"),
+        ({"role_masks": "窗口人员 xm"}, "role_masks"),
+        ({"role_masks": "窗口人员 nobody 姓名遮蔽"}, "role_masks"),
+        ({"role_masks": "甲 xm none\n甲 xm none"}, "role_masks"),
+        ({"last": ""}, "last"),
+        ({"last": "08:00"}, "last"),
+        ({"weekdays": []}, "weekdays"),
+        ({"version": "0"}, "version"),
+    ],
+)
+def test_what_is_wrong_is_said_at_its_field(enter: Any, served: Served, changes: Any, field: str) -> None:
+    response = enter(served.world.parties.clerk).post(
+        reverse("exchange:service_set", args=[served.service.pk]), {**SETTINGS, **changes}
+    )
+
+    assert list(response.context["form"].errors) == [field]
+
+
+def test_an_announced_end_is_seen_by_the_consumer(enter: Any, served: Served) -> None:
+    page = reverse("exchange:service_end", args=[served.service.pk])
+    clerk = enter(served.world.parties.clerk)
+    assert "ends_on" in clerk.post(page, {"ends_on": "2026-03-20"}).context["form"].errors
+    clerk.post(page, {"ends_on": "2026-06-30"})
+
+    assert "最后服务日2026-06-30" in enter(served.developer).get(page_of(served)).content.decode()
+    enter(served.world.parties.clerk).post(page, {"ends_on": ""})
+    assert "已公告停用" not in enter(served.developer).get(page_of(served)).content.decode()
+
+
+def test_a_developer_attaches_his_own_application(enter: Any, served: Served) -> None:
+    own = make_application(served.world.parties.consumer, served.developer.person)
+    anothers = make_application(served.world.parties.consumer)
+    client = enter(served.developer)
+    offered = client.get(page_of(served)).context["attach_form"].fields["application"].queryset
+    assert list(offered) == [own]
+
+    for application in (own, anothers):
+        client.post(reverse("exchange:service_attach", args=[served.service.pk]), {"application": application.pk})
+
+    assert own in served.service.applications.all()
+    assert anothers not in served.service.applications.all()
 
 
 def test_a_service_is_suspended_and_resumed(enter: Any, served: Served) -> None:

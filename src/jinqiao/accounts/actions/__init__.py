@@ -1,6 +1,10 @@
 """What is done with accounts. `by` is the acting post; None is the platform itself (set-up, console, demo)."""
 
-from jinqiao.accounts.actions.applications import change_application_state, register_application
+from jinqiao.accounts.actions.applications import (
+    change_application_access,
+    change_application_state,
+    register_application,
+)
 from jinqiao.accounts.actions.organisations import (
     add_organisation,
     add_region,
@@ -18,6 +22,7 @@ __all__ = [
     "add_region",
     "add_section",
     "appoint",
+    "change_application_access",
     "change_application_state",
     "change_password",
     "choose_language",

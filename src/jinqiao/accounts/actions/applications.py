@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from ipaddress import ip_network
+
 from django.db import transaction
 
 from jinqiao.accounts import errors, rules
@@ -11,6 +15,9 @@ from jinqiao.accounts.models import Application, Organisation, Person, Post
 from jinqiao.accounts.queries import live
 from jinqiao.audit import trail
 from jinqiao.kernel import moments
+
+MOST_ENTRIES = 50
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @transaction.atomic
@@ -42,6 +49,75 @@ def register_application(
         organisation=organisation.pk,
     )
     return application
+
+
+@transaction.atomic
+def change_application_access(
+    application: Application,
+    *,
+    by: Post | None,
+    addresses: Iterable[str],
+    certificates: Iterable[str],
+    national_id: str,
+) -> Application:
+    """From where the application may call, by which client certificates, and its id in the national calling convention.
+
+    Addresses are networks (CIDR) or single addresses, certificates SHA-256 fingerprints in hex; none of them: no limit.
+
+    Raises:
+        NotAdministrator, AddressNotNetwork, FingerprintNotSha256, NationalIdTaken.
+    """
+    application = (
+        Application.objects.select_for_update(of=("self",)).select_related("organisation").get(pk=application.pk)
+    )
+    rules.check_may_keep_applications(by, application.organisation)
+    wanted = {
+        "addresses": _networks(addresses),
+        "certificates": _fingerprints(certificates),
+        "national_id": national_id.strip(),
+    }
+    others = Application.objects.exclude(pk=application.pk)
+    if wanted["national_id"] and others.filter(national_id=wanted["national_id"]).exists():
+        raise errors.NationalIdTaken(national_id=wanted["national_id"])
+    before = {name: getattr(application, name) for name in wanted}
+    for name, value in wanted.items():
+        setattr(application, name, value)
+    application.save(update_fields=list(wanted))
+    trail.record(
+        "accounts.application.change_access",
+        by=actor_of(by),
+        about=trail.subject(application),
+        before=before,
+        after=wanted,
+    )
+    return application
+
+
+def _networks(lines: Iterable[str]) -> list[str]:
+    found: list[str] = []
+    for line in lines:
+        try:
+            network = str(ip_network(line.strip()))
+        except ValueError as problem:
+            raise errors.AddressNotNetwork(address=line.strip()[:50]) from problem
+        if network not in found:
+            found.append(network)
+    if len(found) > MOST_ENTRIES:
+        raise errors.AddressNotNetwork(address=found[MOST_ENTRIES])
+    return found
+
+
+def _fingerprints(lines: Iterable[str]) -> list[str]:
+    found: list[str] = []
+    for line in lines:
+        digits = line.strip().replace(":", "").lower()
+        if not _FINGERPRINT.fullmatch(digits):
+            raise errors.FingerprintNotSha256(fingerprint=line.strip()[:100])
+        if digits not in found:
+            found.append(digits)
+    if len(found) > MOST_ENTRIES:
+        raise errors.FingerprintNotSha256(fingerprint=found[MOST_ENTRIES])
+    return found
 
 
 @transaction.atomic

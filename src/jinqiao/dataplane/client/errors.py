@@ -21,6 +21,12 @@ class SecretNotReadable(InvalidInput):
     code = "gateway.client.secret_not_readable"
 
 
+class KeyFileNotWritten(InvalidInput):
+    """Details: file."""
+
+    code = "gateway.client.key_file_not_written"
+
+
 class Refused(JinqiaoError):
     """The gateway said no, in its own words: `refusal` is its code, `message` and `mend` are in the language asked for."""
 

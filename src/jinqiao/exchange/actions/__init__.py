@@ -22,7 +22,7 @@ from jinqiao.exchange.actions.following import (
     start_wanted_runs,
 )
 from jinqiao.exchange.actions.holding import pause_run, resend_chunks, resume_run
-from jinqiao.exchange.actions.keys import issue_key, revoke_key
+from jinqiao.exchange.actions.keys import challenge_for, issue_key, register_key, retire_key, revoke_key
 from jinqiao.exchange.actions.nodes import (
     alert_silent_nodes,
     approve_node,
@@ -47,10 +47,10 @@ from jinqiao.exchange.actions.reloads import ask_reload, decide_reload, lapse_ol
 from jinqiao.exchange.actions.rotation import rotate_identity
 from jinqiao.exchange.actions.runs import start_run, stop_run
 from jinqiao.exchange.actions.sending import send_alert
+from jinqiao.exchange.actions.service_settings import ServiceSettings, announce_end, set_service, settings_of
 from jinqiao.exchange.actions.services import (
     attach_application,
     detach_application,
-    limit_service,
     resume_service,
     suspend_service,
 )
@@ -70,6 +70,7 @@ from jinqiao.exchange.actions.watching import watch
 from jinqiao.exchange.actions.windows import backfill, replay, start_over
 
 __all__ = [
+    "ServiceSettings",
     "accept_columns",
     "accept_evidence",
     "accept_result",
@@ -77,6 +78,7 @@ __all__ = [
     "add_data_source",
     "alert_silent_nodes",
     "announce_arrival",
+    "announce_end",
     "approve_node",
     "arrive_by_token",
     "ask_quarantine",
@@ -85,6 +87,7 @@ __all__ = [
     "backfill",
     "bind_entry",
     "cap_node",
+    "challenge_for",
     "change_data_source",
     "change_password",
     "choose_checks",
@@ -106,7 +109,6 @@ __all__ = [
     "import_bundle",
     "issue_key",
     "lapse_old_reloads",
-    "limit_service",
     "limit_task",
     "list_tables",
     "note_broken",
@@ -118,6 +120,7 @@ __all__ = [
     "policy_for",
     "protect_source",
     "purge_relay",
+    "register_key",
     "register_node",
     "reload_target",
     "renew_code",
@@ -131,6 +134,7 @@ __all__ = [
     "resume_service",
     "resume_task",
     "retire_data_source",
+    "retire_key",
     "retire_node",
     "retry_due_runs",
     "revoke_key",
@@ -138,6 +142,8 @@ __all__ = [
     "see_alert",
     "send_alert",
     "set_alert_rule",
+    "set_service",
+    "settings_of",
     "start_due_runs",
     "start_over",
     "start_run",

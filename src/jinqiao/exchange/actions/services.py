@@ -6,12 +6,10 @@ from jinqiao.accounts.enums import ApplicationState
 from jinqiao.accounts.models import Application, Post
 from jinqiao.audit import trail
 from jinqiao.exchange import rules
-from jinqiao.exchange.errors import ApplicationOfAnother, LimitBroken, ServiceStateWrong
+from jinqiao.exchange.errors import ApplicationOfAnother, ServiceStateWrong
 from jinqiao.exchange.models import QueryService
 from jinqiao.workflow import actions as workflow
 
-ROW_CAPS = (1, 1000)
-CALLS_PER_MINUTE = (1, 60_000)
 ATTACH = "exchange.service.attach"
 """The to-do of a consumer whose new service no application may call yet."""
 
@@ -26,9 +24,9 @@ def _locked(service: QueryService) -> QueryService:
 
 @transaction.atomic
 def attach_application(service: QueryService, application: Application, *, by: Post) -> QueryService:
-    """Let one of the consumer's applications call the service. Raises ApplicationOfAnother."""
+    """Let one of the consumer's applications call the service. Raises ApplicationOfAnother, NotYourService."""
     service = _locked(service)
-    rules.check_may_attach(by, service)
+    rules.check_may_attach(by, service, application)
     if application.organisation_id != service.grant.consumer_id or application.state != ApplicationState.ACTIVE:
         raise ApplicationOfAnother(application=application.number)
     service.applications.add(application)
@@ -40,7 +38,7 @@ def attach_application(service: QueryService, application: Application, *, by: P
 @transaction.atomic
 def detach_application(service: QueryService, application: Application, *, by: Post) -> QueryService:
     service = _locked(service)
-    rules.check_may_attach(by, service)
+    rules.check_may_attach(by, service, application)
     service.applications.remove(application)
     trail.record("exchange.service.detach", by=by.actor, about=trail.subject(service), application=application.number)
     return service
@@ -65,24 +63,4 @@ def _suspend(service: QueryService, *, by: Post, suspended: bool, verb: str, rea
     service.is_suspended = suspended
     service.save(update_fields=["is_suspended"])
     trail.record(f"exchange.service.{verb}", by=by.actor, about=trail.subject(service), reason=reason)
-    return service
-
-
-@transaction.atomic
-def limit_service(service: QueryService, *, by: Post, row_cap: int, calls_per_minute: int) -> QueryService:
-    """How much the provider's source is asked at most. Raises LimitBroken."""
-    service = _locked(service)
-    rules.check_may_limit_service(by, service)
-    for value, (lowest, highest) in ((row_cap, ROW_CAPS), (calls_per_minute, CALLS_PER_MINUTE)):
-        if not lowest <= value <= highest:
-            raise LimitBroken(lowest=lowest, highest=highest)
-    service.row_cap, service.calls_per_minute = row_cap, calls_per_minute
-    service.save(update_fields=["row_cap", "calls_per_minute"])
-    trail.record(
-        "exchange.service.limit",
-        by=by.actor,
-        about=trail.subject(service),
-        row_cap=row_cap,
-        calls_per_minute=calls_per_minute,
-    )
     return service

@@ -27,6 +27,12 @@ class SuiteUnknown(InvalidInput):
     code = "crypto.suite.unknown"
 
 
+class PublicKeyNotRead(InvalidInput):
+    """Neither a PEM nor hex digits of a public key of this algorithm. Details: algorithm."""
+
+    code = "crypto.public_key.not_read"
+
+
 class Sm2NotThere(Unavailable):
     """Neither the linked OpenSSL nor gmssl can do SM2 on this machine."""
 

@@ -190,14 +190,104 @@ class ApplicationForm(forms.Form):
         cast("PersonChoice", self.fields["contact"]).queryset = queries.people(organisation=organisation)
 
 
-class KeyForm(forms.Form):
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+class AccessForm(forms.Form):
+    """From where and by which certificates an application may call."""
+
+    addresses = forms.CharField(
+        label=_("允许的来源网段"),
+        required=False,
+        max_length=4000,
+        help_text=_("一行一个，例如10.8.0.0/16；不填为不限"),
+        widget=forms.Textarea(attrs={"rows": 4, "class": "code", "spellcheck": "false"}),
+    )
+    certificates = forms.CharField(
+        label=_("客户端证书指纹"),
+        required=False,
+        max_length=6000,
+        help_text=_("SHA-256，一行一个；不填为不要求证书。由反向代理核验证书后转给网关"),
+        widget=forms.Textarea(attrs={"rows": 3, "class": "code", "spellcheck": "false"}),
+    )
+    national_id = forms.CharField(
+        label=_("国家平台请求方标识"),
+        required=False,
+        max_length=64,
+        help_text=_("国家平台签发的rid；未签发的留空"),
+        widget=forms.TextInput(attrs={"class": "is-mid code"}),
+    )
+
+    def clean_addresses(self) -> list[str]:
+        return _lines(self.cleaned_data["addresses"])
+
+    def clean_certificates(self) -> list[str]:
+        return _lines(self.cleaned_data["certificates"])
+
+
+class _OverlapForm(forms.Form):
+    """Which gateway a key is for, and which earlier key it takes the place of."""
+
     gateway: "forms.ModelChoiceField[Any]" = forms.ModelChoiceField(
         label=_("查询网关"), queryset=None, empty_label=_("选择网关"), help_text=_("密钥只在这个网关上有效")
     )
+    replaces: "forms.ModelChoiceField[Any]" = forms.ModelChoiceField(
+        label=_("替换哪把密钥"),
+        queryset=None,
+        required=False,
+        empty_label=_("不替换"),
+        help_text=_("新密钥立即可用，旧密钥用到下面的时间为止，其间两把都有效"),
+    )
+    until = forms.DateTimeField(
+        label=_("旧密钥用到"),
+        required=False,
+        input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"],
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local", "class": "is-mid"}, format="%Y-%m-%dT%H:%M"),
+    )
 
-    def __init__(self, gateways: Any, *arguments: Any, **keywords: Any) -> None:
+    def __init__(self, gateways: Any, keys: Any, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         cast("forms.ModelChoiceField[Any]", self.fields["gateway"]).queryset = gateways
+        cast("forms.ModelChoiceField[Any]", self.fields["replaces"]).queryset = keys
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or {}
+        if values.get("replaces") is not None and values.get("until") is None and "until" not in self.errors:
+            self.add_error("until", _("写明旧密钥用到什么时候。"))
+        return values
+
+
+class KeyForm(_OverlapForm):
+    algorithm = forms.ChoiceField(
+        label=_("算法"),
+        choices=[("hmac-sha256", "hmac-sha256"), ("hmac-sm3", _("hmac-sm3（国密）"))],
+        widget=forms.RadioSelect,
+        help_text=_("签名和内容摘要用同一套算法"),
+    )
+    field_order = ("gateway", "algorithm", "replaces", "until")
+
+
+class PublicKeyForm(_OverlapForm):
+    algorithm = forms.ChoiceField(
+        label=_("算法"),
+        choices=[("ed25519", "Ed25519"), ("sm2-sm3", _("SM2（国密）"))],
+        widget=forms.RadioSelect,
+    )
+    public_key = forms.CharField(
+        label=_("公钥"),
+        max_length=2000,
+        help_text=_("PEM全文，或十六进制；私钥只留在您的应用里，不要贴到这里"),
+        widget=forms.Textarea(attrs={"rows": 4, "class": "code", "spellcheck": "false"}),
+    )
+    challenge = forms.CharField(widget=forms.HiddenInput, max_length=400)
+    signature = forms.CharField(
+        label=_("对挑战串的签名"),
+        max_length=1000,
+        help_text=_("Base64或十六进制"),
+        widget=forms.Textarea(attrs={"rows": 3, "class": "code", "spellcheck": "false"}),
+    )
+    field_order = ("gateway", "algorithm", "public_key", "challenge", "signature", "replaces", "until")
 
 
 class CalendarForm(forms.Form):

@@ -1,6 +1,6 @@
 from django.urls import path, re_path
 
-from jinqiao.web.accounts.views import applications, calendar, organisations, people
+from jinqiao.web.accounts.views import applications, calendar, keys, organisations, people
 
 app_name = "accounts"
 
@@ -31,8 +31,10 @@ urlpatterns = [
         applications.application_state,
         name="application_state",
     ),
-    path("applications/<int:pk>/keys/new", applications.key_new, name="key_new"),
-    path("keys/<int:pk>/revoke", applications.key_revoke, name="key_revoke"),
+    path("applications/<int:pk>/access", applications.application_access, name="application_access"),
+    path("applications/<int:pk>/keys/new", keys.key_new, name="key_new"),
+    path("applications/<int:pk>/keys/register", keys.key_register, name="key_register"),
+    path("keys/<int:pk>/revoke", keys.key_revoke, name="key_revoke"),
     path("calendar", calendar.calendar, name="calendar"),
     path("calendar/new", calendar.calendar_new, name="calendar_new"),
     path("calendar/<int:year>", calendar.calendar_year, name="calendar_year"),

@@ -1,5 +1,6 @@
 """Forms of movement."""
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 from django import forms
@@ -184,23 +185,13 @@ class FingerprintForm(forms.Form):
     )
 
 
-class LimitForm(forms.Form):
-    row_cap = forms.IntegerField(
-        label=_("每次返回上限（行）"),
-        min_value=1,
-        max_value=1000,
-        widget=forms.NumberInput(attrs={"class": "is-short"}),
-    )
-    calls_per_minute = forms.IntegerField(
-        label=_("每分钟次数"), min_value=1, max_value=60_000, widget=forms.NumberInput(attrs={"class": "is-short"})
-    )
-
-
 class AttachForm(forms.Form):
     application = forms.ModelChoiceField(
         label=_("应用"), queryset=Application.objects.none(), empty_label=_("选择应用")
     )
 
-    def __init__(self, applications: Any, *arguments: Any, **keywords: Any) -> None:
+    def __init__(self, applications: Iterable[Application], *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        cast("forms.ModelChoiceField[Application]", self.fields["application"]).queryset = applications
+        cast("forms.ModelChoiceField[Application]", self.fields["application"]).queryset = Application.objects.filter(
+            pk__in=[application.pk for application in applications]
+        )

@@ -1,28 +1,23 @@
 """Applications of an organisation, and their keys for query gateways."""
 
 from django.contrib import messages
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from jinqiao.accounts import actions, errors, queries, rules
 from jinqiao.accounts.enums import ApplicationState, Role
-from jinqiao.accounts.models import Application
-from jinqiao.exchange import rules as exchange_rules
-from jinqiao.exchange.actions import issue_key, revoke_key
-from jinqiao.exchange.enums import NodeKind, NodeState
-from jinqiao.exchange.models import ApplicationKey, Node
 from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.web.access import PostHttpRequest, post_required
-from jinqiao.web.accounts.forms import ApplicationFilter, ApplicationForm, KeyForm
+from jinqiao.web.accounts.forms import AccessForm, ApplicationFilter, ApplicationForm
 from jinqiao.web.accounts.refusals import explain
+from jinqiao.web.accounts.views.keys import may_manage_keys, state_of_key
 from jinqiao.web.components import Pair
 from jinqiao.web.exports import xlsx_response
-from jinqiao.web.navigation import url_of
+from jinqiao.web.navigation import may_enter, url_of
 from jinqiao.web.pagination import page_of
 
 KEEPERS = (Role.DEVELOPER, Role.OPERATOR, Role.DEPARTMENT_ADMINISTRATOR, Role.COUNTY_CLERK)
@@ -84,15 +79,20 @@ def application(request: PostHttpRequest, pk: int) -> HttpResponse:
             Pair(_("机构"), found.organisation.name),
             Pair(_("联系人"), found.contact.name),
             Pair(_("登记时间"), f"{found.created_at:%Y-%m-%d}"),
+            Pair(_("允许的来源网段"), "、".join(found.addresses) or _("不限"), code=bool(found.addresses)),
+            Pair(_("国家平台请求方标识"), found.national_id or _("未签发"), code=bool(found.national_id)),
+            Pair(_("客户端证书指纹"), "、".join(found.certificates) or _("不要求证书"), code=True, wide=True),
         ],
         "services": [
-            (service, url_of("exchange:service", service.pk))
-            for service in found.query_services.select_related("grant__entry").order_by("pk")
+            (service, address if may_enter(address, request.post) else "")
+            for service in found.query_services.select_related("grant__version", "grant__provider").order_by("pk")
+            for address in (url_of("exchange:service", service.pk),)
         ],
-        "keys": found.keys.select_related("gateway").order_by("-id"),
+        "keys": [(key, *state_of_key(key)) for key in found.keys.select_related("gateway").order_by("-id")],
+        "may_keep": may_keep and found.state != ApplicationState.RETIRED,
         "moves": [(state, _STATE_WORDS[state]) for state in moves],
-        "may_manage_keys": _may_manage_keys(request, found) and found.state == ApplicationState.ACTIVE,
-        "may_revoke": _may_manage_keys(request, found),
+        "may_manage_keys": may_manage_keys(request.post, found) and found.state == ApplicationState.ACTIVE,
+        "may_revoke": may_manage_keys(request.post, found),
     }
     return render(request, "accounts/application.html", values)
 
@@ -151,61 +151,38 @@ def application_state(request: PostHttpRequest, pk: int, state: str) -> HttpResp
     return render(request, "components/confirm.html", values)
 
 
-@post_required(Role.DEVELOPER, Role.DEPARTMENT_ADMINISTRATOR)
-@never_cache
+@post_required(*KEEPERS)
 @require_http_methods(["GET", "POST"])
-def key_new(request: PostHttpRequest, pk: int) -> HttpResponse:
-    """Issue a key for one gateway; its secret is shown once."""
-    found = get_object_or_404(queries.applications_for(request.post), pk=pk, state=ApplicationState.ACTIVE)
-    exchange_rules.check_may_manage_keys(request.post, found)
-    form = KeyForm(_gateways(), request.POST or None)
+def application_access(request: PostHttpRequest, pk: int) -> HttpResponse:
+    """Networks, client certificates and the national id."""
+    found = get_object_or_404(queries.applications_for(request.post), pk=pk)
+    rules.check_may_keep_applications(request.post, found.organisation)
+    back = reverse("accounts:application", args=[pk])
+    shown = {
+        "addresses": "\n".join(found.addresses),
+        "certificates": "\n".join(found.certificates),
+        "national_id": found.national_id,
+    }
+    form = AccessForm(request.POST or None, initial=shown)
     if request.method == "POST" and form.is_valid():
         try:
-            key, secret = issue_key(found, form.cleaned_data["gateway"], by=request.post)
+            actions.change_application_access(found, by=request.post, **form.cleaned_data)
         except JinqiaoError as error:
-            explain(request, form, error)
+            places = {
+                errors.AddressNotNetwork: "addresses",
+                errors.FingerprintNotSha256: "certificates",
+                errors.NationalIdTaken: "national_id",
+            }
+            explain(request, form, error, places)
         else:
-            values = {"title": _("新密钥"), "application": found, "key": key, "secret": secret}
-            return render(request, "accounts/key_secret.html", values)
+            messages.success(request, _("接入限制已更新，几秒后网关照此核对。"))
+            return HttpResponseRedirect(back)
     values = {
-        "title": _("签发密钥"),
+        "title": _("接入限制"),
         "held_label": _("应用"),
         "held_value": found.name,
         "form": form,
-        "action": _("签发密钥"),
-        "back": reverse("accounts:application", args=[pk]),
-    }
-    return render(request, "accounts/form.html", values)
-
-
-@post_required(Role.DEVELOPER, Role.DEPARTMENT_ADMINISTRATOR)
-@require_http_methods(["GET", "POST"])
-def key_revoke(request: PostHttpRequest, pk: int) -> HttpResponse:
-    key = get_object_or_404(
-        ApplicationKey.objects.filter(application__in=queries.applications_for(request.post)).select_related(
-            "application", "gateway"
-        ),
-        pk=pk,
-    )
-    back = reverse("accounts:application", args=[key.application_id])
-    if request.method == "POST":
-        revoke_key(key, by=request.post)
-        messages.success(request, _("密钥已吊销，网关从下一次策略起拒绝它。"))
-        return HttpResponseRedirect(back)
-    values = {
-        "title": _("吊销密钥"),
-        "question": _("吊销密钥%(key)s？") % {"key": key.key_id},
-        "what_stays": [_("用这把密钥的调用会被拒绝，不能恢复。先换上新密钥，再吊销旧的，业务不中断。")],
-        "action": _("吊销密钥"),
-        "danger": True,
+        "action": _("保存限制"),
         "back": back,
     }
-    return render(request, "components/confirm.html", values)
-
-
-def _gateways() -> QuerySet[Node]:
-    return Node.objects.filter(kind=NodeKind.GATEWAY, state=NodeState.ACTIVE).order_by("name")
-
-
-def _may_manage_keys(request: PostHttpRequest, found: Application) -> bool:
-    return exchange_rules.may(exchange_rules.check_may_manage_keys, request.post, found)
+    return render(request, "accounts/form.html", values)

@@ -8,8 +8,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from jinqiao.accounts.enums import ApplicationState
-from jinqiao.accounts.models import Application
+from jinqiao.accounts.enums import ApplicationState, Role
+from jinqiao.accounts.models import Application, Post
 from jinqiao.exchange import actions, rules
 from jinqiao.exchange.models import Binding, QueryService
 from jinqiao.exchange.queries.policy import why_not_served
@@ -18,8 +18,10 @@ from jinqiao.kernel.contracts.tables import Mask
 from jinqiao.web import formats
 from jinqiao.web.access import PostHttpRequest, post_required
 from jinqiao.web.components import Pair
-from jinqiao.web.exchange.forms import AttachForm, LimitForm, ReasonForm, ServiceFilter
+from jinqiao.web.exchange.forms import AttachForm, ReasonForm, ServiceFilter
 from jinqiao.web.exchange.roles import SERVICE_KEEPERS, SERVICE_SEERS, WORKERS
+from jinqiao.web.exchange.service_forms import MASK_WORDS
+from jinqiao.web.exchange.views.service_settings import setting_pairs
 from jinqiao.web.exports import xlsx_response
 from jinqiao.web.navigation import may_enter, url_of
 from jinqiao.web.pagination import page_of
@@ -76,32 +78,27 @@ def services(request: PostHttpRequest) -> HttpResponse:
 
 
 def _masks(service: QueryService) -> list[dict[str, object]]:
-    words = {
-        Mask.NONE.value: _("不遮蔽"),
-        Mask.IDENTITY_NUMBER.value: _("证件号码遮蔽"),
-        Mask.NAME.value: _("姓名遮蔽"),
-        Mask.PHONE.value: _("电话遮蔽"),
-        Mask.HIDDEN.value: _("全部遮蔽"),
-    }
     binding = Binding.objects.filter(entry_id=service.grant.entry_id).first()
     lookup = set(binding.lookup_items) if binding else set()
     return [
         {
             "name": item["name"],
             "code": item["code"],
-            "mask": words.get(item.get("mask") or Mask.NONE.value, ""),
+            "mask": MASK_WORDS.get(item.get("mask") or Mask.NONE.value, ""),
             "is_key": item["code"] in lookup,
         }
         for item in service.grant.items
     ]
 
 
-def _free_applications(service: QueryService) -> object:
-    return (
+def _free_applications(service: QueryService, post: Post) -> list[Application]:
+    """What this post may still attach."""
+    found = (
         Application.objects.filter(organisation_id=service.grant.consumer_id, state=ApplicationState.ACTIVE)
         .exclude(pk__in=service.applications.values("pk"))
         .order_by("number")
     )
+    return [one for one in found if rules.may(rules.check_may_attach, post, service, one)]
 
 
 @post_required(*SERVICE_SEERS)
@@ -124,33 +121,36 @@ def service(request: PostHttpRequest, pk: int) -> HttpResponse:
             Pair(_("网关"), found.gateway.name if found.gateway else ""),
             Pair(_("用途"), "、".join(grant.purposes)),
             Pair(_("业务编号"), _("每次调用必填") if grant.case_number_required else _("选填")),
-            Pair(_("每次返回上限"), _("%(rows)s行") % {"rows": formats.number(found.row_cap)}),
-            Pair(_("每分钟次数"), formats.number(found.calls_per_minute)),
             Pair(_("最近调用"), formats.moment(last_call_at(found))),
         ],
+        "settings": setting_pairs(found),
         "items": _masks(found),
         "hindrance": why_not_served(found),
         "applications": [
-            (application, address if may_enter(address, request.post) else "")
+            (
+                application,
+                address if may_enter(address, request.post) else "",
+                rules.may(rules.check_may_attach, request.post, found, application),
+            )
             for application in found.applications.order_by("number")
             for address in (url_of("accounts:application", application.pk),)
         ],
         "calls": calls_visible_to(request.post).filter(service=found.number)[:RECENT],
         "calls_url": f"{reverse('exchange:calls')}?service={found.number}",
         "may_attach": may_attach,
-        "attach_form": AttachForm(_free_applications(found)) if may_attach else None,
+        "attach_form": AttachForm(_free_applications(found, request.post)) if may_attach else None,
         "may_limit": rules.may(rules.check_may_limit_service, request.post, found),
         "may_switch": rules.may(rules.check_may_suspend_service, request.post, found),
     }
     return render(request, "exchange/service.html", values)
 
 
-@post_required(*WORKERS)
+@post_required(*WORKERS, Role.DEVELOPER)
 @require_POST
 def service_attach(request: PostHttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(services_visible_to(request.post), pk=pk)
+    form = AttachForm(_free_applications(found, request.post), request.POST)
     rules.check_may_attach(request.post, found)
-    form = AttachForm(_free_applications(found), request.POST)
     if form.is_valid():
         actions.attach_application(found, form.cleaned_data["application"], by=request.post)
         messages.success(request, _("应用已挂上，几秒后网关生效。"))
@@ -159,7 +159,7 @@ def service_attach(request: PostHttpRequest, pk: int) -> HttpResponse:
     return HttpResponseRedirect(reverse("exchange:service", args=[pk]))
 
 
-@post_required(*WORKERS)
+@post_required(*WORKERS, Role.DEVELOPER)
 @require_POST
 def service_detach(request: PostHttpRequest, pk: int, application: int) -> HttpResponse:
     found = get_object_or_404(services_visible_to(request.post), pk=pk)
@@ -167,30 +167,6 @@ def service_detach(request: PostHttpRequest, pk: int, application: int) -> HttpR
     actions.detach_application(found, gone, by=request.post)
     messages.success(request, _("应用已取下，几秒后网关不再接受它的调用。"))
     return HttpResponseRedirect(reverse("exchange:service", args=[pk]))
-
-
-@post_required(*WORKERS)
-@require_http_methods(["GET", "POST"])
-def service_limit(request: PostHttpRequest, pk: int) -> HttpResponse:
-    found = get_object_or_404(services_visible_to(request.post), pk=pk)
-    rules.check_may_limit_service(request.post, found)
-    form = LimitForm(
-        request.POST or None, initial={"row_cap": found.row_cap, "calls_per_minute": found.calls_per_minute}
-    )
-    back = reverse("exchange:service", args=[pk])
-    if request.method == "POST" and form.is_valid():
-        actions.limit_service(found, by=request.post, **form.cleaned_data)
-        messages.success(request, _("限额已更新，几秒后网关生效。"))
-        return HttpResponseRedirect(back)
-    values = {
-        "title": _("调用限额"),
-        "form": form,
-        "held_label": _("服务"),
-        "held_value": found.grant.version.name,
-        "action": _("更新限额"),
-        "back": back,
-    }
-    return render(request, "exchange/form.html", values)
 
 
 @post_required(*SERVICE_KEEPERS)
