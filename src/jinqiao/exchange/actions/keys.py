@@ -5,6 +5,7 @@ A rotation overlaps: the new key is good at once, the one that it replaces until
 
 import secrets
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.core import signing
 from django.db import transaction
@@ -159,7 +160,7 @@ def _make(
 
 def _settle(key: ApplicationKey, by: Post, replaces: ApplicationKey | None, until: datetime | None, verb: str) -> None:
     """End the key that this one replaces, and write down what was done."""
-    more = {}
+    more: dict[str, Any] = {}
     if replaces is not None and until is not None:
         old = _locked(replaces)
         rules.check_may_manage_keys(by, old.application)

@@ -168,7 +168,7 @@ def application_access(request: PostHttpRequest, pk: int) -> HttpResponse:
         try:
             actions.change_application_access(found, by=request.post, **form.cleaned_data)
         except JinqiaoError as error:
-            places = {
+            places: dict[type[JinqiaoError], str] = {
                 errors.AddressNotNetwork: "addresses",
                 errors.FingerprintNotSha256: "certificates",
                 errors.NationalIdTaken: "national_id",

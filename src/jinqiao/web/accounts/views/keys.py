@@ -81,8 +81,7 @@ def key_register(request: PostHttpRequest, pk: int) -> HttpResponse:
         except JinqiaoError as error:
             explain(request, form, error, _FIELDS)
             if isinstance(error, errors.ChallengeNotGood):  # the old one cannot be signed any more
-                form.data = form.data.copy()
-                form.data["challenge"] = challenge
+                form.data = {**request.POST.dict(), "challenge": challenge}
         else:
             messages.success(request, _("公钥已登记，密钥标识%(key)s，几秒后网关接受它。") % {"key": key.key_id})
             return HttpResponseRedirect(reverse("accounts:application", args=[pk]))

@@ -20,7 +20,7 @@ from jinqiao.web.exchange.roles import WORKERS
 from jinqiao.web.exchange.service_forms import MASK_WORDS, OPERATION_WORDS, WEEKDAYS, EndForm, ServiceForm, initial_of
 from jinqiao.web.navigation import url_of
 
-_FIELDS = {
+_FIELDS: dict[type[JinqiaoError], str] = {
     errors.NoOperationOffered: "operations",
     errors.FilterItemNotOpen: "filter_items",
     errors.CaseItemNotBound: "case_item",
