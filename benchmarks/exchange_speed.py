@@ -1,6 +1,7 @@
 """How fast the exchange engine moves a table, beside the limit and beside other tools, in one run.
 
     python -m benchmarks.exchange_speed [--rows 1000000] [--rounds 5] [--only limit,ours,peers,engines] [--report FILE]
+                                        [--keep FILE [--minutes M]]
 
 A population register of 23 columns goes from one PostgreSQL database to another. The limit is `psql COPY binary | psql COPY
 binary` into a table with the same primary key; ours are whole `jinqiao copy` processes, from the start of the interpreter to
@@ -8,115 +9,27 @@ its end, staged and encrypted, verified, counted and in the ledger. Every round 
 checkpoint; medians are given. `engines` is a second table: MariaDB and SQLite beside the pipe that a user would write. Memory
 is that of the process with all that it starts, without the servers. Without `peers` nothing has to be installed.
 
+With `--keep` each measurement is written to a file at once, and the tables are made of all that the file holds of the same
+code, rows and machine: the benchmark can be done in pieces, by calling it again, and ended by the clock or by hand.
+
 Exits 1 where a case failed or brought other contents, 2 where a goal is missed.
 """
 
 import argparse
 import contextlib
 import shutil
-import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks.exchange import measuring, peers, places, population, report
-from benchmarks.exchange.measuring import CommandFailed, Measured
+from benchmarks.exchange.measuring import Measured
+from benchmarks.exchange.series import Case, Kept, Outcome, Series, tables
 from tests.servers import Server
 
-MEMORY_MIB = 300
-Outcome = tuple[int, str]  # rows of a table and the sum of their incomes
-
-
-@dataclass(slots=True)
-class Case:
-    """`run` is measured, `prepare` before it is not. `arrived` reads what is there afterwards."""
-
-    name: str
-    run: Callable[[], Measured]
-    prepare: Callable[[], None]
-    arrived: Callable[[], Outcome]
-    goal: float | None = None
-    is_ours: bool = False
-    set_aside: int = 0  # rows that the checks of the case keep back
-    results: list[Measured] = field(default_factory=list)
-    problem: str = ""
-
-    @property
-    def seconds(self) -> float:
-        return statistics.median(result.seconds for result in self.results)
-
-    @property
-    def peak_mib(self) -> float:
-        return max(result.peak_mib for result in self.results)
-
-    def engine(self) -> list[dict[str, Any]]:
-        return [places.told(result) for result in self.results] if self.is_ours else []
-
-
-@dataclass(slots=True)
-class Series:
-    """Cases that are measured in turns; the first is what the others are divided by."""
-
-    title: str
-    cases: list[Case]
-    expected: Outcome
-    base: Callable[[Case], Case]
-    by: str = "× the limit"
-
-    def measure(self, rounds: int) -> None:
-        for number in range(1, rounds + 1):
-            for case in self.cases:
-                if case.problem:
-                    continue
-                self._once(case)
-                shown = f"{case.results[-1].seconds:.2f} s" if not case.problem else case.problem
-                print(f"  {number}/{rounds} {case.name}: {shown}", file=sys.stderr, flush=True)
-
-    def _once(self, case: Case) -> None:
-        case.prepare()
-        try:
-            case.results.append(case.run())
-        except CommandFailed as failed:
-            case.problem = str(failed)
-            return
-        rows, income = case.arrived()
-        if rows != self.expected[0] - case.set_aside or (not case.set_aside and income != self.expected[1]):
-            case.problem = (
-                f"{rows:,} rows with {income} arrived instead of {self.expected[0]:,} with {self.expected[1]}"
-            )
-
-    def shown(self, rows: int) -> str:
-        lines = []
-        for case in self.cases:
-            if case.problem:
-                lines.append([case.name, "failed", "", "", "", ""])
-                continue
-            engine = case.engine()
-            inside = f"{statistics.median(one['seconds']['total'] for one in engine):.2f}" if engine else ""
-            memory = report.verdict(case.peak_mib, MEMORY_MIB if case.is_ours else None, "{:.0f}")
-            ratio = report.verdict(case.seconds / self.base(case).seconds, case.goal)
-            lines.append([case.name, f"{case.seconds:.2f}", inside, f"{rows / case.seconds:,.0f}", ratio, memory])
-        return report.table(("", "s", "in the engine s", "rows/s", self.by, "peak MiB"), lines)
-
-    def details(self) -> Iterator[str]:
-        for case in self.cases:
-            if case.problem:
-                yield f"- {case.name} failed: {case.problem}"
-            elif case.is_ours:
-                told = case.engine()
-                yield f"- {case.name}: {places.stages(told)}; {told[-1]['form']}, {told[-1]['snapshot']}, {told[-1]['readers']} readers"
-
-    def missed(self) -> list[str]:
-        return [
-            case.name
-            for case in self.cases
-            if case.is_ours
-            and not case.problem
-            and (case.peak_mib > MEMORY_MIB or (case.goal and case.seconds / self.base(case).seconds > case.goal))
-        ]
+LIMIT = "limit: `psql COPY` into `psql COPY`"
 
 
 # -- from PostgreSQL to PostgreSQL
@@ -181,7 +94,7 @@ class Register:
             f" | {places.psql(self.server, places.TARGET)} -c 'COPY population FROM STDIN (FORMAT binary)'"
         )
         return Case(
-            "limit: `psql COPY` into `psql COPY`",
+            LIMIT,
             lambda: places.shell(command, self.server),
             lambda: self.empty(with_table=True),
             lambda: self.sums("population"),
@@ -215,6 +128,7 @@ class Register:
             goal,
             is_ours=True,
             set_aside=set_aside,
+            base=LIMIT,
         )
 
     def others(self) -> list[Case]:
@@ -224,6 +138,7 @@ class Register:
                 lambda peer=peer: measuring.run(peer.command, env=peer.env),  # type: ignore[misc]
                 lambda peer=peer: self.empty(with_table=not peer.makes_table),  # type: ignore[misc]
                 lambda peer=peer: self.sums(peer.lands_in),  # type: ignore[misc]
+                base=LIMIT,
             )
             for peer in peers.peers(self.server, self.folder)
         ]
@@ -264,6 +179,7 @@ class Mixed:
                     lambda empty=empty: empty(False),  # type: ignore[misc]
                     arrived,
                     is_ours=True,
+                    base=f"{name}: pipe",
                 )
             )
         return cases
@@ -339,14 +255,10 @@ def series(
         cases = [register.limit()]
         cases += register.ours() if "ours" in only else []
         cases += register.others() if "peers" in only else []
-        made.append(Series("PostgreSQL → PostgreSQL", cases, register.expected, lambda case: cases[0]))
+        made.append(Series("PostgreSQL → PostgreSQL", cases, register.expected))
     if "engines" in only:
         on.append(opened.enter_context(places.mariadb()))
-        mixed = Mixed(register, on[-1]).cases()
-        pipes = {id(ours): pipe for pipe, ours in zip(mixed[::2], mixed[1::2], strict=True)}
-        made.append(
-            Series("Other engines", mixed, register.expected, lambda case: pipes.get(id(case), case), "× the pipe")
-        )
+        made.append(Series("Other engines", Mixed(register, on[-1]).cases(), register.expected, "× the pipe"))
     return made, on
 
 
@@ -356,32 +268,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="limit,ours,peers,engines", help="limit,ours,peers,engines")
     parser.add_argument("--report", type=Path, help="file for the tables in Markdown; they are printed in any case")
+    parser.add_argument("--keep", type=Path, help="file of measurements, to go on with later")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="no case is begun after so many")
     given = parser.parse_args(argv)
+    ends_at = time.monotonic() + given.minutes * 60
     places.stop_when_told()
     folder = Path(tempfile.mkdtemp(prefix="jq-speed-"))
+    kept, stopped = Kept(None, report.revision(), "", given.rows), 0
     try:
         with contextlib.ExitStack() as opened:
             register = Register(opened.enter_context(places.postgresql()), given.rows, folder)
             made, on = series(given, register, opened)
-            about = report.machine(*on)
+            kept = Kept(given.keep, report.revision(), report.hardware(on[0]), given.rows)
+            about = report.load()
             for one in made:
-                one.measure(given.rounds)
+                one.measure(given.rounds, kept, ends_at)
+    except (SystemExit, KeyboardInterrupt) as ended:  # what was measured until then is shown
+        stopped = int(ended.code or 0) if isinstance(ended, SystemExit) and isinstance(ended.code, int) else 130
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    how = f"{given.rows:,} rows × {len(population.COLUMNS)} columns, medians of {given.rounds} rounds, each case once a round"
+    if not kept.lines:
+        return stopped or 1
+    found = tables(kept)
+    how = f"{given.rows:,} rows × {len(population.COLUMNS)} columns, medians, each case once a round"
     text = [
-        f"{how}; {about}; code {report.revision()}.",
+        f"{how}; {kept.machine}; {about}; code {kept.code}.",
         f"PostgreSQL: {', '.join(places.POSTGRESQL)}; MariaDB: {', '.join(places.MARIADB)}.",
     ]
-    for one in made:
-        text += [f"### {one.title}", one.shown(given.rows), "\n".join(one.details())]
+    for table in found:
+        text += [f"### {table.title}", table.shown(), "\n".join(table.details())]
     words = "\n\n".join(text) + "\n"
     print(words)
     if given.report:
         given.report.write_text(words, encoding="utf-8")
-    if any(case.problem for one in made for case in one.cases):
-        return 1
-    return 2 if any(one.missed() for one in made) else 0
+    if stopped or any(table.failed() for table in found):
+        return stopped or 1
+    return 2 if any(table.missed() for table in found) else 0
 
 
 if __name__ == "__main__":

@@ -73,10 +73,11 @@ class Register:
         for spool in self.folder.glob("spool-*"):
             shutil.rmtree(spool)
 
-    def change(self, round_: int) -> None:
-        """One row in a hundred, other ones each round, with the time of the change."""
+    def change(self, round_: int, rounds: int) -> None:
+        """One row in a hundred, other ones each round, an hour after those before: a run reads its own again, and no others."""
         self.server.execute(
-            f"UPDATE population SET phone = '0935' || id, updated_at = localtimestamp WHERE id % 100 = {round_ % 100}",
+            f"UPDATE population SET phone = '0935' || id, updated_at = localtimestamp - interval '{rounds - round_} hours'"
+            f" WHERE id % 100 = {round_ % 100}",
             "VACUUM ANALYZE population",
         )
 
@@ -93,7 +94,7 @@ def watermark(server: Server, rows: int, rounds: int, folder: Path) -> tuple[lis
     expect(first, read=rows, inserted=rows)
     some, none = [], []
     for number in range(1, rounds + 1):
-        register.change(number)
+        register.change(number, rounds)
         some.append(register.copy(*WATERMARK))
         expect(some[-1], inserted=0, updated=rows // 100)
         none.append(register.copy(*WATERMARK))
@@ -286,7 +287,7 @@ def whole(server: Server, rows: int, folder: Path) -> list[Line]:
     register.empty()
     first = register.copy(*DIFF)
     expect(first, read=rows, inserted=rows)
-    register.change(1)
+    register.change(1, 1)
     some = register.copy(*DIFF)
     expect(some, read=rows, inserted=0, updated=rows // 100, deleted=0)
     none = register.copy(*DIFF)

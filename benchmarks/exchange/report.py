@@ -12,6 +12,15 @@ from tests.servers import Server
 
 def machine(*given: Server) -> str:
     """One sentence: cores, memory, systems, versions, load at the start, day."""
+    return f"{hardware(*given)}; {load()}"
+
+
+def load() -> str:
+    return f"load {os.getloadavg()[0]:.1f} at the start; {today():%Y-%m-%d}"
+
+
+def hardware(*given: Server) -> str:
+    """Cores, memory, systems, versions: what stays the same from day to day."""
     memory_kib = int(Path("/proc/meminfo").read_text().split("MemTotal:")[1].split()[0])
     processor = next(
         (
@@ -28,10 +37,7 @@ def machine(*given: Server) -> str:
         versions.append(
             " ".join(version.split()[:2]) if "PostgreSQL" in version else f"MariaDB {version.split('-')[0]}"
         )
-    return (
-        f"{os.cpu_count()} cores ({processor}), {memory_kib / (1 << 20):.0f} GiB; {', '.join(versions)};"
-        f" load {os.getloadavg()[0]:.1f} at the start; {today():%Y-%m-%d}"
-    )
+    return f"{os.cpu_count()} cores ({processor}), {memory_kib / (1 << 20):.0f} GiB; {', '.join(versions)}"
 
 
 def revision() -> str:
