@@ -4,8 +4,9 @@
                                 [--ways 1-42] [--keep FILE] [--report FILE]
 
 Kills: SIGKILL spread over every way of copying (full, watermark, diff × mirror, upsert, append, history) and every target
-(PostgreSQL, MariaDB, SQLite), most from PostgreSQL, some from MariaDB and SQLite: 42 ways. Each way is first copied undisturbed, and
-the moments of its kills are even over the time in which that copy worked; chunks are small, so that they fall in every stage.
+(PostgreSQL, MariaDB, SQLite), most from PostgreSQL, some from MariaDB and SQLite: 42 ways. Each way is first copied undisturbed; the
+moments of its kills are even over the time that this took from the beginning of the extraction to the end of the process, one in eight
+before. Chunks are small, so that kills fall in every stage.
 Troubles: restarted servers, broken connections, full disks, flipped bits in the spool. After each item the copy is called until it
 ends, and the target is compared, row by row and by the databases' own drivers, with a model that knows nothing of the engine; every
 chunk that was staged when a copy was killed must be handed over as it was. The control is a naive copier under the same kills: it
@@ -138,6 +139,7 @@ class Campaign:
         if (seen := self.kept.items.get(CONTROL)) is not None:
             return seen
         lane = self.lane(MIRROR, kind=NaiveLane, spool=self.folder / "place")
+        lane.measure()
         lane.kill(10, self.chance)
         print(f"  control: {lane.outcome}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
         self.kept.add(CONTROL, lane.outcome)

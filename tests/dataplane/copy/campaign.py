@@ -4,8 +4,8 @@ A lane is one way of copying one table: source, target, mode, delivery. It goes 
 is killed at random instants and started again until it ends by itself, then the target is compared with a model that knows
 nothing of the engine. After every kill the target shows the state before the round or the one after it, never a part.
 
-Kills fall at moments that are even over the time in which an undisturbed copy of the same way works, so that they fall in every
-stage (`Stage`). What was staged when a copy was killed must be handed over as it was, or the result must say why not.
+Kills fall at moments that are even over the time from the beginning of the extraction to the end of an undisturbed copy of the same
+way, one in eight before, so that they fall in every stage (`Lane.stage`). What was staged when a copy was killed must be handed over as it was, or the result must say why not.
 """
 
 import json
@@ -17,6 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -129,8 +130,9 @@ class Lane:
         self.model = Model(way)
         self.outcome = Outcome()
         self.limits: Callable[[], None] | None = None  # run in the process before it becomes a copy
-        self._usual_s = 1.0  # of a whole process that nothing disturbs
-        self._works_s = 1.0  # at its end, in which it works; before, it starts
+        self._starts_s = self._works_s = (
+            1.0  # of a process that nothing disturbs: to the beginning of its extraction, from there
+        )
 
     @property
     def table(self) -> str:
@@ -165,21 +167,25 @@ class Lane:
         """Copy to the end; what the last process told."""
         told: dict[str, Any] = {}
         for _ in range(tries):
-            began = time.monotonic()
             told = self.end(self.start())
             if told["exit"] == 0:
-                if not told.get("resumed"):
-                    self._measured(time.monotonic() - began, told)
                 return told
         self.outcome.problems.append(f"{told['problem']['code']} ({told['exit']})")
         return told
 
-    def _measured(self, seconds: float, told: dict[str, Any]) -> None:
-        first = self.outcome.runs <= 2  # the first copy of all is another one than those that follow
-        works = min(seconds, told.get("seconds", {}).get("total", seconds))
-        # the shortest: what else the machine does only makes a copy longer, and a kill that comes too late is none
-        self._usual_s = seconds if first else min(self._usual_s, seconds)
-        self._works_s = works if first else min(self._works_s, works)
+    def _begun(self) -> int:
+        """Changes whenever an extraction begins or goes on."""
+        return max((path.stat().st_mtime_ns for path in outgoing(self.spool, "begun.json")), default=0)
+
+    def _until_it_works(self, process: "subprocess.Popen[str]", limit_s: float) -> bool:
+        """Waits for the beginning of its extraction; False where it did not come, or there is none as all is staged."""
+        before, until = self._begun(), time.monotonic() + limit_s
+        while process.poll() is None and time.monotonic() < until:
+            with suppress(FileNotFoundError):
+                if self._begun() != before:
+                    return True
+            time.sleep(0.002)
+        return False
 
     # -- rounds
 
@@ -191,7 +197,16 @@ class Lane:
 
     def measure(self) -> None:
         """A round that nothing disturbs: how long one lasts."""
-        self.round(self.finish)
+
+        def measured() -> dict[str, Any]:
+            began, process = time.monotonic(), self.start()
+            self._until_it_works(process, END_S)
+            works = time.monotonic()
+            told = self.end(process)
+            self._starts_s, self._works_s = works - began, time.monotonic() - works
+            return told
+
+        self.round(measured)
 
     def kill(self, kills: int, chance: random.Random) -> Outcome:
         """Rounds until `kills` copies were killed; each is compared at its end."""
@@ -219,12 +234,16 @@ class Lane:
         return told
 
     def _killed_until_done(self, kills: int, chance: random.Random) -> dict[str, Any]:
-        """Copies, killed at instants that are even over the time in which a whole one works, until one ends."""
+        """Copies, killed again and again, until one ends."""
         staged: Staged = {}
         while self.outcome.kills < kills:
             process = self.start()
             try:
-                process.wait(timeout=self._usual_s - chance.uniform(-0.05, 1.0) * self._works_s)
+                if chance.random() < 1 / 8:
+                    process.wait(timeout=chance.uniform(0, self._starts_s))
+                else:
+                    self._until_it_works(process, self._starts_s + self._works_s)
+                    process.wait(timeout=chance.uniform(0, self._works_s))
             except subprocess.TimeoutExpired:
                 process.kill()
             told = self.end(process)
@@ -303,6 +322,10 @@ class Lane:
 
 class NaiveLane(Lane):
     """The control: the copier that everyone writes first, in the place of ours."""
+
+    def _until_it_works(self, process: "subprocess.Popen[str]", limit_s: float) -> bool:
+        """It tells nobody; the whole of its time counts."""
+        return False
 
     def command(self) -> list[str]:
         script = Path(__file__).with_name("naive.py")

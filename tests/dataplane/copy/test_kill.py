@@ -72,6 +72,7 @@ def test_a_copier_without_a_ledger_fails_the_same_campaign(request: pytest.Fixtu
     target = place("postgresql", "target", request, tmp_path)
     lane = NaiveLane(residents, target, Way(FULL, Delivery.MIRROR), tmp_path / "place", chunk_rows=1000)
     lane.begin()
+    lane.measure()
     assert (lane.outcome.lost, lane.outcome.doubled) == (0, 0)
 
     chance = random.Random(random.random())

@@ -3,12 +3,15 @@
 import random
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import openpyxl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from jinqiao.dataplane import pipeline
 from jinqiao.dataplane.connectors import open_source, open_target
@@ -243,3 +246,49 @@ def test_a_workbook_goes_on_by_ranges_of_its_rows(tmp_path: Path) -> None:
     assert kept
     assert {number: site.out(asked).read_chunk(number) for number in kept} == kept
     assert [row[0] for row in site.target()] == list(range(1, ROWS + 1))
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "full": {},
+    "diff": DIFF,
+    "appending watermark": APPENDED,
+    "watermark": {**APPENDED, "delivery": Delivery.UPSERT},
+}
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(way=st.sampled_from(sorted(WAYS)), ends=st.lists(st.integers(1, 14), max_size=6), chunk_rows=st.integers(3, 30))
+def test_however_often_a_run_is_ended_what_arrives_is_what_one_run_brings(
+    way: str, ends: list[int], chunk_rows: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("site")
+    people(folder / "a.db", some_people(ROWS))
+    site = Site(folder, sqlite_at(folder / "a.db"))
+    first = order("R1", chunk_rows=chunk_rows, overlap_s=86_400 if "watermark" in way else 0, **WAYS[way])
+    begun = site.extract(first)
+    site.deliver(first, begun)
+    change(
+        folder / "a.db",
+        "INSERT INTO people SELECT id + 200, name, born, '2026-03-02 07:00:00' FROM people WHERE id % 2 = 0",
+        *(
+            []
+            if "appending" in way
+            else ["UPDATE people SET name = '改', updated = '2026-03-02 07:30:00' WHERE id % 5 = 0"]
+        ),
+        *([] if "watermark" in way else ["DELETE FROM people WHERE id % 9 = 0"]),
+    )
+    second = replace(first, run_id="R2", after=begun.new_cursor)
+    kept: dict[int, bytes] = {}
+    for after in ends:
+        with suppress(RunStopped):
+            site.extract(second, stop_after(after))
+        kept |= site.staged(second)
+
+    manifest = site.extract(second)
+    site.deliver(second, manifest)
+
+    assert {number: site.out(second).read_chunk(number) for number in kept} == kept
+    assert set(manifest.restarted) <= {"piece"}
+    assert shown(site.target()) == source_rows(site)
+    if way != "full":
+        assert site.extract(replace(first, run_id="R3", after=manifest.new_cursor)).rows == 0
