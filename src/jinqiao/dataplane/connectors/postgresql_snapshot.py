@@ -86,11 +86,13 @@ class PostgresqlSnapshot(Snapshot):
             self._keeper = _keeper(self._connection.fileno())
             keeper = self._keeper.pid if self._keeper else 0
             self.state = replace(self.state, handle={**self.state.handle, "keeper": keeper})
-        if former is not None or self._keeper is not None:
-            note(self.state)
         if former is not None:
+            # both are written down until the other one has ended
+            note(replace(self.state, handle={**self.state.handle, "former": former.handle}))
             end_other(self._query.place, former.handle)
             self._former = None
+        if former is not None or self._keeper is not None:
+            note(self.state)
 
     def close(self) -> None:
         self._connection.close()
@@ -192,8 +194,9 @@ class PostgresqlSnapshot(Snapshot):
 
 def end_other(place: Place, handle: dict[str, Any]) -> None:
     """End the transaction that a killed process left open, and its keeper."""
-    if handle.get("next"):  # of a process that was killed before it had taken over
-        end_other(place, handle["next"])
+    for name in ("next", "former"):  # of a process that was killed while it took over
+        if handle.get(name):
+            end_other(place, handle[name])
     if not handle.get("backend"):
         return
     with contextlib.suppress(psycopg.Error, JinqiaoError), closing(place.connect()) as connection:
