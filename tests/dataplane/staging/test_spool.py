@@ -56,3 +56,16 @@ def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     assert [path.name for path in run.folder.iterdir()] == ["chunk-00001.jqc"]
+
+
+def test_how_extraction_began_is_not_believed_where_the_disk_changed_it_but_may_be_asked_about(tmp_path: Path) -> None:
+    out = Spool(tmp_path).outgoing("R1")
+    out.write_begun({"snapshot": {"token": "a"}, "resumed": 0})
+    path = out.folder / "begun.json"
+
+    path.write_bytes(path.read_bytes().replace(b'"resumed": 0', b'"resumed": 8'))
+
+    assert out.begun() is None
+    assert out.damaged_begun() == {"snapshot": {"token": "a"}, "resumed": 8}
+    path.write_bytes(b"\xff{")
+    assert out.damaged_begun() is None

@@ -13,7 +13,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -164,8 +164,11 @@ class Extraction(Closing):
         if has_staged or in_one:
             seen = "piece" if snapshot.resumed and not has_staged else "snapshot"
             self._restarted = (*self._restarted, reason or (seen if begun else "damaged"))
-        if begun and reason:
-            self._source.end_snapshot(SnapshotState.from_json(begun["snapshot"]))
+        left = begun if reason else None if begun else self._out.damaged_begun()
+        if left is not None:
+            # asked by its name and its moment of birth, so that nothing else can be ended, whatever stands there
+            with suppress(AttributeError, KeyError, TypeError, ValueError):
+                self._source.end_snapshot(SnapshotState.from_json(left["snapshot"]))
         self._records = []
         consumer = PublicIdentity.from_json(self._order.consumer_identity)
         provider = PublicIdentity.from_json(self._order.provider_identity)

@@ -12,6 +12,7 @@ changed counts as one that was never written, and what it told of is read again.
 """
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -91,6 +92,14 @@ class RunSpool:
     def begun(self) -> dict[str, Any] | None:
         found = self._read(_BEGUN)
         return None if found is None else dict(found)
+
+    def damaged_begun(self) -> dict[str, Any] | None:
+        """What is left of it where the disk has changed it: to be asked about, never to be believed."""
+        try:
+            found = json.loads((self.folder / _BEGUN).read_bytes().partition(b" ")[2])
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
 
     def note_split(self, split: dict[str, Any]) -> None:
         """A split is staged whole: its chunks are durable already. For one thread at a time."""
