@@ -27,6 +27,11 @@ class Application(Protocol):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
 
+GATEWAY_BODY_BYTES = 32 * 1024 * 1024
+GATEWAY_ATTEMPTS = 3
+GATEWAY_PAUSE_S = 0.05
+_CERTIFICATE = b"x-client-certificate-sha256"
+
 TIMEOUT_S = {"connect": 5.0, "read": 120.0, "write": 120.0, "pool": 30.0}
 GATEWAY_PREFIX = "/gateway/"
 _HOP_BY_HOP = frozenset(
@@ -67,6 +72,12 @@ class Front:
             await self.gateway.stop()
         if self.pages is not None:
             await self.pages.aclose()
+
+    async def drain(self) -> None:
+        """Let the gateway in this process end its calls, in bounded time; where workers are the gateway they do it themselves."""
+        drain = getattr(self.gateway, "drain", None)
+        if drain is not None:
+            await drain()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.gateway is not None and scope["path"].startswith(GATEWAY_PREFIX):
@@ -140,9 +151,74 @@ async def _body(receive: Receive) -> AsyncIterator[bytes]:
             return
 
 
-def create(home: Path, web_url: str) -> Front:
+class GatewayWorkers:
+    """A gateway whose workers listen elsewhere on this machine: calls go there and their answers come back.
+
+    A worker that drains closes connections that are idle; a call that was just on its way there was not read, and is sent again. If it
+    was read after all, the gateway knows its nonce and refuses the second one: nothing is answered twice.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._workers: httpx.AsyncHTTPTransport | None = None
+
+    async def start(self) -> None:
+        self._workers = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=1024), trust_env=False)
+
+    async def stop(self) -> None:
+        if self._workers is not None:
+            await self._workers.aclose()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = bytearray()
+        if _has_body(scope):
+            async for part in _body(receive):
+                body += part
+                if len(body) > GATEWAY_BODY_BYTES:
+                    await _say(send, 413, b"")
+                    return
+        response = await self._ask(scope, bytes(body))
+        if response is None:
+            await _say(send, 503, b"", [(b"retry-after", b"2")])
+            return
+        try:
+            content = b"".join([part async for part in response.stream])  # type: ignore[union-attr]  # asynchronous
+        finally:
+            await response.aclose()
+        headers = [(name.lower(), value) for name, value in response.headers.raw if name.lower() not in _HOP_BY_HOP]
+        await _say(send, response.status_code, content, headers)
+
+    async def _ask(self, scope: Scope, body: bytes) -> httpx.Response | None:
+        assert self._workers is not None, "the server starts the front before it hands in requests"  # noqa: S101
+        headers = [(name, value) for name, value in _forwarded_headers(scope) if name.lower() != _CERTIFICATE]
+        for attempt in range(GATEWAY_ATTEMPTS):
+            request = httpx.Request(
+                scope["method"],
+                httpx.URL(self._url).copy_with(raw_path=_raw_target(scope)),
+                headers=headers,
+                content=body if _has_body(scope) else None,
+                extensions={"timeout": TIMEOUT_S},
+            )
+            try:
+                return await self._workers.handle_async_request(request)
+            except (httpx.RemoteProtocolError, httpx.NetworkError):
+                await asyncio.sleep(GATEWAY_PAUSE_S * (attempt + 1))
+            except httpx.TransportError:
+                return None
+        return None
+
+
+async def _say(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers or []})
+    await send({"type": "http.response.body", "body": body})
+
+
+def create(home: Path, web_url: str, gateway_url: str = "") -> Front:
+    """`gateway_url`: where the gateway's workers listen; without it the gateway of the home, if there is one, is in this process."""
     gateway: Application | None = None
-    if (home / "gateway" / "gateway.toml").exists():
+    if gateway_url:
+        gateway = GatewayWorkers(gateway_url)
+    elif (home / "gateway" / "gateway.toml").exists():
         from jinqiao.dataplane.gateway.app import create_app
 
         gateway = create_app(home / "gateway")

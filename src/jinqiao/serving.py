@@ -40,7 +40,11 @@ def web(arguments: list[str]) -> int:
 def front(arguments: list[str]) -> int:
     """`jinqiao front [PORT]`: the public port. JINQIAO_HOME, JINQIAO_WEB_URL and JINQIAO_HOST say what and where."""
     home = Path(os.environ.get("JINQIAO_HOME", "var")).resolve()
-    application = create(home, os.environ.get("JINQIAO_WEB_URL", "http://127.0.0.1:8001"))
+    application = create(
+        home,
+        os.environ.get("JINQIAO_WEB_URL", "http://127.0.0.1:8001"),
+        os.environ.get("JINQIAO_GATEWAY_URL", ""),
+    )
     port = int(arguments[0]) if arguments else 8000
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(application, os.environ.get("JINQIAO_HOST", "127.0.0.1"), port))
@@ -62,8 +66,14 @@ async def _serve(application: Front, host: str, port: int) -> None:
         http1_settings=HTTP1Settings(header_read_timeout=HEADERS_WITHIN_MS),
     )
     loop = asyncio.get_running_loop()
+    ending: set[asyncio.Task[None]] = set()
+
+    async def end() -> None:
+        await application.drain()
+        server.stop()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
+        loop.add_signal_handler(number, lambda: ending.add(loop.create_task(end())))
     try:
         await server.serve()
     finally:

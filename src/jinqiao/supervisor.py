@@ -1,6 +1,7 @@
 """`jinqiao up`: the whole platform on one machine, one public port, each part a process of its own.
 
     front    public port: query gateway, proxy to the pages       (no Django)
+    gateway  only with JINQIAO_GATEWAY_WORKERS: as many processes behind the front
     web      pages and machine interface, loopback only           (Django)
     worker   schedules, reminders, retries                        (Django)
     node …   one per folder under <home>/nodes                    (no Django)
@@ -170,6 +171,13 @@ class Platform:
         web_port = free_port()
         self.environment["JINQIAO_WEB_URL"] = f"http://127.0.0.1:{web_port}"
         self._add("web", ["web", str(web_port)])
+        workers = int(os.environ.get("JINQIAO_GATEWAY_WORKERS", "0") or 0)
+        if workers > 0 and (self.home / "gateway" / "gateway.toml").exists():
+            port = free_port()
+            self.environment["JINQIAO_GATEWAY_URL"] = f"http://127.0.0.1:{port}"
+            options = ["--workers", str(workers), "--port", str(port)]
+            self._add("gateway", ["gateway", "run", str(self.home / "gateway"), *options])
+            self.part("gateway").extra["JINQIAO_GATEWAY_PROXIES"] = "127.0.0.1"  # the front says who calls
         self._add("front", ["front", str(self.port)])
         self._add("worker", ["worker"])
         own_address = f"http://127.0.0.1:{self.port}"

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from jinqiao.front import Front, Receive, Scope, Send
+from jinqiao.front import Front, GatewayWorkers, Receive, Scope, Send
 
 
 class _Echo(BaseHTTPRequestHandler):
@@ -112,3 +112,53 @@ def test_one_callers_cookie_never_reaches_the_pages_with_anothers_request(pages:
 
     assert first.headers.get_list("set-cookie") == ["a=1", "b=2"]
     assert second.headers["X-Cookie"] == "none"
+
+
+class _Closing(BaseHTTPRequestHandler):
+    """A worker that drains: the first call on its port is closed without a word, the others are answered."""
+
+    protocol_version = "HTTP/1.1"
+    closes = 0
+    seen: list[dict[str, str]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if type(self).closes > 0:
+            type(self).closes -= 1
+            self.close_connection = True
+            return
+        self.seen.append({name.lower(): value for name, value in self.headers.items()})
+        self.send_response(429)
+        self.send_header("Retry-After", "7")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        del arguments
+
+
+@pytest.mark.parametrize(("closes", "status"), [(0, 429), (2, 429), (9, 503)])
+def test_a_call_that_a_draining_worker_did_not_read_is_sent_again(closes: int, status: int) -> None:
+    _Closing.closes = closes
+    _Closing.seen.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Closing)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        workers = GatewayWorkers(f"http://127.0.0.1:{server.server_port}")
+        headers = {"X-Client-Certificate-Sha256": "ab" * 32, "Signature": "sig1=:YQ==:"}
+        answer = _ask(Front("http://127.0.0.1:9", workers), "/gateway/v1/services/a/query", b"the body", headers)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert answer.status_code == status
+    if status == 429:
+        assert (answer.content, answer.headers["retry-after"]) == (b"the body", "7")
+        (seen,) = _Closing.seen
+        assert seen["signature"] == "sig1=:YQ==:"
+        assert (
+            "x-client-certificate-sha256" not in seen
+        )  # a claim of the caller's own would be believed behind the front
+        assert seen["x-forwarded-for"]

@@ -82,6 +82,8 @@ def test_what_was_answered_before_a_kill_is_in_the_evidence_and_the_chain_holds(
         async with httpx.AsyncClient(transport=ToThePort(port), timeout=10) as client:
             caller = Caller(client)
             loads = [asyncio.create_task(call_until_it_dies(caller, answered)) for _ in range(16)]
+            while len(answered) == before:
+                await asyncio.sleep(0.01)
             await asyncio.sleep(after_s)
             victim.send_signal(signal.SIGKILL)
             await asyncio.gather(*loads)

@@ -15,6 +15,12 @@ class EvidenceBroken(WrongState):
     code = "evidence.chain.broken"
 
 
+class TokenTaken(WrongState):
+    """Another process has recorded this token before: the record was not made."""
+
+    code = "evidence.token.taken"
+
+
 class BatchesMissingThere(WrongState):
     """The centre lacks earlier batches (it was restored from a backup): shipping goes on from `expected`. Details: expected."""
 

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jinqiao.dataplane.evidence import merkle
-from jinqiao.dataplane.evidence.errors import EvidenceUnavailable
+from jinqiao.dataplane.evidence.claims import Claims
+from jinqiao.dataplane.evidence.errors import EvidenceUnavailable, TokenTaken
 from jinqiao.dataplane.evidence.records import Recordable, canonical_record, record_from
 from jinqiao.kernel.contracts.evidence import CallRecord, EvidenceBatch
 from jinqiao.kernel.crypto.suites import Suite, suite
@@ -74,7 +75,9 @@ _Waiting = tuple[CallRecord | Recordable, Token | None, "asyncio.Future[None]"]
 class EvidenceLog:
     """One lane of evidence. Belongs to the event loop that called `start`."""
 
-    def __init__(self, path: Path, *, lane: str, suite_name: str) -> None:
+    def __init__(self, path: Path, *, lane: str, suite_name: str, claims: Claims | None = None) -> None:
+        """With `claims` other processes write other lanes of the same file, and no token is recorded twice among them."""
+        self._claims = claims
         self.path = path
         self.lane = lane
         self.suite: Suite = suite(suite_name)
@@ -152,8 +155,11 @@ class EvidenceLog:
         try:
             if not self.healthy:
                 await loop.run_in_executor(thread, self._open)
-            row, began = self._row(batch), loop.time()
-            await loop.run_in_executor(thread, self._insert, row)
+            began = loop.time()
+            while taken := await loop.run_in_executor(thread, self._insert, row := self._row(batch)):
+                batch = _without(batch, taken)
+                if not batch:
+                    return
         except Exception as problem:  # noqa: BLE001 -- whatever it was, nobody may be answered and the log must go on
             self.healthy = False
             logger.error("evidence of %d calls could not be written: %s", len(batch), type(problem).__name__)
@@ -200,6 +206,10 @@ class EvidenceLog:
     def _open(self) -> None:
         self._close()
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._claims.turn() if self._claims is not None else contextlib.nullcontext():
+            self._open_file()
+
+    def _open_file(self) -> None:
         db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=COMMIT_WITHIN_S)
         self._db = db
         self.path.chmod(0o600)
@@ -211,6 +221,8 @@ class EvidenceLog:
         (name,) = db.execute("SELECT value FROM about WHERE name = 'suite'").fetchone()
         if name != self.suite.name:
             raise EvidenceUnavailable(reason=f"suite {name}")
+        if self._claims is not None:
+            self._claims.prepare(db, ((token.value, token.forget_at) for token in self.tokens(int(time.time()))))
         self._head = db.execute(HEAD, (self.lane,)).fetchone() or (0, 0, merkle.GENESIS)
         self.healthy = True
 
@@ -220,16 +232,48 @@ class EvidenceLog:
                 self._db.close()
             self._db = None
 
-    def _insert(self, row: Row) -> None:
-        if self._db is None:
+    def _insert(self, row: Row) -> frozenset[bytes]:
+        """Write a batch, or nothing: then tokens of it that another process had before."""
+        db = self._db
+        if db is None:
             raise EvidenceUnavailable
-        self._db.execute(INSERT, row)
+        if self._claims is None:
+            db.execute(INSERT, row)
+            return frozenset()
+        stamped = row[8]
+        tokens = [
+            (stamped[at : at + TOKEN_BYTES], int.from_bytes(stamped[at + TOKEN_BYTES : at + _STAMPED], "big"))
+            for at in range(0, len(stamped), _STAMPED)
+        ]
+        with self._claims.turn():
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                taken = self._claims.take(db, tokens, int(time.time()))
+                if not taken:
+                    db.execute(INSERT, row)
+                db.execute("ROLLBACK" if taken else "COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+        return taken
 
 
 def _fail(batch: list[_Waiting], reason: str) -> None:
     for _, _, done in batch:
         if not done.done():
             done.set_exception(EvidenceUnavailable(reason=reason))
+
+
+def _without(batch: list[_Waiting], taken: frozenset[bytes]) -> list[_Waiting]:
+    left = []
+    for entry in batch:
+        _, token, done = entry
+        if token is None or token.value not in taken:
+            left.append(entry)
+        elif not done.done():
+            done.set_exception(TokenTaken())
+    return left
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:

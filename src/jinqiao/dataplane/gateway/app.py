@@ -12,11 +12,12 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from jinqiao.dataplane.evidence.claims import Claims
 from jinqiao.dataplane.evidence.errors import EvidenceUnavailable
 from jinqiao.dataplane.evidence.log import EvidenceLog
 from jinqiao.dataplane.gateway import home as homes
@@ -31,7 +32,9 @@ from jinqiao.dataplane.gateway.notices import Header, policy_age
 from jinqiao.dataplane.gateway.overload import Gate
 from jinqiao.dataplane.gateway.problem import PROBLEM_TYPE, extra_headers, language_of, problem_body
 from jinqiao.dataplane.gateway.settings import GatewaySettings, read_settings
+from jinqiao.dataplane.gateway.siblings import Siblings
 from jinqiao.dataplane.gateway.snapshot import PolicyView, last_kept
+from jinqiao.dataplane.gateway.sources.readers import Readers
 from jinqiao.dataplane.gateway.state import samples
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.evidence import SHED
@@ -39,7 +42,7 @@ from jinqiao.kernel.errors import JinqiaoError, Unavailable
 
 logger = logging.getLogger(__name__)
 
-LANE = "1"  # one process a home, so one lane; a second process has a home of its own
+LANE = "1"  # of a process that has the home for itself
 SERVICES = "/gateway/v1/services/"
 SANDBOX = "/gateway/sandbox/v1/services/"
 SALT_HEADER = b"jinqiao-answer-salt"
@@ -51,9 +54,13 @@ THREADS = 64
 class Gateway:
     """A gateway in its home. Start and stop it by the ASGI lifespan, or by `start` and `stop` where it is embedded."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, shared: bool = False) -> None:
+        """`shared`: other processes of this gateway work in the same home, each with a lane of its own."""
         self._path = Path(home)
-        self._lock: int | None = None
+        self._shared = shared
+        self._locks: list[int] = []
+        self._siblings: Siblings | None = None
+        self._retired: list[Readers] = []
         self._desk: CallDesk | None = None
         self._log: EvidenceLog | None = None
         self._link: PlatformLink | None = None
@@ -75,12 +82,20 @@ class Gateway:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "gateway"))
         self.settings = read_settings(self._path)
         self.gate.change(self.settings.limits)
-        self._lock = await _locked(home)
+        self._locks.append(await _locked(home, shared=self._shared))
         try:
-            log = EvidenceLog(home.evidence_file, lane=LANE, suite_name=home.suite)
+            lane, claims = LANE, None
+            if self._shared:
+                lane, lock = home.take_lane()
+                self._locks.append(lock)
+                claims = Claims(home.path / homes.TURN)
+            log = EvidenceLog(home.evidence_file, lane=lane, suite_name=home.suite, claims=claims)
             log.start()
             self._log = log
             desk = CallDesk(home, log, self.gate)
+            if self._shared:
+                self._siblings = desk.siblings = Siblings(home.path, lane, desk.hear_rate, desk.hear_use)
+                self._siblings.start()
             desk.nonces.load(log, time.time())
             desk.view = await asyncio.to_thread(last_kept, home)
         except BaseException:
@@ -112,8 +127,19 @@ class Gateway:
             return
         await asyncio.to_thread(link.stop)
         self._open_link(home, desk.view)
-        await desk.readers.keep_only({})  # connections are made again, with the certificates that are there now
+        # connections are made again, with the certificates that are there now; calls under way keep theirs
+        self._retired.append(desk.renew(home))
+        asyncio.get_running_loop().call_later(settings.limits.call_within_s + 1, self._close_retired)
         logger.info("settings and certificates were read anew")
+
+    def _close_retired(self) -> None:
+        if self._retired:
+            self._in_background(self._retired.pop(0).close())
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._installing.add(task)
+        task.add_done_callback(self._installing.discard)
 
     async def drain(self) -> None:
         """Say that no more calls are wanted, answer those that come all the same, and those under way, within bounds."""
@@ -137,15 +163,19 @@ class Gateway:
             self._link = None
         if self._installing:
             await asyncio.wait(self._installing)
+        while self._retired:
+            await self._retired.pop().close()
+        if self._siblings is not None:
+            self._siblings.stop()
+            self._siblings = None
         if self._desk is not None:
             await self._desk.readers.close()
             self._desk = None
         if self._log is not None:
             await self._log.stop()
             self._log = None
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        while self._locks:
+            os.close(self._locks.pop())
 
     def _install(self, view: PolicyView) -> None:
         """Put a newer policy in force: from the next call on, everything is decided by it."""
@@ -154,9 +184,7 @@ class Gateway:
             return
         desk.view = view
         desk.meter.keep_only(set(view.services))
-        tidying = asyncio.ensure_future(desk.readers.keep_only(dict(view.services)))
-        self._installing.add(tidying)
-        tidying.add_done_callback(self._installing.discard)
+        self._in_background(desk.readers.keep_only(dict(view.services)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -205,7 +233,7 @@ class Gateway:
             call.outcome, call.rows, call.answer_commitment = refusal.code, 0, ""
         try:
             await desk.record(call)
-        except EvidenceUnavailable as problem:
+        except JinqiaoError as problem:  # no record, or another process has answered a call with this nonce
             refusal = problem
             call.outcome = problem.code
         seconds = time.perf_counter() - call.began
@@ -314,21 +342,21 @@ class Gateway:
                 return
 
 
-async def _locked(home: homes.GatewayHome) -> int:
+async def _locked(home: homes.GatewayHome, *, shared: bool) -> int:
     """The lock of the home; a predecessor that is just ending gets a moment. Raises HomeInUse."""
     until = time.monotonic() + LOCK_WITHIN_S
     while True:
         try:
-            return home.lock()
+            return home.lock(shared=shared)
         except HomeInUse:
             if time.monotonic() >= until:
                 raise
         await asyncio.sleep(0.1)
 
 
-def create_app(home: Path) -> Gateway:
-    """The gateway of a home as an ASGI application (`__call__`, `start`, `stop`)."""
-    return Gateway(home)
+def create_app(home: Path, *, shared: bool = False) -> Gateway:
+    """The gateway of a home as an ASGI application (`__call__`, `start`, `stop`), alone or one of several in that home."""
+    return Gateway(home, shared=shared)
 
 
 async def _refuse(scope: Scope, send: Send, error: JinqiaoError, call_id: str, notices: Sequence[Header] = ()) -> None:

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from jinqiao.dataplane.evidence.errors import TokenTaken
 from jinqiao.dataplane.evidence.log import EvidenceLog, Token
 from jinqiao.dataplane.gateway.admission import Request, admit
 from jinqiao.dataplane.gateway.answers import Answer, answer_query
@@ -29,11 +30,13 @@ from jinqiao.dataplane.gateway.policy import Question, callable_service, permit
 from jinqiao.dataplane.gateway.questions import read_question
 from jinqiao.dataplane.gateway.rate import RateMeter
 from jinqiao.dataplane.gateway.routes import Route, route_of
+from jinqiao.dataplane.gateway.siblings import Siblings
 from jinqiao.dataplane.gateway.snapshot import PolicyView
 from jinqiao.dataplane.gateway.sources.readers import Readers
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.policy import Environment, Operation, ServicePolicy
 from jinqiao.kernel.errors import JinqiaoError
+from jinqiao.kernel.httpsig import NonceReplayed
 from jinqiao.kernel.moments import CHINA
 
 logger = logging.getLogger(__name__)
@@ -92,6 +95,7 @@ class CallDesk:
         self.meter = RateMeter()
         self.readers = Readers()
         self.view: PolicyView | None = None
+        self.siblings: Siblings | None = None  # where several processes are this gateway
 
     def begin(self) -> Call:
         return Call(os.urandom(16).hex(), moments.now(), time.perf_counter(), self._home.gateway_id)
@@ -127,6 +131,8 @@ class CallDesk:
         wait_s = self.meter.wait_s(service.service, service.calls_per_minute, moment)
         permission = permit(service, route.operation, question, on=call.at.astimezone(CHINA).date(), wait_s=wait_s)
         self.meter.count(service.service, moment)
+        if self.siblings is not None:
+            self.siblings.counted(service.service)
         reader = self.readers.reader(service, view.passwords)
         async with self.gate.place(service.service, reader.source, call.began):
             answer = await answer_query(call.call_id, permission, reader)
@@ -158,10 +164,30 @@ class CallDesk:
         call.key_id, call.token = caller.key_id, caller.token
         call.application, call.consumer = caller.application.application_id, caller.application.organisation
 
+    def renew(self, home: GatewayHome) -> Readers:
+        """Go on with a home that was read anew, and with connections to be made anew; the readers so far, to be closed later."""
+        before, self.readers = self.readers, Readers()
+        self._home, self._peers = home, Peers(home.proxies)
+        return before
+
+    def hear_rate(self, metered: str, keys: int) -> None:
+        """Another process of this gateway has admitted a call."""
+        for _ in range(keys):
+            self.meter.count(metered, time.monotonic())
+
+    def hear_use(self, environment: str, service: str, application: str, keys: int, rows: int) -> None:
+        """Another process of this gateway has used something of a quota of the day."""
+
     async def record(self, call: Call) -> None:
-        """Make the record durable. Raises EvidenceUnavailable: then nothing may be answered."""
+        """Make the record durable. Raises EvidenceUnavailable: then nothing may be answered; NonceReplayed where another process
+        of this gateway has recorded this nonce before: then that is what the record says."""
         call.duration_us = int((time.perf_counter() - call.began) * 1e6)
-        await self._log.append(call, call.token)
+        try:
+            await self._log.append(call, call.token)
+        except TokenTaken as taken:
+            call.outcome, call.rows, call.answer_commitment, call.token = NonceReplayed.code, 0, "", None
+            await self._log.append(call, None)
+            raise NonceReplayed(key_id=call.key_id) from taken
 
     def _policy(self, now: datetime) -> PolicyView:
         view = self.view

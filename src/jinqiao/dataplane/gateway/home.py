@@ -5,8 +5,14 @@ platform.json    public identity of the platform: only its signature makes a pol
 master.key, keystore.json   (kernel.keystore) own identity, secret of the commitments
 policy.json      the last signed snapshot
 evidence.db      records of calls, with the nonces of the last minutes
+policy.confirmed its time is when the platform said last that the policy is the newest
 shipped.json     how far the evidence has been shipped
-gateway.lock     held while a gateway works here
+gateway.lock     held while a gateway works here; by several of its processes together where it has workers
+lane-<n>.lock    held by the worker that writes this lane of the evidence
+link.lock        held by the worker that speaks with the platform
+evidence.turn    held by the worker that writes evidence just now
+lane-<n>.sock    where a worker hears of the others' calls
+settings.toml    what the operator set (gateway.settings)
 """
 
 import fcntl
@@ -33,6 +39,10 @@ POLICY = "policy.json"
 EVIDENCE = "evidence.db"
 SHIPPED = "shipped.json"
 LOCK = "gateway.lock"
+LINK_LOCK = "link.lock"
+TURN = "evidence.turn"
+PROXIES = "JINQIAO_GATEWAY_PROXIES"
+MOST_LANES = 64
 IDENTITY = "identity"
 EVIDENCE_SECRET = "evidence-secret"  # noqa: S105 -- the name of a secret, not one
 
@@ -62,17 +72,32 @@ class GatewayHome:
     def shipped_file(self) -> Path:
         return self.path / SHIPPED
 
-    def lock(self) -> int:
+    def lock(self, *, shared: bool = False) -> int:
         """Take the home for this process; give the descriptor back to `os.close` at the end. Raises HomeInUse.
 
-        One process a home: two would not see each other's nonces.
+        One process has it for itself, or several that share nonces and quotas (`shared`); never both kinds at once.
         """
-        descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = self.try_lock(LOCK, shared=shared)
+        if descriptor is None:
+            raise HomeInUse(home=self.path.name)
+        return descriptor
+
+    def take_lane(self) -> tuple[str, int]:
+        """A lane of the evidence that nobody writes now, and its lock. Raises HomeInUse where all are taken."""
+        for number in range(1, MOST_LANES + 1):
+            descriptor = self.try_lock(f"lane-{number}.lock")
+            if descriptor is not None:
+                return str(number), descriptor
+        raise HomeInUse(home=self.path.name)
+
+    def try_lock(self, name: str, *, shared: bool = False) -> int | None:
+        """A lock of the home by the name of its file; None where somebody else has it. It ends with the process."""
+        descriptor = os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as problem:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except OSError:
             os.close(descriptor)
-            raise HomeInUse(home=self.path.name) from problem
+            return None
         return descriptor
 
 
@@ -150,10 +175,15 @@ def load(home: Path) -> GatewayHome:
             platform,
             store.identity(IDENTITY, fields["suite"]),
             secret,
-            proxies=tuple(str(network) for network in networks_of(fields.get("proxies", ()))),
+            proxies=tuple(str(network) for network in networks_of([*fields.get("proxies", ()), *_proxies_beside()])),
         )
     except (OSError, KeyError, ValueError) as problem:
         raise HomeNotPrepared(home=home.name) from problem
+
+
+def _proxies_beside() -> list[str]:
+    """Proxies that the environment names: the front of this machine, where it stands before the workers."""
+    return [text.strip() for text in os.environ.get(PROXIES, "").split(",") if text.strip()]
 
 
 def _make(home: Path) -> None:

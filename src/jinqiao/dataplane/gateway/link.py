@@ -5,6 +5,7 @@ Neither stands in the way of a call. While the platform is away the last policy 
 """
 
 import contextlib
+import json
 import logging
 import os
 import threading
@@ -14,7 +15,8 @@ from pathlib import Path
 
 from jinqiao.dataplane.evidence.errors import BatchesMissingThere
 from jinqiao.dataplane.evidence.shipper import Shipper
-from jinqiao.dataplane.gateway.home import GatewayHome
+from jinqiao.dataplane.gateway.errors import PolicyRefused
+from jinqiao.dataplane.gateway.home import LINK_LOCK, GatewayHome
 from jinqiao.dataplane.gateway.snapshot import PolicyView, keep, open_snapshot
 from jinqiao.dataplane.platform import PlatformClient, PlatformRefused
 from jinqiao.kernel.contracts.evidence import EvidenceBatch
@@ -23,8 +25,10 @@ from jinqiao.kernel.errors import JinqiaoError
 
 logger = logging.getLogger(__name__)
 
+CONFIRMED = "policy.confirmed"
 PULL_EVERY_S = 1.0  # of a platform that does not wait for news with us
 WAIT_S = 2  # of one that does: so long it holds the question; more would make our own end wait
+FOLLOW_EVERY_S = 0.2  # how often a process that does not lead looks for what the leading one has written
 ANSWER_WITHIN_S = 10.0
 POLICY_PATH = "/api/gateways/policy"
 EVIDENCE_PATH = "/api/gateways/evidence"
@@ -38,6 +42,9 @@ class PlatformLink:
         self._home = home
         self._install = install
         self._stop = threading.Event()
+        self._leads = threading.Event()
+        self._lead: int | None = None
+        self._followed: tuple[int, int] | None = None
         self._threads: list[threading.Thread] = []
         self._shipping = self._client()
         self.shipper = Shipper(home.evidence_file, home.shipped_file, self._send)
@@ -50,7 +57,7 @@ class PlatformLink:
         """`view` is what is in force at the start."""
         self.view = view
         self.confirmed_at = self._kept_at()
-        for name, work in (("policy-puller", self._pull_forever), ("evidence-shipper", self._ship_forever)):
+        for name, work in (("policy", self._policy_forever), ("evidence-shipper", self._ship_forever)):
             thread = threading.Thread(target=work, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -59,22 +66,25 @@ class PlatformLink:
         self._stop.set()
         for thread in self._threads:
             thread.join(ANSWER_WITHIN_S + 1)
+        if self._lead is not None:
+            os.close(self._lead)
+            self._lead = None
 
     def age_s(self) -> float:
         """Seconds since the platform said last that the policy in force is the newest: so long nobody could revoke anything."""
         return max(0.0, time.time() - self.confirmed_at) if self.confirmed_at else 0.0
 
     def _kept_at(self) -> float:
-        try:
-            return self._home.policy_file.stat().st_mtime
-        except OSError:
-            return 0.0
+        for file in (self._home.path / CONFIRMED, self._home.policy_file):
+            with contextlib.suppress(OSError):
+                return file.stat().st_mtime
+        return 0.0
 
     def _confirm(self) -> None:
-        """Remember when, also beyond this process: the time of the file is what a restart knows of it."""
+        """Remember when, also beyond this process: the time of a file is what a restart, and who follows, knows of it."""
         self.confirmed_at = time.time()
         with contextlib.suppress(OSError):
-            os.utime(self._home.policy_file)
+            (self._home.path / CONFIRMED).touch(0o600)
 
     def _client(self) -> PlatformClient:
         return PlatformClient(
@@ -102,6 +112,40 @@ class PlatformLink:
         logger.info("policy %d is in force, until %s", view.version, view.expires_at.isoformat())
         return True
 
+    def _policy_forever(self) -> None:
+        """One process of a gateway speaks with the platform; the others follow what it writes, and one takes over when it ends."""
+        while not self._stop.is_set():
+            self._lead = self._home.try_lock(LINK_LOCK)
+            if self._lead is not None:
+                self._leads.set()
+                self._pull_forever()
+                return
+            self._follow()
+            self._stop.wait(FOLLOW_EVERY_S)
+
+    def _follow(self) -> None:
+        """Take what the leading process has written: a newer policy, and when it was confirmed."""
+        self.confirmed_at = self._kept_at()
+        try:
+            about = self._home.policy_file.stat()
+            written = (about.st_ino, about.st_mtime_ns)
+            if written == self._followed:
+                return
+            message = SignedMessage.from_json(json.loads(self._home.policy_file.read_bytes()))
+            version = self.view.version if self.view is not None else 0
+            view = open_snapshot(message, self._home, newer_than=version, before=self.view)
+        except FileNotFoundError:
+            return
+        except PolicyRefused:  # the one that is in force already
+            self._followed = written
+            return
+        except (OSError, ValueError, JinqiaoError) as problem:
+            self._report(getattr(problem, "code", type(problem).__name__))
+            return
+        self._followed, self.view = written, view
+        self._install(view)
+        logger.info("policy %d is in force, until %s", view.version, view.expires_at.isoformat())
+
     def _pull_forever(self) -> None:
         with self._client() as platform:
             while not self._stop.is_set():
@@ -118,7 +162,9 @@ class PlatformLink:
 
     def _ship_forever(self) -> None:
         with self._shipping:
-            self.shipper.run(self._stop)
+            while not self._stop.is_set():
+                if self._leads.wait(FOLLOW_EVERY_S):
+                    self.shipper.run(self._stop)
 
     def _send(self, batch: EvidenceBatch) -> None:
         try:

@@ -3,12 +3,16 @@
 import argparse
 import asyncio
 import logging
+import os
+import resource
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 import uvloop
+from granian._granian import SocketHolder
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
@@ -16,51 +20,114 @@ from granian.server.embed import Server
 
 from jinqiao.dataplane.evidence.verify import verify
 from jinqiao.dataplane.gateway import home as homes
+from jinqiao.dataplane.gateway import logs
 from jinqiao.dataplane.gateway.app import create_app
+from jinqiao.dataplane.gateway.workers import Workers
 from jinqiao.kernel.crypto.suites import SUITE_NAMES
 from jinqiao.kernel.errors import JinqiaoError
 
 logger = logging.getLogger(__name__)
 
 HEADERS_WITHIN_MS = 10_000
+BACKLOG = 1024
+CONNECTIONS = 10_000
+READY_AFTER_S = 0.05  # the socket is served by a thread that starts just now
 
 
-async def serve(home: Path, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT. Raises what `Gateway.start` raises."""
-    gateway = create_app(home)
+class _OnSocket(Server):
+    """Serves on a socket that is open already: a worker's, which it has from its parent."""
+
+    def __init__(self, target: Any, descriptor: int, **options: Any) -> None:
+        super().__init__(target, **options)
+        self._descriptor = descriptor
+
+    def _init_shared_socket(self) -> None:
+        holder: Any = SocketHolder  # its types do not know how it is made
+        shared: Any = self
+        shared._shd = holder(self._descriptor, False, BACKLOG)
+        shared._sfd, shared._ssp = shared._shd.get_fd(), None
+
+
+async def serve(home: Path, host: str, port: int, *, descriptor: int | None = None, tell: int | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. SIGHUP reads settings and certificates anew.
+
+    A worker serves on the socket `descriptor`, and writes to `tell` when it is ready. Raises what `Gateway.start` raises.
+    """
+    _many_files()
+    gateway = create_app(home, shared=descriptor is not None)
     await gateway.start()
-    server = Server(
-        gateway,
-        address=host,
-        port=port,
-        interface=Interfaces.ASGINL,
-        websockets=False,
-        backlog=1024,
-        log_level=LogLevels.warning,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_WITHIN_MS),
-    )
+    options: dict[str, Any] = {
+        "interface": Interfaces.ASGINL,
+        "websockets": False,
+        "backlog": BACKLOG,
+        "backpressure": CONNECTIONS,
+        "log_level": LogLevels.warning,
+        "http1_settings": HTTP1Settings(header_read_timeout=HEADERS_WITHIN_MS),
+    }
+    if descriptor is None:
+        server: Any = Server(gateway, address=host, port=port, **options)
+    else:
+        server = _OnSocket(gateway, descriptor, **options)
     loop = asyncio.get_running_loop()
+    kept: set[asyncio.Task[None]] = set()
+
+    def begin(work: Coroutine[Any, Any, None]) -> None:
+        task = loop.create_task(work)
+        kept.add(task)
+        task.add_done_callback(kept.discard)
+
+    async def end() -> None:
+        if not gateway.draining:
+            await gateway.drain()
+            server.stop()
+
+    async def reload() -> None:
+        try:
+            await gateway.reload()
+        except (JinqiaoError, OSError) as problem:
+            logger.error("nothing was read anew: %s", getattr(problem, "code", type(problem).__name__))
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
+        loop.add_signal_handler(number, lambda: begin(end()))
+    loop.add_signal_handler(signal.SIGHUP, lambda: begin(reload()))
     logger.info("the gateway listens on %s:%d", host, port)
+    if tell is not None:
+        loop.call_later(READY_AFTER_S, _tell_ready, tell)
     try:
         await server.serve()
     finally:
         await gateway.stop()
 
 
-def run(home: Path, host: str = "127.0.0.1", port: int = 8010) -> int:
+def _tell_ready(descriptor: int) -> None:
+    os.write(descriptor, b"1")
+    os.close(descriptor)
+
+
+def _many_files() -> None:
+    """As many connections as the machine allows: slow ones must not keep the places of others."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def run(
+    home: Path,
+    host: str = "127.0.0.1",
+    port: int = 8010,
+    *,
+    descriptor: int | None = None,
+    tell: int | None = None,
+) -> int:
     """Run until told to stop; the exit code of the process."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(home, host, port))
+        runner.run(serve(home, host, port, descriptor=descriptor, tell=tell))
     return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`jinqiao gateway run|register|verify`; the exit code: 0 done, 1 it failed (or the evidence is broken), 2 wrong command."""
     options = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logs.set_up()
     try:
         match options.command:
             case "register":
@@ -69,6 +136,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return 0
             case "verify":
                 return _verify(options.home)
+            case "work":
+                return run(options.home, descriptor=options.socket, tell=options.tell)
+        if options.workers > 1:
+            return Workers(options.home, options.host, options.port, options.workers).run()
         return run(options.home, options.host, options.port)
     except (JinqiaoError, FileNotFoundError) as problem:
         if not isinstance(problem, JinqiaoError):
@@ -96,6 +167,11 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("home", type=Path, metavar="HOME")
     serving.add_argument("--host", default="127.0.0.1")
     serving.add_argument("--port", type=int, default=8010)
+    serving.add_argument("--workers", type=int, default=1, metavar="N", help="几个进程 so many processes on one socket")
+    working = commands.add_parser("work")  # what --workers starts; nobody types it
+    working.add_argument("home", type=Path)
+    working.add_argument("--socket", type=int, required=True)
+    working.add_argument("--tell", type=int, required=True)
     registering = commands.add_parser("register", help="凭接入码登记 register by the one-time code")
     registering.add_argument("home", type=Path, metavar="HOME")
     registering.add_argument("--platform", required=True, metavar="URL")
