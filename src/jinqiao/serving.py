@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import uvloop
 from granian.constants import HTTPModes, Interfaces
@@ -54,7 +55,7 @@ def front(arguments: list[str]) -> int:
 async def _serve(application: Front, host: str, port: int) -> None:
     """In one process, so that killed is killed: a gateway's home has one master."""
     await application.start()
-    server = EmbeddedServer(
+    server: Any = EmbeddedServer(
         application,
         address=host,
         port=port,
