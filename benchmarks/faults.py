@@ -29,6 +29,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
@@ -298,6 +299,16 @@ def _cut(database: Database) -> None:
     database.cut()
 
 
+def summed(items: Sequence[Item]) -> list[Item]:
+    """The items by what was done, over all sources and targets."""
+    found: dict[str, Outcome] = {}
+    for name, seen in items:
+        total = found.setdefault(name.partition(",")[0], Outcome())
+        for one in fields(Outcome):
+            setattr(total, one.name, getattr(total, one.name) + getattr(seen, one.name))
+    return list(found.items())
+
+
 STAGES = ("start or end", "extract", "stage", "load", "merge", "reconcile")
 
 
@@ -359,7 +370,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         f" {given.chunk_rows:,}, seed {kept.seed}, {(time.monotonic() - began) / 60:.0f} min: {sum(seen.lost for _, seen in items)} rows"
         f" lost, {sum(seen.doubled for _, seen in items)} doubled; of {sum(seen.staged for _, seen in items)} staged chunks"
         f" {sum(seen.again for _, seen in items)} read again, {sum(seen.anew for _, seen in items)} read again because the result says"
-        f" that it began anew. {about}; code {report.revision()}.\n\n{shown(items, control)}\n"
+        f" that it began anew. {about}; code {report.revision()}.\n\n{shown(summed(items), control)}\n\nItem by item:\n\n"
+        f"{shown(items, None)}\n"
     )  # fmt: skip
     print(words)
     if given.report:

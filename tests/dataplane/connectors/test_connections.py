@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from jinqiao.dataplane.connectors import open_source, open_target
+from jinqiao.dataplane.connectors.mysql import Place, telling
 from jinqiao.dataplane.errors import (
     AuthenticationFailed,
+    ConnectionLost,
     ConnectionTimedOut,
     DatabaseMissing,
     FileNotReadable,
@@ -130,3 +132,12 @@ def test_a_folder_that_may_not_be_written_is_no_target(tmp_path: Path) -> None:
 
     with pytest.raises(error), open_target(connection) as target:
         target.test()
+
+
+def test_a_connection_to_mariadb_that_breaks_while_rows_are_sent_is_lost(mariadb_server: Server) -> None:
+    """The driver gives its socket up when it cannot send, and then goes on with it: to end what it was sending."""
+    connection = Place(mariadb_server.connection(), mariadb_server.password).connect()
+    connection._force_close()
+
+    with pytest.raises(ConnectionLost), telling("people"):
+        connection.write_packet(b"")

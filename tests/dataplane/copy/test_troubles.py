@@ -8,10 +8,9 @@ import pytest
 
 from jinqiao.kernel.contracts.exchange import CopyMode, Delivery
 from tests.dataplane.copy.campaign import Lane, Way
-from tests.dataplane.copy.databases import PostgreSQL, Residents, SQLite
+from tests.dataplane.copy.databases import MariaDB, PostgreSQL, Residents, SQLite
 from tests.dataplane.copy.test_kill import name, place
 from tests.dataplane.copy.troubles import damage, damage_state, disturb, files_end_at, proxy, with_limits
-from tests.servers import Server
 
 ROWS = 6000
 MIRROR = Way(CopyMode.FULL, Delivery.MIRROR)
@@ -73,17 +72,19 @@ def test_a_full_disk_is_said_and_the_same_copy_goes_on(make: Make) -> None:
 
 
 @pytest.mark.servers
-def test_connections_reset_on_the_way_lose_nothing(request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    server: Server = request.getfixturevalue("postgresql_server")
-    landing = place("postgresql", "target", request, tmp_path)
-    assert isinstance(landing, PostgreSQL)
-    with proxy(server.port) as way:
-        residents = Residents(PostgreSQL(server), name(), ROWS)
-        through = PostgreSQL(server, landing.database, port=way.port)
-        lane = Lane(residents, through, MIRROR, tmp_path / "spool", chunk_rows=ROWS // 10)
+@pytest.mark.parametrize(("engine", "after"), [("postgresql", 20_000), ("mysql", 150_000)])
+def test_connections_reset_on_the_way_lose_nothing(
+    engine: str, after: int, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    landing = place(engine, "target", request, tmp_path)
+    assert isinstance(landing, PostgreSQL | MariaDB)
+    with proxy(landing.server.port) as way:
+        residents = Residents(place("postgresql", "source", request, tmp_path), name(), ROWS)
+        through = type(landing)(landing.server, landing.database, port=way.port)
+        lane = Lane(residents, through, MIRROR, tmp_path / "spool", chunk_rows=ROWS)  # cut while one chunk is sent
         lane.begin()
 
-        way.cut_after(20_000)
+        way.cut_after(after)
         disturb(lane, lambda: None, random.Random(1))
 
         assert way.cuts == 1

@@ -130,6 +130,10 @@ def translated(problem: pymysql.Error, *, table: str, place: "Place | None" = No
     return kind(table=table or where["database"], state=str(code), columns="", **where)
 
 
+# a connection that breaks while rows are sent loses its socket, and the driver then asks nothing for its time-out
+_OF_A_SOCKET = ("settimeout", "sendall", "read")
+
+
 @contextmanager
 def telling(table: str = "", place: "Place | None" = None) -> Iterator[None]:
     """Turn the driver's errors into ours."""
@@ -139,6 +143,10 @@ def telling(table: str = "", place: "Place | None" = None) -> Iterator[None]:
         raise TlsFailed() from None
     except pymysql.Error as problem:
         raise translated(problem, table=table, place=place) from None
+    except AttributeError as problem:
+        if problem.obj is None and problem.name in _OF_A_SOCKET:
+            raise ConnectionLost() from None
+        raise
 
 
 class Place:
