@@ -1,12 +1,16 @@
 """Gateway and platform together, over HTTP: what the control plane decides is in force here, what happens here is known there."""
 
 import asyncio
+import contextlib
 import json
+import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.core.cache import cache
@@ -102,6 +106,95 @@ def test_a_grant_of_the_control_plane_answers_calls_and_its_end_ends_them(served
     assert PERSON not in json.dumps(call.record)
 
 
-async def talk_at(home: Path, conversation: Callable[[Caller, Gateway], Any]) -> None:
+async def talk_at(home: Path, conversation: Callable[[Caller, Gateway], Any]) -> Any:
     async with running_home(home) as (caller, gateway):
-        await conversation(caller, gateway)
+        return await conversation(caller, gateway)
+
+
+class Relay:
+    """Stands between gateway and platform, byte by byte; `cut` is what the gateway sees of a platform that is stopped."""
+
+    def __init__(self, target: str) -> None:
+        address = urlsplit(target)
+        self._target = (str(address.hostname), int(address.port or 80))
+        self._open: list[socket.socket] = []
+        self._port = 0
+        self.mend()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def mend(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", self._port))
+        self._port = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listening,), daemon=True).start()
+
+    def cut(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        for end in self._open:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        self._open.clear()
+
+    def _accept(self, listening: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listening.accept()
+                far = socket.create_connection(self._target)
+                self._open += [near, far]
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _pump(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        source.close()
+
+
+def test_while_the_platform_is_stopped_calls_go_on_and_afterwards_its_ledger_misses_none(
+    served: Served, live_server: Any, tmp_path: Path
+) -> None:
+    relay = Relay(live_server.url)
+    homes.prepare(tmp_path / "gateway", relay.url, served.gateway.node.number, platform_identity().public)
+
+    async def conversation(caller: Caller, gateway: Gateway) -> list[str]:
+        caller.key_id, caller.secret = served.key.key_id, served.secret
+        question = {"by": {"sfzh": PERSON}, "items": ["xm"], "purpose": "公租房资格审核", "case_number": "GZF-1"}
+
+        async def ask() -> Any:
+            return await caller.ask(question, service=served.service.number)
+
+        await until(ask, lambda response: response.status_code == 200, 10)
+        relay.cut()
+        began = time.monotonic()
+        while not gateway.readiness()["platform_problem"]:
+            assert time.monotonic() - began < 30
+            await asyncio.sleep(0.1)
+        answered = []
+        for _ in range(30):
+            response = await ask()
+            assert response.status_code == 200
+            answered.append(response.json()["call_id"])
+        assert gateway.readiness()["evidence_waiting_batches"] > 0
+        relay.mend()
+        began = time.monotonic()
+        while await asyncio.to_thread(in_own_connection, lambda: missing(answered)):
+            assert time.monotonic() - began < 60
+            await asyncio.sleep(0.2)
+        return answered
+
+    def missing(answered: list[str]) -> set[str]:
+        return set(answered) - set(Call.objects.filter(outcome="ok").values_list("call_id", flat=True))
+
+    answered = asyncio.run(talk_at(tmp_path / "gateway", conversation))
+    relay.cut()
+    assert len(set(answered)) == 30
+    assert Call.objects.filter(call_id__in=answered).count() == 30

@@ -291,6 +291,39 @@ def test_a_policy_that_one_worker_pulled_is_in_force_in_all_and_one_of_them_ship
         asyncio.run(asyncio.wait_for(conversation(), 60))
 
 
+def test_whichever_worker_is_asked_tells_the_figures_of_all(world: World) -> None:
+    async def conversation() -> None:
+        apps = [create_app(world.home, shared=True) for _ in range(2)]
+        for app in apps:
+            await app.start()
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                clients = [
+                    await stack.enter_async_context(
+                        httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://gateway.test")  # type: ignore[arg-type]
+                    )
+                    for app in apps
+                ]
+                for client, calls in zip(clients, (2, 3), strict=True):
+                    for _ in range(calls):
+                        assert (await Caller(client).ask()).status_code == 200
+                until = time.monotonic() + 30
+                while True:
+                    page = (await clients[0].get("/gateway/metrics")).text
+                    counts = [line.rpartition(" ")[2] for line in page.splitlines() if 'outcome="ok"' in line]
+                    if counts == ["2", "3"]:
+                        break
+                    assert time.monotonic() < until, page
+                    await asyncio.sleep(0.1)
+                assert page.count("# TYPE jinqiao_gateway_calls_total counter") == 1
+        finally:
+            for app in apps:
+                await app.stop()
+
+    asyncio.run(conversation())
+    assert not list(world.home.glob("lane-*.figures"))
+
+
 def test_a_gateway_told_to_end_is_unready_first_answers_what_comes_and_ends_in_bounded_time(world: World) -> None:
     (world.home / SETTINGS).write_text("[serving]\ndrain_s = 2\n")
     with started(world) as running:

@@ -35,7 +35,7 @@ from jinqiao.dataplane.gateway.settings import GatewaySettings, read_settings
 from jinqiao.dataplane.gateway.siblings import Siblings
 from jinqiao.dataplane.gateway.snapshot import PolicyView, last_kept
 from jinqiao.dataplane.gateway.sources.readers import Readers
-from jinqiao.dataplane.gateway.state import samples
+from jinqiao.dataplane.gateway.state import SharedFigures, samples
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.evidence import SHED
 from jinqiao.kernel.errors import JinqiaoError, Unavailable
@@ -48,6 +48,7 @@ SANDBOX = "/gateway/sandbox/v1/services/"
 SALT_HEADER = b"jinqiao-answer-salt"
 LOCK_WITHIN_S = 5.0
 SHED_RECORDED_EVERY_S = 1.0
+FIGURES_EVERY = 5  # of these
 THREADS = 64
 
 
@@ -60,6 +61,7 @@ class Gateway:
         self._shared = shared
         self._locks: list[int] = []
         self._siblings: Siblings | None = None
+        self._shared_figures: SharedFigures | None = None
         self._retired: list[Readers] = []
         self._desk: CallDesk | None = None
         self._log: EvidenceLog | None = None
@@ -96,6 +98,7 @@ class Gateway:
             if self._shared:
                 self._siblings = desk.siblings = Siblings(home.path, lane, desk.hear_rate, desk.hear_use)
                 self._siblings.start()
+                self._shared_figures = SharedFigures(home.path, lane)
             desk.nonces.load(log, time.time())
             desk.view = await asyncio.to_thread(last_kept, home)
         except BaseException:
@@ -168,6 +171,9 @@ class Gateway:
         if self._siblings is not None:
             self._siblings.stop()
             self._siblings = None
+        if self._shared_figures is not None:
+            self._shared_figures.close()
+            self._shared_figures = None
         if self._desk is not None:
             await self._desk.readers.close()
             self._desk = None
@@ -255,9 +261,16 @@ class Gateway:
         return notices
 
     async def _record_shed_forever(self) -> None:
+        rounds = 0
         while True:
             await asyncio.sleep(SHED_RECORDED_EVERY_S)
             await self._record_shed()
+            rounds += 1
+            if self._shared_figures is not None and rounds % FIGURES_EVERY == 1:
+                try:
+                    self._shared_figures.write(samples(self, self._desk, self._log, self._link))
+                except OSError as problem:
+                    logger.warning("figures cannot be written: %s", type(problem).__name__)
 
     async def _record_shed(self) -> None:
         """One record for all calls that were refused unread since the last one, of each kind.
@@ -287,7 +300,8 @@ class Gateway:
         if scope["method"] != "GET" or not may_read(self.settings.metrics, address, headers):
             await _refuse(scope, send, PathUnknown(), "")
             return
-        await answer(send, 200, render(samples(self, self._desk, self._log, self._link)), CONTENT_TYPE)
+        own = samples(self, self._desk, self._log, self._link)
+        await answer(send, 200, render(self._shared_figures.all(own) if self._shared_figures else own), CONTENT_TYPE)
 
     async def _health(self, scope: Scope, send: Send, report: dict[str, Any], status: int) -> None:
         if scope["method"] not in ("GET", "HEAD"):

@@ -11,6 +11,7 @@ gateway.lock     held while a gateway works here; by several of its processes to
 lane-<n>.lock    held by the worker that writes this lane of the evidence
 link.lock        held by the worker that speaks with the platform
 evidence.turn    held by the worker that writes evidence just now
+lane-<n>.figures what a worker counted, for the metrics
 lane-<n>.sock    where a worker hears of the others' calls
 settings.toml    what the operator set (gateway.settings)
 """

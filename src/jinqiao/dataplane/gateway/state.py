@@ -1,5 +1,9 @@
 """What the metrics say of a gateway beside its calls: its places, its policy, its evidence, its sources."""
 
+import contextlib
+import json
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jinqiao.dataplane.evidence.log import EvidenceLog
@@ -11,6 +15,8 @@ from jinqiao.kernel.contracts.tables import Connection, Engine
 
 if TYPE_CHECKING:
     from jinqiao.dataplane.gateway.app import Gateway
+
+FRESH_S = 15.0
 
 
 def samples(
@@ -50,3 +56,38 @@ def source_name(connection: Connection) -> str:
     if connection.engine is Engine.SQLITE:
         return f"sqlite:{connection.database.rpartition('/')[2]}"
     return f"{connection.engine.value}:{connection.host}:{connection.port or ''}/{connection.database}"
+
+
+class SharedFigures:
+    """Figures of all workers of a gateway: each writes its own beside the others', who is asked tells all that are fresh."""
+
+    def __init__(self, home: Path, lane: str) -> None:
+        self._home, self._lane = home, lane
+        self._own = home / f"lane-{lane}.figures"
+
+    def write(self, samples: list[Sample]) -> None:
+        """Replace our figures; they need not outlive the machine. Raises OSError."""
+        aside = self._own.with_suffix(".new")
+        aside.write_bytes(json.dumps([[sample.name, sample.value, sample.labels] for sample in samples]).encode())
+        aside.replace(self._own)
+
+    def all(self, own: list[Sample]) -> list[Sample]:
+        """Our samples of now and the others' last ones, each with its lane."""
+        made = [_of_lane(sample, self._lane) for sample in own]
+        for file in sorted(self._home.glob("lane-*.figures")):
+            if file == self._own:
+                continue
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                if time.time() - file.stat().st_mtime > FRESH_S:
+                    continue
+                lane = file.stem.removeprefix("lane-")
+                for name, value, labels in json.loads(file.read_bytes()):
+                    made.append(_of_lane(Sample(name, value, tuple((str(k), str(v)) for k, v in labels)), lane))
+        return made
+
+    def close(self) -> None:
+        self._own.unlink(missing_ok=True)
+
+
+def _of_lane(sample: Sample, lane: str) -> Sample:
+    return Sample(sample.name, sample.value, (*sample.labels, ("lane", lane)))
