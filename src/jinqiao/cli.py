@@ -1,6 +1,6 @@
 """The command `jinqiao`. Starts nothing heavy by itself: each command imports what it needs when it is called.
 
-Commands of the data plane (node, gateway, call) never load Django; commands of the control plane load it on the way.
+Commands of the data plane (node, gateway, call, verify) never load Django; commands of the control plane load it on the way.
 """
 
 import os
@@ -72,6 +72,13 @@ def call(arguments: list[str]) -> int:
 def keypair(arguments: list[str]) -> int:
     """an application's key pair: `keypair new FILE`, `keypair prove FILE CHALLENGE`"""
     from jinqiao.dataplane import keypair as command
+
+    return command.main(arguments)
+
+
+def verify(arguments: list[str]) -> int:
+    """check evidence of calls offline: `verify PACK`; what a call was answered, a proof of one record: `verify --help`"""
+    from jinqiao.dataplane import verify as command
 
     return command.main(arguments)
 
@@ -178,6 +185,7 @@ COMMANDS: dict[str, Command] = {
     "gateway": gateway,
     "call": call,
     "keypair": keypair,
+    "verify": verify,
     "copy": copy,
     "audit": audit,
     "keys": keys,

@@ -10,7 +10,6 @@ from django.conf import settings
 
 from jinqiao.accounts.enums import Role
 from jinqiao.accounts.models import Application, Organisation, Post
-from jinqiao.dataplane.evidence import merkle
 from jinqiao.exchange import actions
 from jinqiao.exchange.actions.outcome import receipt_of
 from jinqiao.exchange.actions.platform import platform_identity
@@ -34,6 +33,7 @@ from jinqiao.kernel.contracts.tables import Column, LogicalType, TableSchema
 from jinqiao.kernel.crypto.identity import Identity, open_message
 from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.digests import batch_digest
+from jinqiao.kernel.evidence import merkle
 from jinqiao.sharing.models import Grant
 from tests.factories import make_application, make_post
 from tests.sharing import factories as sharing
@@ -354,7 +354,7 @@ def evidence_batches(*lists: list[CallRecord]) -> list[EvidenceBatch]:
             EvidenceBatch(
                 lane=records[0].lane,
                 batch=number,
-                records=tuple(records),
+                lines=tuple(record.canonical().decode() for record in records),
                 merkle_root=root.hex(),
                 previous=previous.hex(),
                 chain=chain.hex(),

@@ -12,7 +12,7 @@ from jinqiao.api.nodes import answer_json, caller, read_body
 from jinqiao.api.schemas import json_answer, operation, schema_of
 from jinqiao.exchange import actions
 from jinqiao.exchange.errors import EvidenceBroken
-from jinqiao.kernel.contracts.evidence import EvidenceBatch
+from jinqiao.kernel.contracts.evidence import AnchorsOffered, EvidenceBatch
 from jinqiao.kernel.contracts.exchange import SignedMessage
 
 router = Router(tags=["gateways"])
@@ -60,3 +60,23 @@ def evidence(request: HttpRequest) -> HttpResponse:
         actions.note_broken(gateway, error)
         raise
     return HttpResponse(status=204)
+
+
+@router.post(
+    "anchors",
+    url_name="anchors",
+    openapi_extra=operation(
+        body=AnchorsOffered,
+        answer=json_answer(schema_of(SignedMessage)),
+        _200="kept; countersignatures, as an AnchorsTaken signed by the platform",
+    ),
+)
+def anchors(request: HttpRequest) -> HttpResponse:
+    """Anchors of a gateway's lanes; the same may come again."""
+    gateway = caller(request).node
+    try:
+        taken = actions.take_anchors(gateway, read_body(request, AnchorsOffered))
+    except EvidenceBroken as error:
+        actions.note_broken(gateway, error)
+        raise
+    return answer_json(taken.to_json())

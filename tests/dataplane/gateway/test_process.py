@@ -18,6 +18,7 @@ import pytest
 
 from jinqiao.dataplane.evidence.verify import verify
 from jinqiao.dataplane.gateway.main import main
+from jinqiao.dataplane.verify import main as verify_command
 from tests import servers
 from tests.dataplane.gateway.world import HOST, SERVICE, Caller, World, make_world, records
 
@@ -178,13 +179,15 @@ def test_the_command_verifies_the_evidence_of_a_home(tmp_path: Path, capsys: pyt
     port = servers.free_port()
     with process(world, port):
         httpx.post(f"http://127.0.0.1:{port}/gateway/v1/services/x/query", trust_env=False)
-    assert main(["verify", str(world.home)]) == 0
-    assert capsys.readouterr().out == "ok: 1 batches, 1 records\n"
+    assert (
+        verify_command([str(world.home), "--language", "en"]) == 3
+    )  # killed before its minute: whole, but not anchored
+    assert capsys.readouterr().out.startswith("whole: 1 batches, 1 records, 0 anchors\n  [anchor.missing]")
     with sqlite3.connect(world.home / "evidence.db") as db:
         db.execute("UPDATE batch SET bodies = replace(bodies, ?, ?)", ('"rows":0', '"rows":1'))
     db.close()
-    assert main(["verify", str(world.home / "evidence.db")]) == 1
-    assert capsys.readouterr().out == "broken: lane 1, record 1 (batch 1): its text was changed\n"
-    assert main(["verify", str(tmp_path / "nothing.db")]) == 1
+    assert verify_command([str(world.home / "evidence.db"), "--language", "en"]) == 1
+    assert "[record.altered] lane 1, batch 1, record 1: the text" in capsys.readouterr().out.replace("The", "the")
+    assert verify_command([str(tmp_path / "nothing.db")]) == 2
     assert main(["run", str(tmp_path / "nowhere")]) == 1
     assert "gateway.home.not_prepared" in capsys.readouterr().err

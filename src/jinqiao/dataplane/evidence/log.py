@@ -17,17 +17,18 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinqiao.dataplane.evidence import merkle
 from jinqiao.dataplane.evidence.claims import Claims
 from jinqiao.dataplane.evidence.errors import EvidenceUnavailable, TokenTaken
-from jinqiao.dataplane.evidence.records import Recordable, canonical_record, record_from
-from jinqiao.kernel.contracts.evidence import CallRecord, EvidenceBatch
+from jinqiao.dataplane.evidence.records import Recordable, canonical_record
+from jinqiao.kernel.contracts.evidence import BodiesDeleted, CallRecord, EvidenceBatch
 from jinqiao.kernel.crypto.suites import Suite, suite
+from jinqiao.kernel.evidence import merkle
+from jinqiao.kernel.evidence.batches import LEAF_BYTES, BatchMalformed, StoredBatch, split_leaves
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ WAITING_LIMIT = 20_000
 COMMIT_WITHIN_S = 10.0
 TOKEN_BYTES = 16
 _STAMPED = TOKEN_BYTES + 8
+_NO_END = 2**63 - 1
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -54,6 +56,9 @@ CREATE TABLE IF NOT EXISTS batch (
   PRIMARY KEY (lane, batch)
 );
 CREATE INDEX IF NOT EXISTS batch_tokens_until ON batch (tokens_until);
+CREATE TABLE IF NOT EXISTS kept_line ( -- lines that stay where the bodies of their batch were deleted
+  lane TEXT NOT NULL, number INTEGER NOT NULL, line TEXT NOT NULL, PRIMARY KEY (lane, number)
+) WITHOUT ROWID;
 """
 INSERT = "INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 HEAD = "SELECT batch, first_number + records - 1, chain FROM batch WHERE lane = ? ORDER BY batch DESC LIMIT 1"
@@ -69,7 +74,7 @@ class Token:
     forget_at: int
 
 
-_Waiting = tuple[CallRecord | Recordable, Token | None, "asyncio.Future[None]"]
+_Waiting = tuple[CallRecord | Recordable | BodiesDeleted, Token | None, "asyncio.Future[None]"]
 
 
 class EvidenceLog:
@@ -116,7 +121,9 @@ class EvidenceLog:
         """Records that are not on disk yet."""
         return len(self._waiting) + len(self._committing)
 
-    def append(self, record: CallRecord | Recordable, token: Token | None = None) -> "asyncio.Future[None]":
+    def append(
+        self, record: CallRecord | Recordable | BodiesDeleted, token: Token | None = None
+    ) -> "asyncio.Future[None]":
         """Take a record; lane and number are filled in here. The future is done when it is durable, or fails with
         EvidenceUnavailable. Raises EvidenceUnavailable at once when too many wait."""
         if self._loop is None or self._thread is None or len(self._waiting) >= WAITING_LIMIT:
@@ -286,12 +293,13 @@ def lanes(db: sqlite3.Connection) -> list[str]:
 
 
 def read_batches(db: sqlite3.Connection, *, lane: str, after: int, limit: int = 50) -> list[EvidenceBatch]:
-    """Batches of a lane after a number, oldest first, with their records; without those whose bodies were deleted."""
+    """Batches of a lane after a number, oldest first, with their records as they were written; without those whose bodies
+    were deleted."""
     return [
         EvidenceBatch(
             lane=lane,
             batch=number,
-            records=tuple(record_from(body) for body in bodies.split("\n")),
+            lines=tuple(bodies.split("\n")),
             merkle_root=root.hex(),
             previous=previous.hex(),
             chain=chain.hex(),
@@ -304,17 +312,50 @@ def read_batches(db: sqlite3.Connection, *, lane: str, after: int, limit: int = 
     ]
 
 
+def stored_batches(
+    db: sqlite3.Connection, *, lane: str, first: int = 1, last: int | None = None
+) -> Iterator[StoredBatch]:
+    """Batches of a lane as they lie there, oldest first. Raises BatchMalformed."""
+    for batch, number, records, root, previous, chain, leaves, bodies in db.execute(
+        "SELECT batch, first_number, records, merkle_root, previous, chain, leaves, bodies FROM batch"
+        " WHERE lane = ? AND batch >= ? AND batch <= ? ORDER BY batch",
+        (lane, first, _NO_END if last is None else last),
+    ):
+        if not all(isinstance(part, bytes) for part in (root, previous, chain, leaves)):
+            raise BatchMalformed(lane, batch, "type")
+        if len(leaves) != records * LEAF_BYTES:
+            raise BatchMalformed(lane, batch, "leaves")
+        parts = split_leaves(leaves)
+        kept = {}
+        if bodies is None:
+            kept = dict(
+                db.execute(
+                    "SELECT number, line FROM kept_line WHERE lane = ? AND number >= ? AND number < ?",
+                    (lane, number, number + len(parts)),
+                )
+            )
+        lines = None if bodies is None else tuple(bodies.split("\n"))
+        yield StoredBatch(batch, number, root, previous, chain, parts, lines, kept)
+
+
 def count_after(db: sqlite3.Connection, *, lane: str, after: int) -> int:
     """How many batches of a lane follow a number."""
     (count,) = db.execute("SELECT count(*) FROM batch WHERE lane = ? AND batch > ?", (lane, after)).fetchone()
     return int(count)
 
 
-def delete_bodies(path: Path, *, lane: str, up_to: int) -> int:
-    """Delete the records of batches up to a number, after their time of keeping; leaves and chain stay, so that the rest of
-    the log still verifies. How many batches were emptied."""
-    with contextlib.closing(sqlite3.connect(path, timeout=COMMIT_WITHIN_S)) as db, db:
-        statement = (
-            "UPDATE batch SET bodies = NULL WHERE lane = ? AND batch <= ? AND bodies IS NOT NULL AND tokens_until < ?"
-        )
-        return db.execute(statement, (lane, up_to, int(time.time()))).rowcount
+def delete_bodies(path: Path, *, lane: str, up_to: int, first: int = 1, keep: Sequence[tuple[int, str]] = ()) -> int:
+    """Delete the records of batches `first` to `up_to`, after their time of keeping; leaves and chain stay, so that the rest of
+    the log still verifies, and so do the lines in `keep` (number, line). How many batches were emptied."""
+    with contextlib.closing(sqlite3.connect(path, timeout=COMMIT_WITHIN_S, isolation_level=None)) as db:
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA secure_delete=ON")
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany("INSERT OR IGNORE INTO kept_line VALUES (?, ?, ?)", [(lane, *entry) for entry in keep])
+        emptied = db.execute(
+            "UPDATE batch SET bodies = NULL"
+            " WHERE lane = ? AND batch >= ? AND batch <= ? AND bodies IS NOT NULL AND tokens_until < ?",
+            (lane, first, up_to, int(time.time())),
+        ).rowcount
+        db.execute("COMMIT")
+        return emptied

@@ -37,11 +37,7 @@ class Shipper:
 
     def shipped(self) -> dict[str, int]:
         """Last batch taken by the centre, by lane."""
-        try:
-            cursor = json.loads(self._cursor.read_bytes())
-            return {str(lane): int(batch) for lane, batch in cursor.items()}
-        except (OSError, ValueError, AttributeError, TypeError):
-            return {}  # sent again from the beginning; the centre knows what it has
+        return shipped_batches(self._cursor)
 
     def waiting(self) -> int:
         """How many batches the centre has not taken yet."""
@@ -95,3 +91,12 @@ class Shipper:
         if problem != self.last_problem:
             logger.warning("evidence cannot be shipped for now: %s", problem)
         self.last_problem = problem
+
+
+def shipped_batches(cursor: Path) -> dict[str, int]:
+    """Last batch taken by the centre, by lane, as the cursor's file has it; empty where it cannot be read."""
+    try:
+        kept = json.loads(cursor.read_bytes())
+        return {str(lane): int(batch) for lane, batch in kept.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}  # sent again from the beginning; the centre knows what it has

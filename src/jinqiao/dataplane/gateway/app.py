@@ -1,6 +1,7 @@
 """The ASGI application: routes, health, and the order of things around a call.
 
 POST /gateway/v1/services/{service}/{operation}     {"by": {code: value}, "items": [codes], "purpose", "case_number", "end_user"}
+POST /gateway/v1/receipts                     what an application got: the other side's record of its calls
 GET  /gateway/health/live                     200 as long as the process runs
 GET  /gateway/health/ready                    200 when calls can be answered, else 503; the policy's age in both cases
 GET  /gateway/metrics                         for Prometheus, from allowed networks or with the token; unknown to others
@@ -14,6 +15,7 @@ import sqlite3
 import time
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,12 @@ from jinqiao.dataplane.evidence.claims import Claims
 from jinqiao.dataplane.evidence.errors import EvidenceUnavailable
 from jinqiao.dataplane.evidence.log import EvidenceLog
 from jinqiao.dataplane.gateway import home as homes
+from jinqiao.dataplane.gateway import receipts
 from jinqiao.dataplane.gateway.answers import Answer
-from jinqiao.dataplane.gateway.calls import CallDesk
+from jinqiao.dataplane.gateway.calls import Call, CallDesk
 from jinqiao.dataplane.gateway.errors import HomeInUse, MethodNotOffered, PathUnknown
 from jinqiao.dataplane.gateway.http import Receive, Scope, Send, answer, headers_of
+from jinqiao.dataplane.gateway.keeping import EvidenceKeeper, recorder
 from jinqiao.dataplane.gateway.link import PlatformLink
 from jinqiao.dataplane.gateway.logs import RefusalLog, exception_places
 from jinqiao.dataplane.gateway.metrics import CONTENT_TYPE, CallFigures, may_read, render
@@ -66,6 +70,7 @@ class Gateway:
         self._desk: CallDesk | None = None
         self._log: EvidenceLog | None = None
         self._link: PlatformLink | None = None
+        self._keeper: EvidenceKeeper | None = None
         self._installing: set[asyncio.Task[None]] = set()
         self._recorder: asyncio.Task[None] | None = None
         self._refusals = RefusalLog()
@@ -114,8 +119,19 @@ class Gateway:
         def install(view: PolicyView) -> None:
             loop.call_soon_threadsafe(self._install, view)
 
-        self._link = PlatformLink(home, install, ca_file=self.settings.platform.ca_file)
-        self._link.start(view)
+        ca_file = self.settings.platform.ca_file
+        home = replace(home, ca_file=Path(ca_file) if ca_file else None)
+        self._link = link = PlatformLink(home, install)
+        link.start(view)
+        desk, log = self._desk, self._log
+        if desk is not None and log is not None:
+            self._keeper = EvidenceKeeper(
+                home,
+                leads=lambda: link.leads,
+                keep_days=lambda: desk.view.keep_bodies_days if desk.view is not None else None,
+                record=recorder(log, loop),
+            )
+            self._keeper.start()
 
     async def reload(self) -> None:
         """Read settings, address and identity of the platform, and certificates anew; calls go on meanwhile.
@@ -129,6 +145,7 @@ class Gateway:
         if link is None or desk is None:
             return
         await asyncio.to_thread(link.stop)
+        await self._stop_keeper()
         self._open_link(home, desk.view)
         # connections are made again, with the certificates that are there now; calls under way keep theirs
         self._retired.append(desk.renew(home))
@@ -180,8 +197,14 @@ class Gateway:
         if self._log is not None:
             await self._log.stop()
             self._log = None
+        await self._stop_keeper()  # the last records are anchored, too
         while self._locks:
             os.close(self._locks.pop())
+
+    async def _stop_keeper(self) -> None:
+        if self._keeper is not None:
+            await asyncio.to_thread(self._keeper.stop)
+            self._keeper = None
 
     def _install(self, view: PolicyView) -> None:
         """Put a newer policy in force: from the next call on, everything is decided by it."""
@@ -197,7 +220,7 @@ class Gateway:
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
             path: str = scope["path"]
-            if path.startswith((SERVICES, SANDBOX)):
+            if path.startswith((SERVICES, SANDBOX)) or path == receipts.PATH:
                 await self._call(scope, receive, send)
             elif path == "/gateway/health/live":
                 await self._health(scope, send, {"live": True}, 200)
@@ -229,14 +252,14 @@ class Gateway:
         refusal: JinqiaoError | None = None
         given: Answer | None = None
         try:
-            given = await desk.work(call, scope, receive)
+            given = await self._work(desk, call, scope, receive)
         except JinqiaoError as problem:
             refusal = problem
         except Exception as problem:  # noqa: BLE001 -- no answer and no word of what broke may leave without a record
             logger.error("call %s failed: %s", call.call_id, exception_places(problem))
             refusal = JinqiaoError()
         if refusal is not None:
-            call.outcome, call.rows, call.answer_commitment = refusal.code, 0, ""
+            call.outcome, call.rows, call.answer_commitment, call.confirms = refusal.code, 0, "", ""
         try:
             await desk.record(call)
         except JinqiaoError as problem:  # no record, or another process has answered a call with this nonce
@@ -249,7 +272,8 @@ class Gateway:
             self._refusals.note(call.outcome)
             await _refuse(scope, send, refusal or JinqiaoError(), call.call_id, notices)
         else:
-            notices.append((SALT_HEADER, call.salt.hex().encode()))
+            if call.salt:
+                notices.append((SALT_HEADER, call.salt.hex().encode()))
             await answer(send, 200, given.body, given.content_type, notices)
 
     def _notices(self) -> list[Header]:
@@ -303,6 +327,12 @@ class Gateway:
         own = samples(self, self._desk, self._log, self._link)
         await answer(send, 200, render(self._shared_figures.all(own) if self._shared_figures else own), CONTENT_TYPE)
 
+    async def _work(self, desk: CallDesk, call: Call, scope: Scope, receive: Receive) -> Answer:
+        """Raises JinqiaoError: the refusal."""
+        if scope["path"] == receipts.PATH and self._log is not None:
+            return await receipts.take_receipts(desk, self._log, call, scope, receive)
+        return await desk.work(call, scope, receive)
+
     async def _health(self, scope: Scope, send: Send, report: dict[str, Any], status: int) -> None:
         if scope["method"] not in ("GET", "HEAD"):
             await _refuse(scope, send, MethodNotOffered(allowed="GET"), "")
@@ -329,6 +359,7 @@ class Gateway:
             "platform_reached_s_ago": None,
             "platform_problem": "",
             "evidence_waiting_batches": None,
+            **(asdict(self._keeper.report()) if self._keeper is not None else {}),
         }
         if link is not None:
             report["platform_problem"] = link.last_problem

@@ -21,7 +21,7 @@ from jinqiao.dataplane.gateway.errors import (
 )
 from jinqiao.dataplane.gateway.home import GatewayHome
 from jinqiao.dataplane.gateway.http import Receive, Scope, headers_of, path_with_query, read_body
-from jinqiao.dataplane.gateway.keyed import KeyedDigest, salted_digest
+from jinqiao.dataplane.gateway.keyed import KeyedDigest, answer_salt, salted_digest
 from jinqiao.dataplane.gateway.nonces import NonceStore
 from jinqiao.dataplane.gateway.notices import Header, deprecation
 from jinqiao.dataplane.gateway.overload import Gate
@@ -90,7 +90,7 @@ class CallDesk:
         self._log = log
         self._keyed = KeyedDigest(home.suite, home.evidence_secret)
         self._suite_name = home.suite
-        self._peers = Peers(home.proxies)
+        self.peers = Peers(home.proxies)
         self.nonces = NonceStore()
         self.meter = RateMeter()
         self.readers = Readers()
@@ -107,7 +107,7 @@ class CallDesk:
         if scope["method"] != "POST":
             raise MethodNotOffered(allowed="POST")
         headers = headers_of(scope)
-        peer = self._peers.of(scope, headers)
+        peer = self.peers.of(scope, headers)
         call.address = peer.address
         async with self.gate.reading():
             body = await read_body(receive, headers.get("content-length", ""))
@@ -137,7 +137,7 @@ class CallDesk:
         async with self.gate.place(service.service, reader.source, call.began):
             answer = await answer_query(call.call_id, permission, reader)
         call.rows = answer.rows
-        call.salt = self._keyed.digest(b"salt\x00" + call.call_id.encode())
+        call.salt = answer_salt(self._keyed, call.call_id)
         call.answer_commitment = salted_digest(self._suite_name, call.salt, answer.body).hex()
         call.outcome = "ok"
         return answer

@@ -6,6 +6,9 @@ master.key, keystore.json   (kernel.keystore) own identity, secret of the commit
 policy.json      the last signed snapshot
 evidence.db      records of calls, with the nonces of the last minutes
 policy.confirmed its time is when the platform said last that the policy is the newest
+anchors.db       signed heads of its lanes, and who countersigned them
+archive/         packs of records whose time was over, written before they were deleted
+rotate.request   asks the running process for a new identity
 shipped.json     how far the evidence has been shipped
 gateway.lock     held while a gateway works here; by several of its processes together where it has workers
 lane-<n>.lock    held by the worker that writes this lane of the evidence
@@ -21,14 +24,15 @@ import json
 import os
 import secrets
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jinqiao import __version__
 from jinqiao.dataplane.gateway.errors import HomeInUse, HomeNotPrepared
 from jinqiao.dataplane.gateway.peers import networks_of
-from jinqiao.dataplane.platform import PlatformClient
+from jinqiao.dataplane.node.keys import KeyRing
+from jinqiao.dataplane.platform import PlatformClient, PlatformTime
 from jinqiao.kernel.contracts.exchange import NodeAdmission, NodeRegistration
 from jinqiao.kernel.crypto.identity import Identity, PublicIdentity
 from jinqiao.kernel.keystore import KeyStore, write_durably
@@ -39,6 +43,9 @@ SETTINGS = ("proxies",)  # of CONFIGURATION: the operator's own
 POLICY = "policy.json"
 EVIDENCE = "evidence.db"
 SHIPPED = "shipped.json"
+ANCHORS = "anchors.db"
+ARCHIVE = "archive"
+ROTATE_REQUEST = "rotate.request"
 LOCK = "gateway.lock"
 LINK_LOCK = "link.lock"
 TURN = "evidence.turn"
@@ -57,9 +64,27 @@ class GatewayHome:
     gateway_id: str
     suite: str
     platform: PublicIdentity
-    identity: Identity
+    keys: KeyRing
     evidence_secret: bytes
     proxies: tuple[str, ...] = ()
+    time: PlatformTime = field(default_factory=PlatformTime)
+    ca_file: Path | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """The one of now; after a rotation another."""
+        return self.keys.current
+
+    @property
+    def node_id(self) -> str:
+        """What the platform calls it: a gateway is a node to it."""
+        return self.gateway_id
+
+    def client(self, timeout_s: float = 30.0) -> PlatformClient:
+        """A connection of its own to the platform, for one thread; signed by the identity of the moment."""
+        return PlatformClient(
+            self.platform_url, lambda: self.keys.current, timeout_s=timeout_s, ca_file=self.ca_file, time=self.time
+        )
 
     @property
     def policy_file(self) -> Path:
@@ -72,6 +97,14 @@ class GatewayHome:
     @property
     def shipped_file(self) -> Path:
         return self.path / SHIPPED
+
+    @property
+    def anchors_file(self) -> Path:
+        return self.path / ANCHORS
+
+    @property
+    def archive_folder(self) -> Path:
+        return self.path / ARCHIVE
 
     def lock(self, *, shared: bool = False) -> int:
         """Take the home for this process; give the descriptor back to `os.close` at the end. Raises HomeInUse.
@@ -174,7 +207,7 @@ def load(home: Path) -> GatewayHome:
             fields["gateway_id"],
             fields["suite"],
             platform,
-            store.identity(IDENTITY, fields["suite"]),
+            KeyRing(home, fields["suite"]),
             secret,
             proxies=tuple(str(network) for network in networks_of([*fields.get("proxies", ()), *_proxies_beside()])),
         )

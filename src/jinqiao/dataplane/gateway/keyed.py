@@ -51,6 +51,11 @@ def suite_of_hmac(algorithm: str) -> str:
     raise ValueError(f"no keyed digest {algorithm}")
 
 
+def answer_salt(keyed: KeyedDigest, call_id: str) -> bytes:
+    """The salt of a call's answer, made from the gateway's own secret: the gateway can show it again at any time."""
+    return keyed.digest(b"salt\x00" + call_id.encode())
+
+
 def salted_digest(suite_name: str, salt: bytes, data: bytes) -> bytes:
     """HMAC of `data` under a salt that is used once: by its definition (RFC 2104), since no key is worth preparing.
 

@@ -11,7 +11,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from jinqiao.dataplane.evidence.errors import BatchesMissingThere
 from jinqiao.dataplane.evidence.shipper import Shipper
@@ -37,8 +36,7 @@ EVIDENCE_PATH = "/api/gateways/evidence"
 class PlatformLink:
     """`install` is called, in the pulling thread, with each newer policy that verified."""
 
-    def __init__(self, home: GatewayHome, install: Callable[[PolicyView], None], *, ca_file: str = "") -> None:
-        self._ca_file = Path(ca_file) if ca_file else None
+    def __init__(self, home: GatewayHome, install: Callable[[PolicyView], None]) -> None:
         self._home = home
         self._install = install
         self._stop = threading.Event()
@@ -46,7 +44,7 @@ class PlatformLink:
         self._lead: int | None = None
         self._followed: tuple[int, int] | None = None
         self._threads: list[threading.Thread] = []
-        self._shipping = self._client()
+        self._shipping = home.client(ANSWER_WITHIN_S)
         self.shipper = Shipper(home.evidence_file, home.shipped_file, self._send)
         self.view: PolicyView | None = None
         self.reached_at: float | None = None  # monotonic
@@ -61,6 +59,11 @@ class PlatformLink:
             thread = threading.Thread(target=work, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process, of those of the gateway, is the one that speaks with the platform."""
+        return self._leads.is_set()
 
     def stop(self) -> None:
         self._stop.set()
@@ -85,11 +88,6 @@ class PlatformLink:
         self.confirmed_at = time.time()
         with contextlib.suppress(OSError):
             (self._home.path / CONFIRMED).touch(0o600)
-
-    def _client(self) -> PlatformClient:
-        return PlatformClient(
-            self._home.platform_url, self._home.identity, timeout_s=ANSWER_WITHIN_S, ca_file=self._ca_file
-        )
 
     def pull(self, platform: PlatformClient) -> bool:
         """Ask once, which waits for news for a moment; whether a newer policy came and is in force. Raises PlatformAway, PlatformRefused, PlatformAnswerBroken,
@@ -147,7 +145,7 @@ class PlatformLink:
         logger.info("policy %d is in force, until %s", view.version, view.expires_at.isoformat())
 
     def _pull_forever(self) -> None:
-        with self._client() as platform:
+        with self._home.client(ANSWER_WITHIN_S) as platform:
             while not self._stop.is_set():
                 began, news = time.monotonic(), False
                 try:

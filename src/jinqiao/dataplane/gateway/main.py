@@ -6,7 +6,9 @@ import logging
 import os
 import resource
 import signal
+import sqlite3
 import sys
+import time
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,19 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
-from jinqiao.dataplane.evidence.verify import verify
 from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway import logs
 from jinqiao.dataplane.gateway.app import create_app
+from jinqiao.dataplane.gateway.errors import HomeInUse
+from jinqiao.dataplane.gateway.exporting import export
+from jinqiao.dataplane.gateway.keyed import KeyedDigest, answer_salt
 from jinqiao.dataplane.gateway.workers import Workers
+from jinqiao.dataplane.node.errors import RotationPending
+from jinqiao.dataplane.node.rotation import rotate
+from jinqiao.kernel.crypto.identity import fingerprint
 from jinqiao.kernel.crypto.suites import SUITE_NAMES
 from jinqiao.kernel.errors import JinqiaoError
+from jinqiao.kernel.keystore import write_durably
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +40,7 @@ HEADERS_WITHIN_MS = 10_000
 BACKLOG = 1024
 CONNECTIONS = 10_000
 READY_AFTER_S = 0.05  # the socket is served by a thread that starts just now
+ROTATE_WITHIN_S = 60.0
 
 
 class _OnSocket(Server):
@@ -125,7 +134,7 @@ def run(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`jinqiao gateway run|register|verify`; the exit code: 0 done, 1 it failed (or the evidence is broken), 2 wrong command."""
+    """`jinqiao gateway run|register|export|salt|rotate`; the exit code: 0 done, 1 it failed, 2 wrong command."""
     options = _parser().parse_args(argv)
     logs.set_up()
     try:
@@ -134,14 +143,24 @@ def main(argv: Sequence[str] | None = None) -> int:
                 admission = homes.register(options.home, options.platform, options.code, options.name, options.suite)
                 sys.stdout.write(f"{admission.node_id}\n")
                 return 0
-            case "verify":
-                return _verify(options.home)
+            case "export":
+                manifest = export(homes.load(options.home), options.out)
+                batches = sum(lane.last_batch - lane.first_batch + 1 for lane in manifest.lanes)
+                sys.stdout.write(f"{options.out}: {batches} batches, {len(manifest.lanes)} lanes\n")
+                return 0
+            case "salt":
+                home = homes.load(options.home)
+                sys.stdout.write(f"{answer_salt(KeyedDigest(home.suite, home.evidence_secret), options.call).hex()}\n")
+                return 0
+            case "rotate":
+                sys.stdout.write(f"密钥指纹 fingerprint: {fingerprint(rotate_identity(options.home))}\n")
+                return 0
             case "work":
                 return run(options.home, descriptor=options.socket, tell=options.tell)
         if options.workers > 1:
             return Workers(options.home, options.host, options.port, options.workers).run()
         return run(options.home, options.host, options.port)
-    except (JinqiaoError, FileNotFoundError) as problem:
+    except (JinqiaoError, FileNotFoundError, sqlite3.Error) as problem:
         if not isinstance(problem, JinqiaoError):
             sys.stderr.write(f"{problem}\n")
             return 1
@@ -151,13 +170,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _verify(home: Path) -> int:
-    verdict = verify(home / homes.EVIDENCE if home.is_dir() else home)
-    if verdict.ok:
-        sys.stdout.write(f"ok: {verdict.batches} batches, {verdict.records} records\n")
-        return 0
-    sys.stdout.write(f"broken: {verdict.place}: {verdict.reason}\n")
-    return 1
+def rotate_identity(folder: Path, *, within_s: float = ROTATE_WITHIN_S) -> str:
+    """A new key for the gateway; its key id. Where the gateway's process runs, it is asked to do it.
+
+    Raises RotationPending where it has not come about within that time (it will, when the platform is reached), PlatformAway,
+    PlatformRefused, HomeNotPrepared.
+    """
+    home = homes.load(folder)
+    try:
+        lock = home.lock()
+    except HomeInUse:
+        return _rotated_by_process(home, within_s)
+    try:
+        return rotate(home).new_key_id
+    finally:
+        os.close(lock)
+
+
+def _rotated_by_process(home: homes.GatewayHome, within_s: float) -> str:
+    request, before = home.path / homes.ROTATE_REQUEST, home.identity.key_id
+    write_durably(request, b"")
+    end = time.monotonic() + within_s
+    while request.exists():
+        if time.monotonic() > end:
+            raise RotationPending(home=home.path.name)
+        time.sleep(0.1)
+    now = homes.load(home.path).identity.key_id
+    if now == before:
+        raise RotationPending(home=home.path.name)
+    return now
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -178,6 +219,12 @@ def _parser() -> argparse.ArgumentParser:
     registering.add_argument("--code", required=True)
     registering.add_argument("--name", required=True)
     registering.add_argument("--suite", choices=SUITE_NAMES, default="international")
-    verifying = commands.add_parser("verify", help="校验调用证据 check the evidence of calls offline")
-    verifying.add_argument("home", type=Path, metavar="HOME|FILE")
+    exporting = commands.add_parser("export", help="导出调用存证包 write the evidence of calls as a pack")
+    exporting.add_argument("home", type=Path, metavar="HOME")
+    exporting.add_argument("--out", type=Path, required=True, metavar="PACK")
+    salting = commands.add_parser("salt", help="取出一次应答的盐值 the salt of an answer, to prove it")
+    salting.add_argument("home", type=Path, metavar="HOME")
+    salting.add_argument("call", metavar="CALL")
+    rotating = commands.add_parser("rotate", help="更换密钥 change the gateway's key")
+    rotating.add_argument("home", type=Path, metavar="HOME")
     return parser

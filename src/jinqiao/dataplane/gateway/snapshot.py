@@ -59,6 +59,7 @@ class PolicyView:
     unsealed: Mapping[str, bytes] = field(
         default_factory=dict, repr=False
     )  # sealed text → secret, for the next snapshot
+    keep_bodies_days: int = 1096
 
     def verifier_for(self, key_id: str, algorithm: str, on: datetime) -> Verifier | None:
         """The key to verify a call with: None where it is unknown, of another algorithm, not in use yet or past its time."""
@@ -91,7 +92,7 @@ def open_snapshot(
     known, unsealed = before.unsealed if before is not None else {}, dict[str, bytes]()
 
     def unseal(sealed: str) -> bytes:
-        unsealed[sealed] = known[sealed] if sealed in known else home.identity.unseal(sealed)
+        unsealed[sealed] = known[sealed] if sealed in known else home.keys.unseal(sealed)
         return unsealed[sealed]
 
     keys: dict[str, OpenedKey] = {}
@@ -123,6 +124,7 @@ def open_snapshot(
         passwords,
         _subject_mark(snapshot, unseal),
         unsealed,
+        snapshot.keep_bodies_days,
     )
 
 

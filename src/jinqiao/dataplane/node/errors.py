@@ -129,3 +129,16 @@ class Closing(WrongState):
 
     code = "node.process.closing"
     retryable = True
+
+
+class AnchorNotOfGateway(NotAllowed):
+    """An anchor that is to be countersigned was not signed by the gateway named. Details: key_id."""
+
+    code = "node.witness.signature"
+
+
+class AnchorContradicts(NotAllowed):
+    """An anchor goes back behind, or contradicts, one of the same lane that this node has countersigned. Details: gateway, lane,
+    batch, seen."""
+
+    code = "node.witness.contradiction"

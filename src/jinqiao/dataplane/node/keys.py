@@ -36,12 +36,22 @@ class KeyRing:
         self._store = KeyStore(folder, suite)
         self._lock = threading.Lock()
         self._current = self._store.identity(CURRENT, suite)
-        self._former: dict[str, Former] = {}
+        self._former = self._read_former()
+
+    def _read_former(self) -> dict[str, Former]:
+        found = {}
         for name in self._store.names():
             if name.startswith(_FORMER) and (kept := self._store.get(name)) is not None:
                 entry = json.loads(kept)
                 former = Former(Identity.from_json(entry["identity"]), datetime.fromisoformat(entry["until"]))
-                self._former[former.identity.key_id] = former
+                found[former.identity.key_id] = former
+        return found
+
+    def refresh(self) -> None:
+        """Another process of this home may have changed the identity."""
+        current, former = self._store.identity(CURRENT, self._suite), self._read_former()
+        with self._lock:
+            self._current, self._former = current, former
 
     @property
     def store(self) -> KeyStore:
@@ -66,6 +76,8 @@ class KeyRing:
 
     def unseal(self, text: str) -> bytes:
         """What was sealed to this node, now or before a rotation. Raises SealBroken."""
+        if sealed_to(text) and self.named(sealed_to(text)) is None:
+            self.refresh()
         return (self.named(sealed_to(text)) or self._current).unseal(text)
 
     # -- rotation

@@ -50,6 +50,7 @@ SMALL = (
     CommandKind.PURGE,
     CommandKind.READ_QUARANTINE,
     CommandKind.DROP_SLOT,
+    CommandKind.COUNTERSIGN,
     *AT_ONCE,
 )
 AWAITING_LOOK_S = 5.0

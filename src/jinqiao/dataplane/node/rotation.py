@@ -1,4 +1,4 @@
-"""A new identity for a node, without a person entering anything again.
+"""A new identity for a node or a gateway, without a person entering anything again.
 
 1. A new identity is made and kept beside the old one.
 2. The platform is told, signed with the old key, with a proof by the new one. From its answer on only the new key signs calls.
@@ -10,10 +10,11 @@ Cut off anywhere, the same steps are taken again: the platform accepts what it k
 import base64
 import logging
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
-from jinqiao.dataplane.node.home import NodeHome
-from jinqiao.dataplane.platform import PlatformClient, PlatformRefused
+from jinqiao.dataplane.node.keys import KeyRing
+from jinqiao.dataplane.platform import PlatformClient, PlatformRefused, PlatformTime
 from jinqiao.kernel.contracts.exchange import NodeRotated, NodeRotation
 from jinqiao.kernel.crypto.errors import SealBroken
 from jinqiao.kernel.crypto.identity import Identity
@@ -34,7 +35,23 @@ class Rotation:
     lost: int
 
 
-def rotate(home: NodeHome) -> Rotation:
+class RotatingHome(Protocol):
+    """The home of a node or a gateway, as far as a rotation goes."""
+
+    @property
+    def node_id(self) -> str: ...
+    @property
+    def platform_url(self) -> str: ...
+    @property
+    def keys(self) -> KeyRing: ...
+    @property
+    def ca_file(self) -> Path | None: ...
+    @property
+    def time(self) -> PlatformTime: ...
+    def client(self, timeout_s: float = 30.0) -> PlatformClient: ...
+
+
+def rotate(home: RotatingHome) -> Rotation:
     """Raises PlatformAway (the next call goes on), PlatformRefused, PlatformAnswerBroken."""
     old, new = home.keys.current, home.keys.following()
     if old.key_id != new.key_id:
@@ -55,7 +72,7 @@ def rotate(home: NodeHome) -> Rotation:
     return Rotation(old.key_id, new.key_id, resealed, lost)
 
 
-def _tell(home: NodeHome, new: Identity) -> None:
+def _tell(home: RotatingHome, new: Identity) -> None:
     """Signed with the old key; where the platform does not know that any more, an earlier answer was lost: then with the new."""
     try:
         with home.client() as platform:
@@ -67,7 +84,7 @@ def _tell(home: NodeHome, new: Identity) -> None:
             _sent(platform, _word(home, new, {}))
 
 
-def _word(home: NodeHome, new: Identity, resealed: dict[str, str]) -> NodeRotation:
+def _word(home: RotatingHome, new: Identity, resealed: dict[str, str]) -> NodeRotation:
     word = NodeRotation(node_id=home.node_id, identity=new.public.to_json(), resealed=resealed)
     return replace(word, proof=base64.b64encode(new.sign(word.canonical())).decode("ascii"))
 
@@ -77,7 +94,7 @@ def _sent(platform: PlatformClient, word: NodeRotation) -> NodeRotated:
     return NodeRotated.from_json(answer)
 
 
-def _sealed_anew(home: NodeHome, new: Identity, answer: NodeRotated) -> tuple[dict[str, str], int]:
+def _sealed_anew(home: RotatingHome, new: Identity, answer: NodeRotated) -> tuple[dict[str, str], int]:
     secrets, lost = {}, 0
     for text in answer.sealed:
         try:

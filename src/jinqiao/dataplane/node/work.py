@@ -32,6 +32,7 @@ from jinqiao.dataplane.node.ledger import Ledger, Task
 from jinqiao.dataplane.node.quarantine import identity_of, sealed_rows, workbook
 from jinqiao.dataplane.node.relay import CarriedByHand, Carrier, Relay
 from jinqiao.dataplane.node.stopwatch import Stopwatch
+from jinqiao.dataplane.node.witness import countersign
 from jinqiao.dataplane.pipeline import deliver, extract, verify_manifest
 from jinqiao.dataplane.pipeline.compare import content_of
 from jinqiao.dataplane.platform import PlatformRefused
@@ -114,6 +115,11 @@ class Worker:
             case CommandKind.READ_QUARANTINE:
                 order = order_of(task.command, self._home)
                 return {"sealed_payload": self._home.platform.seal(workbook(self._home, self._spool, order))}
+            case CommandKind.COUNTERSIGN:
+                word = countersign(
+                    task.command, self._home.path, node_id=self._home.node_id, identity=self._home.identity
+                )
+                return {"countersignature": word}
             case CommandKind.PURGE:
                 return self._purge(task)
             case _:  # STOP, PAUSE and RESUME work by standing in the ledger

@@ -8,6 +8,7 @@ from jinqiao.exchange.actions.alert_settings import (
     switch_alert_channel,
 )
 from jinqiao.exchange.actions.alerting import see_alert
+from jinqiao.exchange.actions.anchors import drop_old_questions, take_anchors
 from jinqiao.exchange.actions.bindings import bind_entry, choose_transforms
 from jinqiao.exchange.actions.bundles import export_bundle, import_bundle
 from jinqiao.exchange.actions.commands import accept_result, take_commands
@@ -100,6 +101,7 @@ __all__ = [
     "detach_application",
     "drop_alert_channel",
     "drop_alert_rule",
+    "drop_old_questions",
     "drop_stale_comparisons",
     "expect_node",
     "export_bundle",
@@ -154,6 +156,7 @@ __all__ = [
     "suspend_service",
     "sweep_relay",
     "switch_alert_channel",
+    "take_anchors",
     "take_commands",
     "test_connection",
     "watch",

@@ -2,6 +2,7 @@
 
 import secrets
 from datetime import datetime
+from typing import Any
 
 from jinqiao.exchange.actions.platform import platform_identity
 from jinqiao.exchange.enums import CommandState
@@ -31,6 +32,8 @@ def command_node(
     side: str = "",
     slot: str = "",
     transfer: SignedMessage | None = None,
+    anchor: SignedMessage | None = None,
+    anchor_identity: dict[str, Any] | None = None,
 ) -> NodeCommand:
     """Leave a signed command for a node. It waits while the node is away or suspended."""
     now: datetime = moments.now()
@@ -51,6 +54,8 @@ def command_node(
         sealed_payload=sealed_payload,
         corrects=corrects,
         transfer=transfer,
+        anchor=anchor,
+        anchor_identity=anchor_identity or {},
         issued_at=now,
         attempt=attempt,
     )

@@ -10,7 +10,7 @@ from django.db import transaction
 from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
 from jinqiao.exchange import rules
-from jinqiao.exchange.actions import comparing, outcome, resending, slots, sources
+from jinqiao.exchange.actions import anchors, comparing, outcome, resending, slots, sources
 from jinqiao.exchange.actions.commanding import OPEN
 from jinqiao.exchange.actions.nodes import heard
 from jinqiao.exchange.actions.platform import node_actor
@@ -180,6 +180,8 @@ def accept_result(node: Node, result: CommandResult) -> None:
         outcome.take_answer(run, command, result)
     elif command.kind == CommandKind.COMPARE:
         comparing.take_answer(command, result)
+    elif command.kind == CommandKind.COUNTERSIGN:
+        anchors.take_countersignature(command, result)
     elif run is not None and command.kind == CommandKind.RESEND:
         resending.take_answer(run, command, result)
     elif command.source is not None and command.kind in (CommandKind.TEST_CONNECTION, CommandKind.LIST_TABLES):

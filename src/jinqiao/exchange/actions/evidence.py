@@ -1,36 +1,26 @@
-"""Records of calls as gateways ship them: verified link by link, then kept.
+"""Records of calls as gateways ship them: verified link by link over the very bytes that were recorded, then kept and read."""
 
-leaf  = H(0x00 ‖ canonical record)             node = H(0x01 ‖ left ‖ right), an odd one moves up unchanged
-chain = H(chain of the batch before ‖ root)    the first batch of a lane follows 32 zero bytes
-"""
-
+import json
+import zlib
 from collections.abc import Sequence
 
 from django.db import transaction
 
 from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
+from jinqiao.exchange.actions.confirming import pair_receipts
 from jinqiao.exchange.actions.platform import node_actor, public_identity
 from jinqiao.exchange.enums import NodeKind
 from jinqiao.exchange.errors import EvidenceBroken, EvidenceGap, NodeKindWrong
 from jinqiao.exchange.models import Call, CallSubject, EvidenceSegment, Node
 from jinqiao.kernel import moments
-from jinqiao.kernel.contracts.evidence import RECEIPT, CallRecord, EvidenceBatch, error_owner
+from jinqiao.kernel.contracts.base import ContractBroken
+from jinqiao.kernel.contracts.evidence import RECEIPT, BodiesDeleted, CallRecord, EvidenceBatch, error_owner, read_line
 from jinqiao.kernel.contracts.policy import Environment
-from jinqiao.kernel.crypto.suites import Suite, suite
+from jinqiao.kernel.crypto.suites import suite
+from jinqiao.kernel.evidence import merkle
 from jinqiao.sharing.actions import mark_provided
 from jinqiao.sharing.models import Grant
-
-GENESIS = bytes(32)
-
-
-def merkle_root(records: Sequence[bytes], by: Suite) -> bytes:
-    """Root over canonical records, at least one."""
-    level = [by.digest(b"\x00" + record) for record in records]
-    while len(level) > 1:
-        pairs = [by.digest(b"\x01" + level[at] + level[at + 1]) for at in range(0, len(level) - 1, 2)]
-        level = pairs + ([level[-1]] if len(level) % 2 else [])
-    return level[0]
 
 
 @transaction.atomic
@@ -50,7 +40,7 @@ def accept_evidence(gateway: Node, batch: EvidenceBatch) -> EvidenceSegment:
     def broken(reason: str) -> EvidenceBroken:
         return EvidenceBroken(gateway=gateway.number, lane=batch.lane, batch=batch.batch, reason=reason)
 
-    if batch.batch < 1 or not batch.records:
+    if batch.batch < 1 or not batch.lines:
         raise broken("empty")
     if batch.batch < expected:
         kept = EvidenceSegment.objects.get(gateway=gateway, lane=batch.lane, batch=batch.batch)
@@ -59,44 +49,73 @@ def accept_evidence(gateway: Node, batch: EvidenceBatch) -> EvidenceSegment:
         return kept
     if batch.batch > expected:
         raise EvidenceGap(gateway=gateway.number, lane=batch.lane, batch=batch.batch, expected=expected)
-    if batch.previous != (last.chain if last else GENESIS.hex()):
+    if batch.previous != (last.chain if last else merkle.GENESIS.hex()):
         raise broken("previous")
     number = last.last_number + 1 if last else 1
-    for at, record in enumerate(batch.records):
-        if (record.lane, record.number, record.gateway) != (batch.lane, number + at, gateway.number):
-            raise broken("record")
     by = suite(public_identity(gateway).suite)
-    root = merkle_root([record.canonical() for record in batch.records], by)
-    if root.hex() != batch.merkle_root:
-        raise broken("root")
-    if by.digest(bytes.fromhex(batch.previous) + root).hex() != batch.chain:
-        raise broken("chain")
-    now = moments.now()
+    try:
+        leaves = [merkle.leaf(by.digest, line.encode("utf-8")) for line in batch.lines]
+        root = merkle.root(by.digest, leaves)
+        if root.hex() != batch.merkle_root:
+            raise broken("root")
+        if merkle.link(by.digest, bytes.fromhex(batch.previous), root).hex() != batch.chain:
+            raise broken("chain")
+        records = [_placed(line, gateway, batch.lane, number + at) for at, line in enumerate(batch.lines)]
+    except (ContractBroken, ValueError, RecursionError) as problem:
+        raise broken("record") from problem
+    if None in records:
+        raise broken("record")
+    placed = [record for record in records if record is not None]
     segment = EvidenceSegment.objects.create(
         gateway=gateway,
         lane=batch.lane,
         batch=batch.batch,
         first_number=number,
-        last_number=number + len(batch.records) - 1,
+        last_number=number + len(batch.lines) - 1,
         merkle_root=batch.merkle_root,
         previous=batch.previous,
         chain=batch.chain,
-        received_at=now,
+        received_at=moments.now(),
+        latest_at=max(record.at for record in placed),
+        leaves=b"".join(leaves),
+        lines=zlib.compress("\n".join(batch.lines).encode("utf-8"), 6),
     )
-    Call.objects.bulk_create([_call(gateway, record) for record in batch.records], batch_size=500)
-    CallSubject.objects.bulk_create(_subjects(gateway, batch), batch_size=500)
+    _keep_calls(gateway, [record for record in placed if isinstance(record, CallRecord)])
+    return segment
+
+
+def _placed(line: str, gateway: Node, lane: str, number: int) -> CallRecord | BodiesDeleted | None:
+    """What a line says; None where it belongs to another place. Raises ContractBroken, ValueError."""
+    if "\n" in line:
+        return None
+    fields = json.loads(line)
+    record = read_line(line)
+    where = (fields.get("lane"), fields.get("number"), fields.get("gateway"))
+    return record if where == (lane, number, gateway.number) else None
+
+
+def _keep_calls(gateway: Node, records: Sequence[CallRecord]) -> None:
+    Call.objects.bulk_create([_call(gateway, record) for record in records], batch_size=500)
+    CallSubject.objects.bulk_create(_subjects(gateway, records), batch_size=500)
+    pair_receipts(records)
     answered = {
         record.grant_id
-        for record in batch.records
+        for record in records
         if record.outcome == "ok" and record.environment == Environment.PRODUCTION and record.operation != RECEIPT
     }
     for grant in Grant.objects.filter(number__in=answered, provided_at=None).order_by("id"):
         mark_provided(grant)
-    return segment
 
 
-def _subjects(gateway: Node, batch: EvidenceBatch) -> list[CallSubject]:
-    about = {record.call_id: record for record in batch.records if record.subjects}
+def lines_of(segment: EvidenceSegment) -> tuple[str, ...] | None:
+    """The records of a segment as they came; None once they were deleted after their time."""
+    if segment.lines is None:
+        return None
+    return tuple(zlib.decompress(bytes(segment.lines)).decode("utf-8").split("\n"))
+
+
+def _subjects(gateway: Node, records: Sequence[CallRecord]) -> list[CallSubject]:
+    about = {record.call_id: record for record in records if record.subjects}
     calls = Call.objects.filter(gateway=gateway, call_id__in=about).in_bulk(field_name="call_id")
     return [
         CallSubject(call=calls[call_id], commitment=commitment[:100], at=record.at)
@@ -128,6 +147,8 @@ def _call(gateway: Node, record: CallRecord) -> Call:
         keys=record.keys,
         rows=record.rows,
         duration_us=record.duration_us,
+        confirms=record.confirms[:40],
+        answer_commitment=record.answer_commitment[:128],
         record=record.to_json(),
     )
 

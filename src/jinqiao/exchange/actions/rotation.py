@@ -9,8 +9,9 @@ from django.db import transaction
 
 from jinqiao.audit import trail
 from jinqiao.exchange.actions.platform import node_actor, platform_identity
+from jinqiao.exchange.enums import NodeKind
 from jinqiao.exchange.errors import IdentityTaken, RotationRefused, SuiteMismatch
-from jinqiao.exchange.models import DataSource, Node, NodeIdentity
+from jinqiao.exchange.models import ApplicationKey, DataSource, Node, NodeIdentity
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import NodeRotated, NodeRotation
 from jinqiao.kernel.crypto.errors import SignatureInvalid
@@ -72,6 +73,8 @@ def keep_identity(node: Node) -> None:
 
 def _take_resealed(node: Node, resealed: dict[str, str]) -> tuple[str, ...]:
     """Put secrets in their new form in the place of the old ones; a password that was changed meanwhile stays."""
+    if node.kind == NodeKind.GATEWAY:
+        return _take_resealed_of_gateway(node, resealed)
     left = []
     for source in DataSource.objects.select_for_update(of=("self",)).filter(node=node).exclude(sealed_password=""):
         new = resealed.get(source.sealed_password, "")
@@ -81,4 +84,27 @@ def _take_resealed(node: Node, resealed: dict[str, str]) -> tuple[str, ...]:
             trail.record("exchange.source.reseal", by=node_actor(node), about=trail.subject(source))
         if sealed_to(source.sealed_password) != node.key_id:
             left.append(source.sealed_password)
+    return tuple(left)
+
+
+def _take_resealed_of_gateway(gateway: Node, resealed: dict[str, str]) -> tuple[str, ...]:
+    """The same for what lies sealed to a gateway: passwords of sources that it reads, and secrets of applications."""
+    left = []
+    sources = DataSource.objects.select_for_update(of=("self",)).filter(sealed_for_gateway=gateway)
+    for source in sources.exclude(gateway_sealed_password=""):
+        new = resealed.get(source.gateway_sealed_password, "")
+        if new and sealed_to(new) == gateway.key_id:
+            source.gateway_sealed_password = new
+            source.save(update_fields=["gateway_sealed_password"])
+            trail.record("exchange.source.reseal", by=node_actor(gateway), about=trail.subject(source))
+        if sealed_to(source.gateway_sealed_password) != gateway.key_id:
+            left.append(source.gateway_sealed_password)
+    keys = ApplicationKey.objects.select_for_update(of=("self",)).filter(gateway=gateway, revoked_at=None)
+    for key in keys.exclude(sealed_secret=""):
+        new = resealed.get(key.sealed_secret, "")
+        if new and sealed_to(new) == gateway.key_id:
+            key.sealed_secret = new
+            key.save(update_fields=["sealed_secret"])
+        if sealed_to(key.sealed_secret) != gateway.key_id:
+            left.append(key.sealed_secret)
     return tuple(left)

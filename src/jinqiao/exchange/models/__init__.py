@@ -2,14 +2,13 @@
 
 from jinqiao.exchange.models.alerts import Alert, AlertChannel, AlertDelivery, AlertRule
 from jinqiao.exchange.models.bundles import BundleRecord
+from jinqiao.exchange.models.evidence import EvidenceAnchor, EvidenceDeletion, EvidenceSegment
 from jinqiao.exchange.models.nodes import Node, NodeIdentity
 from jinqiao.exchange.models.runs import Comparison, ExchangeReceipt, NodeCommand, RelayChunk, Run
 from jinqiao.exchange.models.services import (
     ApplicationKey,
     Call,
     CallSubject,
-    EvidenceAnchor,
-    EvidenceSegment,
     PolicyVersion,
     QueryService,
 )
@@ -45,6 +44,7 @@ __all__ = [
     "Comparison",
     "DataSource",
     "EvidenceAnchor",
+    "EvidenceDeletion",
     "EvidenceSegment",
     "ExchangeReceipt",
     "ExchangeTask",

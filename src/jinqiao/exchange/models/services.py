@@ -123,6 +123,10 @@ class Call(models.Model):
     rows = models.PositiveIntegerField(_("行数"))
     duration_us = models.PositiveIntegerField(_("用时（微秒）"))
     record = models.JSONField(_("记录"), null=True, blank=True)  # CallRecord; empty once deleted after its time
+    confirms = models.CharField(_("所确认的调用"), max_length=40, blank=True)  # of a receipt
+    answer_commitment = models.CharField(
+        _("应答承诺值"), max_length=128, blank=True
+    )  # of a call, or as its receipt says
     confirmed_at = models.DateTimeField(_("需求方确认时间"), null=True, blank=True)
     confirmation_fits = models.BooleanField(_("双方记录一致"), null=True, blank=True)
 
@@ -137,6 +141,7 @@ class Call(models.Model):
             models.Index(fields=["consumer", "at"], name="call_consumer_at"),
             models.Index(fields=["provider", "at"], name="call_provider_at"),
             models.Index(fields=["service", "at"], name="call_service_at"),
+            models.Index(fields=["confirms"], condition=~models.Q(confirms=""), name="call_confirms"),
         ]
 
     def __str__(self) -> str:
@@ -158,53 +163,3 @@ class CallSubject(models.Model):
 
     def __str__(self) -> str:
         return self.commitment
-
-
-class EvidenceAnchor(models.Model):
-    """A signed word of a gateway on the head of its lane, with the countersignature of another node."""
-
-    gateway = models.ForeignKey(Node, models.PROTECT, related_name="anchors", verbose_name=_("网关"))
-    lane = models.CharField(max_length=40)
-    batch = models.PositiveBigIntegerField(_("批次"))
-    chain = models.CharField(_("链值"), max_length=128)
-    at = models.DateTimeField(_("锚定时间"))
-    body = models.JSONField(_("锚"))  # SignedMessage of an Anchor
-    witness = models.ForeignKey(
-        Node, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("见证节点")
-    )  # empty: the platform itself
-    countersignature = models.JSONField(_("副署"), null=True, blank=True)  # SignedMessage of a Countersignature
-    countersigned_at = models.DateTimeField(_("副署时间"), null=True, blank=True)
-
-    class Meta:
-        verbose_name = _("存证锚")
-        verbose_name_plural = _("存证锚")
-        ordering = ["-at", "-id"]
-        constraints = [
-            models.UniqueConstraint(fields=["gateway", "lane", "batch", "at"], name="anchor_once_per_moment")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.gateway_id} {self.lane}/{self.batch}"
-
-
-class EvidenceSegment(models.Model):
-    """A verified batch of a gateway's evidence: one link of its lane's chain."""
-
-    gateway = models.ForeignKey(Node, models.PROTECT, related_name="evidence_segments", verbose_name=_("网关"))
-    lane = models.CharField(max_length=40)
-    batch = models.PositiveBigIntegerField(_("批次"))
-    first_number = models.PositiveBigIntegerField(_("起始记录"))
-    last_number = models.PositiveBigIntegerField(_("结束记录"))
-    merkle_root = models.CharField(_("默克尔根"), max_length=128)
-    previous = models.CharField(_("上一环"), max_length=128)
-    chain = models.CharField(_("本环"), max_length=128)
-    received_at = models.DateTimeField(_("收到时间"))
-
-    class Meta:
-        verbose_name = _("存证批次")
-        verbose_name_plural = _("存证批次")
-        ordering = ["gateway_id", "lane", "batch"]
-        constraints = [models.UniqueConstraint(fields=["gateway", "lane", "batch"], name="segment_once_per_lane")]
-
-    def __str__(self) -> str:
-        return f"{self.lane}/{self.batch}"

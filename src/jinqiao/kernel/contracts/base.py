@@ -98,6 +98,7 @@ class Contract:
     """Base of all messages between the planes. Subclasses raise `VERSION` when the meaning of a field changes."""
 
     VERSION: ClassVar[int] = 1
+    READS_ALSO: ClassVar[tuple[int, ...]] = ()  # earlier versions that lack only fields which have defaults now
 
     def to_json(self) -> dict[str, Any]:
         fields = {field.name: _encode(getattr(self, field.name)) for field in dataclasses.fields(self)}
@@ -108,7 +109,7 @@ class Contract:
         if not isinstance(data, dict):
             raise ContractBroken(where=cls.__name__, wanted="object", got=type(data).__name__)
         expected = f"{cls.__name__}/{cls.VERSION}"
-        if data.get("_") != expected:
+        if data.get("_") not in (expected, *(f"{cls.__name__}/{version}" for version in cls.READS_ALSO)):
             raise ContractBroken(where=cls.__name__, wanted=expected, got=str(data.get("_")))
         hints = typing.get_type_hints(cls)
         known = {field.name: field for field in dataclasses.fields(cls)}

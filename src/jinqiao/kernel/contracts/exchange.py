@@ -86,6 +86,7 @@ class CommandKind(enum.StrEnum):
         "read_quarantine"  # the rows set aside, as a workbook sealed to the platform, for the provider's people
     )
     RESUBMIT = "resubmit"  # corrected rows of a quarantine, sealed to the provider's node
+    COUNTERSIGN = "countersign"  # witness the anchor of another department's gateway
     DROP_SLOT = "drop_slot"  # a task reads the change log no more: its replication slot would fill the source's disk
 
 
@@ -296,6 +297,8 @@ class Command(Contract):
     # RESUBMIT: the run whose quarantine is corrected; `run_id` and `order` are the new run's; answered as EXTRACT
     corrects: str = ""
     slot: str = ""  # DROP_SLOT
+    anchor: "SignedMessage | None" = None  # COUNTERSIGN: an Anchor, signed by the gateway
+    anchor_identity: dict[str, Any] = field(default_factory=dict)  # COUNTERSIGN: public identity of the gateway
     transfer: "SignedMessage | None" = None  # EXTRACT with a `consumer_url`: the order, signed, for the consumer's node
     issued_at: datetime
     attempt: int = 1
@@ -363,6 +366,7 @@ class CommandResult(Contract):
     counts: DeliveryCounts | None = None  # DELIVER
     content: ContentDigest | None = None  # COMPARE
     sealed_payload: str = ""  # READ_QUARANTINE: a workbook sealed to the platform
+    countersignature: SignedMessage | None = None  # COUNTERSIGN
     receipt: Receipt | None = None  # EXTRACT and DELIVER
     receipt_signature: str = ""  # base64, by this node over receipt.canonical()
     seconds: dict[str, float] = field(default_factory=dict)  # per stage

@@ -1,0 +1,176 @@
+"""What a gateway does for its evidence beside the calls: anchors each minute, their countersignatures, deletion after the time of
+keeping, a new identity when asked. One thread; whatever fails here is told by the health report and never stops a call.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from jinqiao.dataplane.evidence.anchors import AnchorStore, heads
+from jinqiao.dataplane.evidence.log import EvidenceLog
+from jinqiao.dataplane.evidence.shipper import shipped_batches
+from jinqiao.dataplane.gateway.home import ROTATE_REQUEST, GatewayHome
+from jinqiao.dataplane.gateway.retention import Recorder, delete_due
+from jinqiao.dataplane.node.rotation import rotate
+from jinqiao.dataplane.platform import PlatformAway, PlatformClient
+from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.evidence import AnchorsOffered, AnchorsTaken, BodiesDeleted
+from jinqiao.kernel.contracts.exchange import SignedMessage
+from jinqiao.kernel.crypto.identity import open_message
+from jinqiao.kernel.errors import JinqiaoError
+
+logger = logging.getLogger(__name__)
+
+ANCHOR_EVERY_S = 60.0
+OFFER_EVERY_S = 5.0
+DELETE_EVERY_S = 3600.0
+LOOK_EVERY_S = 0.5
+ANSWER_WITHIN_S = 10.0
+RECORDED_WITHIN_S = 30.0
+ANCHORS_PATH = "/api/gateways/anchors"
+
+
+@dataclass(frozen=True, slots=True)
+class KeepingReport:
+    """For the health report; ages in seconds, None where there is nothing yet. Problems are codes or names of faults."""
+
+    anchor_age_s: int | None
+    witnessed_age_s: int | None
+    anchor_problem: str
+    deletion_problem: str
+
+
+class EvidenceKeeper:
+    """Works in that one process of a gateway that `leads`. `keep_days` gives the policy's number, None while there is no policy;
+    `record` puts a record into the chain."""
+
+    def __init__(
+        self, home: GatewayHome, *, leads: Callable[[], bool], keep_days: Callable[[], int | None], record: Recorder
+    ) -> None:
+        self._home, self._leads, self._keep_days, self._record = home, leads, keep_days, record
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._anchor_due = self._offer_due = 0.0
+        self._delete_due = time.monotonic() + ANSWER_WITHIN_S  # not in the rush of a start
+        self._anchor_problem = self._deletion_problem = self._offer_problem = ""
+        self._last_anchor = self._last_witnessed = ""
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="evidence-keeper", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends after the step at hand; the heads are anchored once more."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(ANSWER_WITHIN_S + 1)
+
+    def report(self) -> KeepingReport:
+        return KeepingReport(
+            anchor_age_s=_age_s(self._last_anchor),
+            witnessed_age_s=_age_s(self._last_witnessed),
+            anchor_problem=self._anchor_problem or self._offer_problem,
+            deletion_problem=self._deletion_problem,
+        )
+
+    def _run(self) -> None:
+        with self._home.client(ANSWER_WITHIN_S) as platform:
+            while not self._stop.is_set():
+                if not self._leads():
+                    self._stop.wait(LOOK_EVERY_S)
+                    continue
+                now = time.monotonic()
+                if now >= self._anchor_due:
+                    self._anchor_due = now + ANCHOR_EVERY_S
+                    self._anchor_problem = self._tried("anchor", self.anchor)
+                if now >= self._offer_due:
+                    self._offer_due = now + OFFER_EVERY_S
+                    self._offer_problem = self._tried("anchors at the platform", lambda: self.offer(platform))
+                if now >= self._delete_due:
+                    self._delete_due = now + DELETE_EVERY_S
+                    self._deletion_problem = self._tried("deletion after the time of keeping", self.delete)
+                self._rotate_if_asked()
+                self._stop.wait(LOOK_EVERY_S)
+        if self._leads():
+            self._tried("anchor", self.anchor)
+
+    def _tried(self, what: str, work: Callable[[], object]) -> str:
+        """The problem, empty where there was none. Nothing gets out of here: the thread must live."""
+        try:
+            work()
+        except Exception as problem:  # noqa: BLE001 -- whatever it was, the next round may mend it
+            name = problem.code if isinstance(problem, JinqiaoError) else type(problem).__name__
+            logger.warning("%s: %s", what, name)
+            return name
+        return ""
+
+    def anchor(self) -> int:
+        """Sign the head of each lane that has moved; how many had. Raises sqlite3.Error."""
+        with self._store() as anchors:
+            now = moments.now()
+            made = [
+                anchors.anchor(head, gateway=self._home.gateway_id, identity=self._home.identity, at=now)
+                for head in heads(self._home.evidence_file)
+            ]
+            self._last_anchor, self._last_witnessed = anchors.last_at(), anchors.last_witnessed_at()
+            return sum(made)
+
+    def offer(self, platform: PlatformClient) -> None:
+        """Hand anchors to the platform, and take countersignatures. Raises PlatformAway, PlatformRefused, SignatureInvalid, …"""
+        with self._store() as anchors:
+            now = moments.now()
+            messages = anchors.unshipped(shipped_batches(self._home.shipped_file))
+            wanted = anchors.unwitnessed(now)
+            if not messages and not wanted:
+                return
+            answer = platform.post(ANCHORS_PATH, AnchorsOffered(anchors=tuple(messages), unwitnessed=tuple(wanted)))
+            taken = open_message(SignedMessage.from_json(answer), self._home.platform, AnchorsTaken)
+            anchors.take(taken.countersignatures, taken.identities, now)
+            anchors.mark_shipped(messages)
+            self._last_witnessed = anchors.last_witnessed_at()
+
+    def delete(self) -> int:
+        """Archive and delete what the policy's time is over for; how many batches. Raises sqlite3.Error, OSError, …"""
+        days = self._keep_days()
+        if days is None:
+            return 0
+        return delete_due(self._home, days, self._record, self._stop.is_set)
+
+    def _rotate_if_asked(self) -> None:
+        """A rotation that an operator asked for, or that was cut off."""
+        request = self._home.path / ROTATE_REQUEST
+        if not request.exists() and not self._home.keys.is_rotating:
+            return
+        try:
+            rotate(self._home)
+        except PlatformAway as problem:
+            logger.warning("the key is not changed yet: %s", problem.code)  # the next round goes on
+            self._stop.wait(OFFER_EVERY_S)
+            return
+        except (JinqiaoError, OSError) as problem:
+            logger.error("the key was not changed: %s", problem)
+        request.unlink(missing_ok=True)
+
+    def _store(self) -> contextlib.closing[AnchorStore]:
+        return contextlib.closing(AnchorStore(self._home.anchors_file))
+
+
+def _age_s(at: str) -> int | None:
+    return max(0, int((moments.now() - datetime.fromisoformat(at)).total_seconds())) if at else None
+
+
+def recorder(log: EvidenceLog, loop: asyncio.AbstractEventLoop) -> Recorder:
+    """Puts a record into the chain from another thread; returns when it is durable. Raises EvidenceUnavailable, TimeoutError."""
+
+    async def append(word: BodiesDeleted) -> None:
+        await log.append(word)
+
+    def record(word: BodiesDeleted) -> None:
+        asyncio.run_coroutine_threadsafe(append(word), loop).result(RECORDED_WITHIN_S)
+
+    return record

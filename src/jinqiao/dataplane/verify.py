@@ -1,0 +1,244 @@
+"""`jinqiao verify`: check evidence of calls offline, and what is claimed of one call. Needs no home, no platform, no network.
+
+FILE is a pack of evidence, a proof of inclusion, the log of a gateway (`evidence.db`), or the home of a gateway.
+
+Exit codes: 0 whole (and the answer shown fits), 1 damaged (or the answer shown does not fit), 2 the command is wrong or the file
+cannot be read, 3 whole, but points are open that a person must look into, 4 the claimed answer is refuted.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinqiao.dataplane.evidence.verify import verify as verify_log
+from jinqiao.kernel.contracts.base import ContractBroken
+from jinqiao.kernel.contracts.evidence import CallRecord
+from jinqiao.kernel.contracts.exchange import SignedMessage
+from jinqiao.kernel.crypto.identity import fingerprint
+from jinqiao.kernel.crypto.suites import suite
+from jinqiao.kernel.errors import JinqiaoError, Language
+from jinqiao.kernel.evidence.checking import Verdict
+from jinqiao.kernel.evidence.packs import open_pack, verify_pack
+from jinqiao.kernel.evidence.proofs import AnswerSays, answer_says, find_call, proof_from, prove_inclusion, verify_proof
+from jinqiao.kernel.keystore import write_durably
+from jinqiao.kernel.moments import CHINA
+
+WHOLE, DAMAGED, WRONG, OPEN_POINTS, REFUTED = 0, 1, 2, 3, 4
+_ZIP, _SQLITE = b"PK", b"SQLite format 3\x00"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with its arguments (without the program's name); the exit code."""
+    options = _parser().parse_args(argv)
+    try:
+        return _run(options)
+    except JinqiaoError as problem:
+        _tell_problem(problem, options)
+        return WRONG
+    except (OSError, ValueError) as problem:
+        _print(f"{options.file}: {problem.strerror if isinstance(problem, OSError) else problem}", sys.stderr)
+        return WRONG
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.prove:
+        return _prove(options)
+    verdict, record = _checked(options)
+    report = _report(verdict)
+    code = DAMAGED if not verdict.ok else OPEN_POINTS if verdict.findings else WHOLE
+    if options.answer is not None:
+        record = record or _find(options)
+        by = suite(verdict.suite)
+        claimed = options.claim.read_bytes() if options.claim else None
+        says = answer_says(by, record, bytes.fromhex(options.salt), options.answer.read_bytes(), claimed)
+        report["answer"] = says.value
+        if verdict.ok:
+            code = {AnswerSays.DIFFERS: DAMAGED, AnswerSays.REFUTED: REFUTED}.get(says, code)
+    elif options.call and record is None:
+        record = _find(options)
+    if record is not None:
+        report["record"] = record.to_json()
+    report["exit"] = code
+    if options.json:
+        _print(json.dumps(report, ensure_ascii=False, indent=2))
+    else:
+        _tell(verdict, report, record, options.language)
+    return code
+
+
+def _checked(options: argparse.Namespace) -> tuple[Verdict, CallRecord | None]:
+    """The verdict on the file, and the record that a proof is about. Raises OSError, ValueError."""
+    file: Path = options.file
+    if file.is_dir():
+        from jinqiao.dataplane.gateway.exporting import verify_home
+
+        return verify_home(file), None
+    head = file.open("rb").read(16)
+    if head == _SQLITE:
+        return verify_log(file), None
+    trusted = _trusted(options.trust)
+    if head.lstrip()[:1] == b"{":
+        try:
+            return verify_proof(proof_from(file.read_text(encoding="utf-8")), trusted)
+        except ContractBroken as problem:
+            raise ValueError("no proof of inclusion") from problem
+    anchors = _anchors(options.anchors) if options.anchors else []
+    return verify_pack(file, trusted=trusted, anchors=anchors), None
+
+
+def _prove(options: argparse.Namespace) -> int:
+    if options.out is None:
+        _print("--prove 需要 --out FILE  --prove needs --out FILE", sys.stderr)
+        return WRONG
+    with open_pack(options.file) as pack:
+        proof = prove_inclusion(pack, options.prove)
+    write_durably(options.out, proof.canonical() + b"\n", 0o644)
+    _print(str(options.out))
+    return WHOLE
+
+
+def _find(options: argparse.Namespace) -> CallRecord:
+    if not options.call:
+        raise ValueError("--answer 需要 --call ID  --answer needs --call ID")
+    with open_pack(options.file) as pack:
+        return find_call(pack, options.call).record
+
+
+def _trusted(given: Sequence[str]) -> frozenset[str]:
+    """Key ids: given themselves (groups of four may be spaced), or in a file, one a line."""
+    found = set()
+    for entry in given:
+        path = Path(entry)
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else [entry]:
+            found.add("".join(line.split()).lower())
+    return frozenset(found - {""})
+
+
+def _anchors(file: Path) -> list[SignedMessage]:
+    """Anchors that somebody else kept: SignedMessages, one a line. Raises ValueError."""
+    try:
+        return [
+            SignedMessage.from_json(json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines() if line
+        ]
+    except ContractBroken as problem:
+        raise ValueError(f"{file}: no anchors") from problem
+
+
+# ── words ──
+
+
+def _report(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "whole": verdict.ok,
+        "gateway": verdict.gateway,
+        "suite": verdict.suite,
+        "exported_by": verdict.exported_by,
+        "exported_at": verdict.exported_at.isoformat() if verdict.exported_at else None,
+        "batches": verdict.batches,
+        "records": verdict.records,
+        "anchors": verdict.anchors,
+        "witnesses": list(verdict.witnesses),
+        "lanes": {
+            lane: {"first_batch": verdict.first_batches.get(lane, batch), "last_batch": batch, "chain": chain}
+            for lane, (batch, chain) in verdict.heads.items()
+        },
+        "deleted": [
+            {
+                "lane": one.lane,
+                "first_batch": one.first_batch,
+                "last_batch": one.last_batch,
+                "at": one.at.isoformat(),
+                "keep_days": one.keep_days,
+                "reason": one.reason,
+            }
+            for one in verdict.deleted
+        ],
+        "signers": [
+            {"node": one.node, "kind": one.kind, "key_id": str(one.identity.get("key_id"))} for one in verdict.signers
+        ],
+        "findings": [finding.to_json() for finding in verdict.findings],
+        "more_findings": verdict.more_findings,
+    }
+
+
+def _tell(verdict: Verdict, report: dict[str, Any], record: CallRecord | None, language: Language) -> None:
+    zh = language == "zh"
+    if verdict.ok:
+        words = f"完整：{verdict.batches} 批，{verdict.records} 条记录，{verdict.anchors} 个锚"
+        _print(
+            words if zh else f"whole: {verdict.batches} batches, {verdict.records} records, {verdict.anchors} anchors"
+        )
+    else:
+        _print("已损坏" if zh else "damaged")
+    for finding in verdict.findings:
+        _print(f"  [{finding.code.value}] {finding.text(language)}")
+    if verdict.more_findings:
+        _print(f"  … +{verdict.more_findings}")
+    for one in verdict.deleted:
+        on = one.at.astimezone(CHINA).date().isoformat()
+        _print(
+            f"  通道 {one.lane} 第 {one.first_batch}–{one.last_batch} 批：按规定（保存 {one.keep_days} 天）于 {on} 删除"
+            if zh
+            else f"  lane {one.lane}, batches {one.first_batch}–{one.last_batch}: deleted by rule"
+            f" ({one.keep_days} days) on {on}"
+        )
+    for signer in verdict.signers:
+        mark = fingerprint(str(signer.identity.get("key_id")))
+        _print(f"  {'签名者' if zh else 'signed by'} {signer.node} ({signer.kind}): {mark}")
+    if record is not None:
+        _print(
+            f"{'调用' if zh else 'call'} {record.call_id}: {record.at.isoformat()} {record.service} {record.application}"
+            f" {record.outcome}"
+        )
+    says = {
+        "fits": ("所出示的应答正是该调用的应答", "the answer shown is the one that the call was given"),
+        "differs": (
+            "所出示的应答（以此盐值）不是该调用的应答",
+            "the answer shown, with this salt, is not that of the call",
+        ),
+        "refuted": (
+            "所主张的应答不实：该调用给出的是另一应答",
+            "the claimed answer is false: the call was given another",
+        ),
+    }
+    if "answer" in report:
+        _print(says[report["answer"]][0 if zh else 1])
+
+
+def _tell_problem(problem: JinqiaoError, options: argparse.Namespace) -> None:
+    text = problem.text(options.language)
+    if options.json:
+        _print(json.dumps({"code": problem.code, "message": text.message, "mend": text.mend}, ensure_ascii=False))
+        return
+    _print(f"{text.message} [{problem.code}] {text.mend}", sys.stderr)
+
+
+def _print(line: str, stream: Any = None) -> None:
+    (stream or sys.stdout).write(line + "\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jinqiao verify", description="离线校验调用存证。Check evidence of calls offline.", epilog=__doc__
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="存证包、证明、网关目录或 evidence.db")
+    parser.add_argument("--json", action="store_true", help="输出JSON print JSON")
+    english = os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("en")
+    parser.add_argument("--language", choices=("zh", "en"), default="en" if english else "zh")
+    parser.add_argument(
+        "--trust", action="append", default=[], metavar="KEY|FILE", help="可信密钥指纹 key ids known from elsewhere"
+    )
+    parser.add_argument(
+        "--anchors", type=Path, metavar="FILE", help="见证方留存的锚 anchors that a witness kept, one a line"
+    )
+    parser.add_argument("--call", metavar="ID", default="", help="调用编号 a call")
+    parser.add_argument("--answer", type=Path, metavar="FILE", help="所出示的应答 the answer that is shown")
+    parser.add_argument("--salt", metavar="HEX", default="", help="应答的盐值 salt of the answer")
+    parser.add_argument("--claim", type=Path, metavar="FILE", help="他人主张的应答 the answer that somebody claims")
+    parser.add_argument("--prove", metavar="ID", default="", help="为一次调用写出证明 write a proof of one call")
+    parser.add_argument("--out", type=Path, metavar="FILE")
+    return parser

@@ -1,0 +1,38 @@
+"""Both sides' records of a call, paired: a consumer's receipt says which answer it got; it fits the gateway's record or not.
+
+Receipts and calls may come in any order and by different lanes. Several receipts of one call fit only if all of them do.
+A receipt of another application's call confirms nothing: it stays without a call.
+"""
+
+from collections.abc import Sequence
+
+from django.db.models import Q
+
+from jinqiao.exchange.models import Call
+from jinqiao.kernel.contracts.evidence import RECEIPT, CallRecord
+
+ANSWERED = "ok"
+
+
+def pair_receipts(records: Sequence[CallRecord]) -> None:
+    """Pair what has just come: receipts with their calls, and calls with receipts that came before them."""
+    wanted = {record.confirms for record in records if record.operation == RECEIPT and record.confirms}
+    came = {record.call_id for record in records if record.operation != RECEIPT and record.outcome == ANSWERED}
+    waiting = Call.objects.filter(confirms__in=came).exclude(confirms="").values_list("confirms", flat=True)
+    calls = list(
+        Call.objects.filter(Q(call_id__in=wanted) | Q(call_id__in=list(waiting)))
+        .exclude(operation=RECEIPT)
+        .order_by("id")
+        .defer("record")
+    )
+    receipts: dict[str, list[Call]] = {}
+    for receipt in Call.objects.filter(
+        confirms__in=[call.call_id for call in calls], operation=RECEIPT, outcome=ANSWERED
+    ).defer("record"):
+        receipts.setdefault(receipt.confirms, []).append(receipt)
+    for call in calls:
+        own = [r for r in receipts.get(call.call_id, ()) if r.application == call.application]
+        if call.outcome == ANSWERED and own:
+            call.confirmed_at = min(receipt.at for receipt in own)
+            call.confirmation_fits = all(receipt.answer_commitment == call.answer_commitment for receipt in own)
+    Call.objects.bulk_update(calls, ["confirmed_at", "confirmation_fits"], batch_size=500)
