@@ -77,7 +77,8 @@ def _checked(options: argparse.Namespace) -> tuple[Verdict, CallRecord | None]:
         from jinqiao.dataplane.gateway.exporting import verify_home
 
         return verify_home(file), None
-    head = file.open("rb").read(16)
+    with file.open("rb") as opened:
+        head = opened.read(16)
     if head == _SQLITE:
         return verify_log(file), None
     trusted = _trusted(options.trust)
