@@ -96,7 +96,8 @@ class RunSpool:
     def damaged_begun(self) -> dict[str, Any] | None:
         """What is left of it where the disk has changed it: to be asked about, never to be believed."""
         try:
-            found = json.loads((self.folder / _BEGUN).read_bytes().partition(b" ")[2])
+            text = (self.folder / _BEGUN).read_bytes().partition(b" ")[2].decode(errors="replace")
+            found = json.loads(text, strict=False)
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None
