@@ -70,7 +70,7 @@ DAMAGES = {
     "the list of staged splits": ("splits.jsonl", "splits.jsonl"),
     "how extraction began": ("splits.jsonl", "begun.json"),
     "what a split is remembered by": ("splits.jsonl", "memory-*.jqc"),
-    "a chunk, all staged": ("manifest.json", "chunk-*.jqc"),
+    "a chunk when all is staged": ("manifest.json", "chunk-*.jqc"),
     "the manifest": ("manifest.json", "manifest.json"),
 }
 

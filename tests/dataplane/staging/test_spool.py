@@ -58,14 +58,16 @@ def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
     assert [path.name for path in run.folder.iterdir()] == ["chunk-00001.jqc"]
 
 
-def test_how_extraction_began_is_not_believed_where_the_disk_changed_it_but_may_be_asked_about(tmp_path: Path) -> None:
+def test_how_extraction_began_is_not_believed_where_the_disk_changed_it_but_its_snapshot_can_be_asked_about(
+    tmp_path: Path,
+) -> None:
     out = Spool(tmp_path).outgoing("R1")
-    out.write_begun({"snapshot": {"token": "a"}, "resumed": 0})
+    out.write_begun({"order": "a", "snapshot": {"token": "a", "handle": {"backend": 7, "since": "now"}}})
     path = out.folder / "begun.json"
 
-    path.write_bytes(path.read_bytes().replace(b'"resumed": 0', b'"resumed": 8'))
+    path.write_bytes(path.read_bytes().replace(b'"order": "a"', b'\xff"order": "a'))
 
     assert out.begun() is None
-    assert out.damaged_begun() == {"snapshot": {"token": "a"}, "resumed": 8}
-    path.write_bytes(b"\xff{")
-    assert out.damaged_begun() is None
+    assert out.damaged_handle() == {"backend": 7, "since": "now"}
+    path.write_bytes(b'\xff{"handle": {"backend" 7}}')
+    assert out.damaged_handle() is None

@@ -164,11 +164,12 @@ class Extraction(Closing):
         if has_staged or in_one:
             seen = "piece" if snapshot.resumed and not has_staged else "snapshot"
             self._restarted = (*self._restarted, reason or (seen if begun else "damaged"))
-        left = begun if reason else None if begun else self._out.damaged_begun()
-        if left is not None:
-            # asked by its name and its moment of birth, so that nothing else can be ended, whatever stands there
-            with suppress(AttributeError, KeyError, TypeError, ValueError):
-                self._source.end_snapshot(SnapshotState.from_json(left["snapshot"]))
+        if begun and reason:
+            self._source.end_snapshot(SnapshotState.from_json(begun["snapshot"]))
+        elif begun is None and (handle := self._out.damaged_handle()):
+            # asked by its number and its moment of birth, so that nothing else can be ended, whatever stands there
+            with suppress(KeyError, TypeError, ValueError):
+                self._source.end_snapshot(SnapshotState("", "", (), handle))
         self._records = []
         consumer = PublicIdentity.from_json(self._order.consumer_identity)
         provider = PublicIdentity.from_json(self._order.provider_identity)

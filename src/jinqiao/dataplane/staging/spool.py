@@ -29,6 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}\Z")
 _MANIFEST = "manifest.json"
 _QUARANTINE = "quarantine.jqc"
 _BEGUN = "begun.json"
+_HANDLE = re.compile(rb'"handle": (\{[^{}]*\})')
 _SPLITS = "splits.jsonl"
 
 
@@ -93,14 +94,13 @@ class RunSpool:
         found = self._read(_BEGUN)
         return None if found is None else dict(found)
 
-    def damaged_begun(self) -> dict[str, Any] | None:
-        """What is left of it where the disk has changed it: to be asked about, never to be believed."""
+    def damaged_handle(self) -> dict[str, Any] | None:
+        """The handle of its snapshot where the disk has changed it: to be asked about, never to be believed."""
         try:
-            text = (self.folder / _BEGUN).read_bytes().partition(b" ")[2].decode(errors="replace")
-            found = json.loads(text, strict=False)
+            found = _HANDLE.search((self.folder / _BEGUN).read_bytes())
+            return None if found is None else dict(json.loads(found.group(1)))
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) else None
 
     def note_split(self, split: dict[str, Any]) -> None:
         """A split is staged whole: its chunks are durable already. For one thread at a time."""
