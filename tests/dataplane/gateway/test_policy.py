@@ -1,34 +1,66 @@
 """The one policy function, without a server: what is granted is permitted, and nothing beside it."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
 import pytest
 
 from jinqiao.dataplane.gateway import errors
-from jinqiao.dataplane.gateway.policy import Question, callable_service, permit
+from jinqiao.dataplane.gateway.asked import Question
+from jinqiao.dataplane.gateway.policy import Permission, callable_service, permit
+from jinqiao.dataplane.gateway.quota import Use
 from jinqiao.kernel.contracts.grants import SharingMode
 from jinqiao.kernel.contracts.policy import Operation
 from jinqiao.kernel.contracts.tables import Connection, Engine
 from jinqiao.kernel.errors import JinqiaoError
+from jinqiao.kernel.moments import CHINA
 from tests.dataplane.gateway.world import ANN, PURPOSE, SERVICE, day, service
 
 NOWHERE = Connection(engine=Engine.SQLITE, database="nowhere.db")
+NOTHING_USED = Use()
 QUESTION = Question(by={"sfzh": ANN}, items=("xm", "hyzk"), purpose=PURPOSE, case_number="GZF-1")
 
 
-def refused(question: Question = QUESTION, *, on: Any = None, wait_s: float = 0, **changes: Any) -> JinqiaoError:
+NOON = time(12, 0)
+
+
+def at(offset: int = 0, moment: time = NOON) -> datetime:
+    """A local time of a day, counted from today."""
+    return datetime.combine(day(offset), moment, tzinfo=CHINA)
+
+
+def permitted(
+    question: Question = QUESTION,
+    operation: Operation = Operation.QUERY,
+    *,
+    when: datetime | None = None,
+    use: Use = NOTHING_USED,
+    **changes: Any,
+) -> Permission:
+    """`changes` go into the service, which offers every operation."""
+    offering = service(NOWHERE, **{"operations": tuple(Operation), **changes})
+    return permit(offering, operation, question, at=when or at(), use=use)
+
+
+def refused(
+    question: Question = QUESTION,
+    operation: Operation = Operation.QUERY,
+    *,
+    when: datetime | None = None,
+    use: Use = NOTHING_USED,
+    **changes: Any,
+) -> JinqiaoError:
     with pytest.raises(JinqiaoError) as caught:
-        permit(service(NOWHERE, **changes), Operation.QUERY, question, on=on or day(0), wait_s=wait_s)
+        permitted(question, operation, when=when, use=use, **changes)
     return caught.value
 
 
 def test_what_is_granted_is_permitted() -> None:
-    permission = permit(service(NOWHERE), Operation.QUERY, QUESTION, on=day(0), wait_s=0)
+    permission = permitted()
 
     assert [item.code for item in permission.items] == ["xm", "hyzk"]
-    assert [(item.code, text) for item, text in permission.keys] == [("sfzh", ANN)]
+    assert ([item.code for item in permission.key_items], permission.keys) == (["sfzh"], ((ANN,),))
     assert permission.row_cap == 100
 
 
@@ -50,9 +82,9 @@ def test_a_service_that_is_not_there_and_one_that_is_not_yours_are_told_alike() 
 @pytest.mark.parametrize(("offset", "live"), [(-11, False), (-10, True), (0, True), (100, True), (101, False)])
 def test_a_grant_is_live_on_its_first_and_last_day_and_not_outside(offset: int, live: bool) -> None:
     if live:
-        assert permit(service(NOWHERE), Operation.QUERY, QUESTION, on=day(offset), wait_s=0)
+        assert permitted(when=at(offset))
     else:
-        error = refused(on=day(offset))
+        error = refused(when=at(offset))
         assert isinstance(error, errors.GrantNotLive)
         assert error.details["valid_until"] == (day(0) + timedelta(days=100)).isoformat()
 
@@ -88,13 +120,7 @@ def test_a_grant_without_purposes_permits_no_call() -> None:
 @pytest.mark.parametrize("number", ["", " ", "\u3000"])
 def test_a_case_number_is_demanded_where_the_grant_demands_it(number: str) -> None:
     assert isinstance(refused(replace(QUESTION, case_number=number)), errors.CaseNumberMissing)
-    assert permit(
-        service(NOWHERE, grant={"case_number_required": False}),
-        Operation.QUERY,
-        replace(QUESTION, case_number=""),
-        on=day(0),
-        wait_s=0,
-    )
+    assert permitted(replace(QUESTION, case_number=""), grant={"case_number_required": False})
 
 
 @pytest.mark.parametrize(
@@ -121,6 +147,6 @@ def test_a_service_without_key_items_or_with_one_that_is_not_granted_answers_not
 
 @pytest.mark.parametrize(("wait_s", "retry_after"), [(0.2, 1), (1.0, 1), (30.5, 31)])
 def test_beyond_the_rate_the_caller_learns_how_long_to_wait(wait_s: float, retry_after: int) -> None:
-    error = refused(wait_s=wait_s)
+    error = refused(use=Use(wait_s=wait_s))
     assert isinstance(error, errors.RateExceeded)
     assert error.details == {"limit": 600, "retry_after": retry_after}

@@ -3,8 +3,6 @@
 import asyncio
 import json
 import re
-import sqlite3
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,110 +10,10 @@ from typing import Any
 import pytest
 
 from jinqiao.dataplane.gateway.app import Gateway
-from jinqiao.kernel.contracts.grants import GrantedItem
-from jinqiao.kernel.contracts.tables import Connection, Engine, LogicalType, Mask, Operator, RowCondition
+from jinqiao.kernel.contracts.tables import Connection, Engine, Mask, Operator, RowCondition
 from tests import servers
-from tests.dataplane.gateway.world import ANN, PURPOSE, Caller, World, make_world, records, service, talk
-
-COLUMNS = {
-    Engine.SQLITE: (
-        "id_no TEXT COLLATE NOCASE, name TEXT, whole INTEGER, amount DECIMAL(12,3), share REAL, yes BOOLEAN, day DATE,"
-        " at DATETIME, bytes BLOB, area TEXT, note TEXT"
-    ),
-    Engine.POSTGRESQL: (
-        "id_no char(18), name varchar(60), whole int, amount numeric(12,3), share double precision, yes boolean, day date,"
-        " at timestamptz, bytes bytea, area text, note text"
-    ),
-    Engine.MYSQL: (
-        "id_no varchar(18) COLLATE utf8mb4_unicode_ci, name varchar(60), whole int, amount decimal(12,3), share double,"
-        " yes bit(1), day date, at datetime(6), bytes varbinary(20), area varchar(20), note text"
-    ),
-}
-BYTES = {Engine.SQLITE: "x'00ff'", Engine.POSTGRESQL: "'\\x00ff'", Engine.MYSQL: "x'00ff'"}
-YES = {Engine.SQLITE: "1", Engine.POSTGRESQL: "true", Engine.MYSQL: "b'1'"}
-ZONED = {Engine.SQLITE: "", Engine.POSTGRESQL: "+08", Engine.MYSQL: ""}
-NASTY = 'O\'Brien\\"; DROP TABLE 人口"; --%s%%'
-
-
-def rows_sql(engine: Engine) -> str:
-    quote = NASTY.replace("'", "''")
-    if engine is Engine.MYSQL:
-        quote = quote.replace("\\", "\\\\")
-    return (
-        f"INSERT INTO {table_of(engine)} VALUES"
-        f" ('{ANN}', '安小雅', 42, 12.5, 0.1, {YES[engine]}, '2026-02-28', '2026-03-01 09:30:00{ZONED[engine]}', {BYTES[engine]}, '620302', 'secret'),"
-        f" ('62030219900101002X', '{quote}', -1, NULL, NULL, NULL, NULL, NULL, NULL, '620302', 'secret'),"
-        " ('620321000000000001', '外县', 1, 1, 1, NULL, NULL, NULL, NULL, '620321', 'secret')"
-    )
-
-
-def table_of(engine: Engine) -> str:
-    return "`人口 表`" if engine is Engine.MYSQL else '"人口 表"'
-
-
-ITEMS = tuple(
-    GrantedItem(item=code, code=code, column=code, type=kind, scale=3 if kind is LogicalType.DECIMAL else None)
-    for code, kind in {
-        "id_no": LogicalType.TEXT,
-        "name": LogicalType.TEXT,
-        "whole": LogicalType.INTEGER,
-        "amount": LogicalType.DECIMAL,
-        "share": LogicalType.DOUBLE,
-        "yes": LogicalType.BOOLEAN,
-        "day": LogicalType.DATE,
-        "at": LogicalType.DATETIME,
-        "bytes": LogicalType.BINARY,
-    }.items()
-)
-ALL = [item.code for item in ITEMS]
-
-
-@pytest.fixture(
-    params=[
-        "sqlite",
-        pytest.param("postgresql", marks=pytest.mark.servers),
-        pytest.param("mariadb", marks=pytest.mark.servers),
-    ]
-)
-def source(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Connection, str, Callable[[str], None]]:
-    """A connection, its password, and a way to run statements as the owner."""
-    if request.param == "sqlite":
-        path = tmp_path / "source.db"
-
-        def run(sql: str) -> None:
-            with sqlite3.connect(path) as db:
-                db.executescript(sql)
-            db.close()
-
-        engine, connection, password = Engine.SQLITE, Connection(engine=Engine.SQLITE, database=str(path)), ""
-    else:
-        server: servers.Server = request.getfixturevalue(f"{request.param}_server")
-        engine, connection, password, run = server.engine, server.connection(), server.password, server.execute
-    run(f"DROP TABLE IF EXISTS {table_of(engine)}")
-    run(f"CREATE TABLE {table_of(engine)} ({COLUMNS[engine]})")
-    run(rows_sql(engine))
-    return connection, password, run
-
-
-def world_of(tmp_path: Path, source: tuple[Connection, str, Any], **changes: Any) -> World:
-    connection, password, _ = source
-    world = make_world(tmp_path)
-    grant = {
-        "items": ITEMS,
-        "row_filter": (RowCondition(column="area", operator=Operator.EQUAL, values=("620302",)),),
-        **changes.pop("grant", {}),
-    }
-    sealed = replace(connection, sealed_password=world.gateway.seal(password.encode()) if password else "")
-    world.services = (replace(service(sealed, grant=grant), table="人口 表", key_items=("id_no",), **changes),)
-    world.publish()
-    return world
-
-
-def ask(world: World, **question: Any) -> Any:
-    async def conversation(caller: Caller, gateway: Gateway) -> Any:
-        return (await caller.ask(**{"items": ALL, "purpose": PURPOSE, **question})).json()
-
-    return talk(world, conversation)
+from tests.dataplane.gateway.engines import ALL, COLUMNS, ITEMS, NASTY, ask, rows_sql, table_of, world_of
+from tests.dataplane.gateway.world import ANN, Caller, make_world, records, talk
 
 
 def test_every_type_arrives_as_json_says_it(tmp_path: Path, source: tuple[Connection, str, Any]) -> None:

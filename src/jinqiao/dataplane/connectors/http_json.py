@@ -99,7 +99,7 @@ class HttpSource(Source):
 
     def test(self) -> str:
         table = next(iter(self._options.tables.values()))
-        with self._client() as client:
+        with self.client() as client:
             next(self._pages(client, table, ReadPlan(table=table.name, columns=())))
         return "HTTP JSON"
 
@@ -115,7 +115,7 @@ class HttpSource(Source):
         conditions = with_columns(plan.row_filter, schema)
         order = select_columns(schema, plan.order_by)
         throttle = Throttle(plan)
-        with self._client() as client:
+        with self.client() as client:
             pages = (_batch(rows, table) for rows in self._pages(client, table, plan) if rows)
             rows = (kept(batch, conditions, plan.table) for batch in pages)
             for batch in ordered(rows, order, plan) if order else rows:
@@ -195,7 +195,8 @@ class HttpSource(Source):
 
     # --- one answer -----------------------------------------------------------------------------------------------
 
-    def _client(self) -> httpx.Client:
+    def client(self, *, timeout_s: float | None = None) -> httpx.Client:
+        """A client that shows our key; close it. Raises TlsFailed, AuthenticationFailed."""
         headers = {"Accept": "application/json", "User-Agent": "jinqiao"}
         auth: httpx.Auth | None = None
         match self._options.auth:
@@ -208,7 +209,7 @@ class HttpSource(Source):
         try:
             return open_guarded_client(
                 reachable_hosts() if self._allowed is None else self._allowed,
-                timeout_s=self._options.timeout_s,
+                timeout_s=timeout_s or self._options.timeout_s,
                 ca_file=self._options.ca,
                 headers=headers,
                 auth=auth,

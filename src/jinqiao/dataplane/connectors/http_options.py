@@ -12,10 +12,16 @@ tables      {name: table}, where a table is
                           first       number of the first page, 1; size, size_parameter: rows asked for on a page
                           next        pointer to the next cursor or address; of `link` also "header" (Link: …; rel="next")
                           total       pointer to the number of all rows, where the interface tells it
+            lookup    how the gateway asks for one key (without it, the table is for exchanges alone):
+                      method      GET | POST
+                      in          query | json | path (as `{parameter}` in the table's path)
+                      keys        {column: parameter}
+                      missing     status codes that say "there is none", e.g. [404]
 auth        kind: none | bearer | basic | header | query; name: of the header or parameter. The password is the secret
 timeout_s, retries, max_pages, max_mb, ca (file of certificate authorities)
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +31,8 @@ from jinqiao.dataplane.errors import ConnectionOptionWrong
 from jinqiao.kernel.contracts.tables import Column, TableSchema
 
 PAGINGS = ("none", "page", "offset", "cursor", "link")
+LOOKUP_METHODS = ("GET", "POST")
+LOOKUP_PLACES = ("query", "json", "path")
 AUTHS = ("none", "bearer", "basic", "header", "query")
 
 
@@ -49,6 +57,16 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class Lookup:
+    """How one key is asked for. `keys`: parameter by column."""
+
+    method: str
+    place: str
+    keys: Mapping[str, str]
+    missing: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     name: str
     path: str
@@ -56,6 +74,7 @@ class Table:
     fields: tuple[Field, ...]
     query: Mapping[str, str]
     paging: Paging
+    lookup: "Lookup | None" = None
 
     @property
     def schema(self) -> TableSchema:
@@ -130,7 +149,32 @@ def _table(name: str, given: Any) -> Table:
     if set(key) - {field.column.name for field in fields}:
         raise ConnectionOptionWrong(option="key")
     query = {str(parameter): str(value) for parameter, value in _mapping(given, "query").items()}
-    return Table(name, path, _pointer(rows, "rows"), fields, query, _paging(_mapping(given, "paging")))
+    paging = _paging(_mapping(given, "paging"))
+    lookup = _lookup(_mapping(given, "lookup"), path, {field.column.name for field in fields})
+    return Table(name, path, _pointer(rows, "rows"), fields, query, paging, lookup)
+
+
+def _lookup(given: Mapping[str, Any], path: str, columns: set[str]) -> Lookup | None:
+    if not given:
+        if "{" in path or "}" in path:
+            raise ConnectionOptionWrong(option="path")
+        return None
+    method, place = str(given.get("method", "GET")), str(given.get("in", "query"))
+    if method not in LOOKUP_METHODS:
+        raise ConnectionOptionWrong(option="lookup.method")
+    if place not in LOOKUP_PLACES or (place == "json" and method != "POST"):
+        raise ConnectionOptionWrong(option="lookup.in")
+    keys = {str(column): str(parameter) for column, parameter in _mapping(given, "keys", needed=True).items()}
+    names = re.findall(r"\{([^{}]*)\}", path)
+    in_path = sorted(keys.values()) if place == "path" else []
+    if not keys.keys() <= columns or "" in keys.values() or len(set(keys.values())) != len(keys):
+        raise ConnectionOptionWrong(option="lookup.keys")
+    if sorted(names) != in_path or re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", path)):
+        raise ConnectionOptionWrong(option="path")
+    missing = given.get("missing", [])
+    if not isinstance(missing, list) or not all(isinstance(code, int) and 400 <= code < 500 for code in missing):
+        raise ConnectionOptionWrong(option="lookup.missing")
+    return Lookup(method, place, keys, frozenset(missing))
 
 
 def _field(name: str, given: Any, key: list[str]) -> Field:

@@ -1,6 +1,7 @@
 """The ASGI application: routes, health, and the order of things around a call.
 
-POST /gateway/v1/services/{service}/{operation}     {"by": {code: value}, "items": [codes], "purpose", "case_number", "end_user"}
+POST /gateway/v1/services/{service}/{operation}     query, batch, verify, list, count: docs/gateway.md
+POST /gateway/sandbox/v1/services/{service}/{operation}, GET …/examples     the same with synthetic people
 POST /gateway/v1/receipts                     what an application got: the other side's record of its calls
 GET  /gateway/health/live                     200 as long as the process runs
 GET  /gateway/health/ready                    200 when calls can be answered, else 503; the policy's age in both cases
@@ -25,7 +26,7 @@ from jinqiao.dataplane.evidence.log import EvidenceLog
 from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway import receipts
 from jinqiao.dataplane.gateway.answers import Answer
-from jinqiao.dataplane.gateway.calls import Call, CallDesk
+from jinqiao.dataplane.gateway.calls import SANDBOX_METER, Call, CallDesk
 from jinqiao.dataplane.gateway.errors import HomeInUse, MethodNotOffered, PathUnknown
 from jinqiao.dataplane.gateway.http import Receive, Scope, Send, answer, headers_of
 from jinqiao.dataplane.gateway.keeping import EvidenceKeeper, recorder
@@ -35,6 +36,7 @@ from jinqiao.dataplane.gateway.metrics import CONTENT_TYPE, CallFigures, may_rea
 from jinqiao.dataplane.gateway.notices import Header, policy_age
 from jinqiao.dataplane.gateway.overload import Gate
 from jinqiao.dataplane.gateway.problem import PROBLEM_TYPE, extra_headers, language_of, problem_body
+from jinqiao.dataplane.gateway.quota import limited
 from jinqiao.dataplane.gateway.settings import GatewaySettings, read_settings
 from jinqiao.dataplane.gateway.siblings import Siblings
 from jinqiao.dataplane.gateway.snapshot import PolicyView, last_kept
@@ -43,6 +45,7 @@ from jinqiao.dataplane.gateway.state import SharedFigures, samples
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.evidence import SHED
 from jinqiao.kernel.errors import JinqiaoError, Unavailable
+from jinqiao.kernel.moments import CHINA
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +109,8 @@ class Gateway:
                 self._shared_figures = SharedFigures(home.path, lane)
             desk.nonces.load(log, time.time())
             desk.view = await asyncio.to_thread(last_kept, home)
+            if desk.view is not None:
+                await asyncio.to_thread(desk.quota.load, log.path, limited(desk.view), moments.now().astimezone(CHINA))
         except BaseException:
             await self.stop()
             raise
@@ -193,6 +198,7 @@ class Gateway:
             self._shared_figures = None
         if self._desk is not None:
             await self._desk.readers.close()
+            await self._desk.sandbox.close()
             self._desk = None
         if self._log is not None:
             await self._log.stop()
@@ -212,7 +218,8 @@ class Gateway:
         if desk is None:
             return
         desk.view = view
-        desk.meter.keep_only(set(view.services))
+        desk.meter.keep_only({*view.services, *(f"{SANDBOX_METER}{name}" for name in view.services)})
+        desk.sandbox.keep_only(dict(view.services))
         self._in_background(desk.readers.keep_only(dict(view.services)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -272,6 +279,7 @@ class Gateway:
             self._refusals.note(call.outcome)
             await _refuse(scope, send, refusal or JinqiaoError(), call.call_id, notices)
         else:
+            notices += given.headers
             if call.salt:
                 notices.append((SALT_HEADER, call.salt.hex().encode()))
             await answer(send, 200, given.body, given.content_type, notices)

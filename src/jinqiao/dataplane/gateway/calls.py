@@ -4,13 +4,18 @@ import logging
 import os
 import re
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+
+import orjson
 
 from jinqiao.dataplane.evidence.errors import TokenTaken
 from jinqiao.dataplane.evidence.log import EvidenceLog, Token
 from jinqiao.dataplane.gateway.admission import Request, admit
-from jinqiao.dataplane.gateway.answers import Answer, answer_query
+from jinqiao.dataplane.gateway.answers import Answer, Telling, answer_call, asked_persons
+from jinqiao.dataplane.gateway.asked import Question
+from jinqiao.dataplane.gateway.cursors import Cursors
 from jinqiao.dataplane.gateway.errors import (
     ContentTypeNotTaken,
     MethodNotOffered,
@@ -19,17 +24,29 @@ from jinqiao.dataplane.gateway.errors import (
     PolicyMissing,
     QueryStringNotTaken,
 )
+from jinqiao.dataplane.gateway.files import FILE_BYTES, read_file_question
+from jinqiao.dataplane.gateway.formats import Form, form_of
 from jinqiao.dataplane.gateway.home import GatewayHome
-from jinqiao.dataplane.gateway.http import Receive, Scope, headers_of, path_with_query, read_body
+from jinqiao.dataplane.gateway.http import (
+    BODY_BYTES,
+    JSON_TYPE,
+    Receive,
+    Scope,
+    headers_of,
+    path_with_query,
+    read_body,
+)
 from jinqiao.dataplane.gateway.keyed import KeyedDigest, answer_salt, salted_digest
 from jinqiao.dataplane.gateway.nonces import NonceStore
 from jinqiao.dataplane.gateway.notices import Header, deprecation
 from jinqiao.dataplane.gateway.overload import Gate
 from jinqiao.dataplane.gateway.peers import Peers
-from jinqiao.dataplane.gateway.policy import Question, callable_service, permit
+from jinqiao.dataplane.gateway.policy import callable_service, permit
 from jinqiao.dataplane.gateway.questions import read_question
+from jinqiao.dataplane.gateway.quota import DayQuota, has_day_quota
 from jinqiao.dataplane.gateway.rate import RateMeter
-from jinqiao.dataplane.gateway.routes import Route, route_of
+from jinqiao.dataplane.gateway.routes import EXAMPLES, Route, route_of
+from jinqiao.dataplane.gateway.sandbox import Sandbox, examples
 from jinqiao.dataplane.gateway.siblings import Siblings
 from jinqiao.dataplane.gateway.snapshot import PolicyView
 from jinqiao.dataplane.gateway.sources.readers import Readers
@@ -41,6 +58,7 @@ from jinqiao.kernel.moments import CHINA
 
 logger = logging.getLogger(__name__)
 
+SANDBOX_METER = "sandbox "  # no service is called so: its rate is counted apart
 _SPEAKING_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,59}", re.ASCII)  # a number in its place could be a person's
 _ITEM_CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 
@@ -93,7 +111,9 @@ class CallDesk:
         self.peers = Peers(home.proxies)
         self.nonces = NonceStore()
         self.meter = RateMeter()
+        self.quota = DayQuota()
         self.readers = Readers()
+        self.sandbox = Sandbox()
         self.view: PolicyView | None = None
         self.siblings: Siblings | None = None  # where several processes are this gateway
 
@@ -103,21 +123,23 @@ class CallDesk:
     async def work(self, call: Call, scope: Scope, receive: Receive) -> Answer:
         """The answer. Raises JinqiaoError: the refusal. Fills `call` as far as it gets."""
         target = path_with_query(scope)
-        route = self._route(call, target.partition("?")[0])
-        if scope["method"] != "POST":
-            raise MethodNotOffered(allowed="POST")
+        path, _, query = target.partition("?")
+        route = self._route(call, path)
+        if scope["method"] != route.method:
+            raise MethodNotOffered(allowed=route.method)
         headers = headers_of(scope)
         peer = self.peers.of(scope, headers)
         call.address = peer.address
+        is_file = route.operation is Operation.BATCH and is_type(headers.get("content-type", ""), "text/csv")
         async with self.gate.reading():
-            body = await read_body(receive, headers.get("content-length", ""))
+            body = await read_body(receive, headers.get("content-length", ""), FILE_BYTES if is_file else BODY_BYTES)
         call.request_digest = self._commit(b"request", body)
-        if "?" in target:
+        if "?" in target and not is_file:
             raise QueryStringNotTaken
-        if not is_json(headers.get("content-type", "")) or headers.get("content-encoding", "identity") != "identity":
-            raise ContentTypeNotTaken
+        if route.operation is not None:
+            _check_body_type(headers, is_file=is_file)
         view = self._policy(call.at)
-        self._admit(call, Request("POST", target, headers, body, peer), view)
+        self._admit(call, Request(route.method, target, headers, body, peer), view)
         service = callable_service(view.services, route.service, call.application)
         call.grant_id, call.provider, call.consumer = (
             service.grant.grant_id,
@@ -125,33 +147,63 @@ class CallDesk:
             service.grant.consumer,
         )
         call.notices = deprecation(service, call.operation)
-        question = read_question(body)
-        self._note(call, question, service)
-        moment = time.monotonic()
-        wait_s = self.meter.wait_s(service.service, service.calls_per_minute, moment)
-        permission = permit(service, route.operation, question, on=call.at.astimezone(CHINA).date(), wait_s=wait_s)
-        self.meter.count(service.service, moment)
-        if self.siblings is not None:
-            self.siblings.counted(service.service)
-        reader = self.readers.reader(service, view.passwords)
-        async with self.gate.place(service.service, reader.source, call.began):
-            answer = await answer_query(call.call_id, permission, reader)
+        if route.operation is None:
+            answer = Answer(orjson.dumps(examples(service)), JSON_TYPE, 0)
+        else:
+            form = form_of(headers.get("accept", ""), route.operation)
+            question = read_file_question(body, query) if is_file else read_question(body, route.operation)
+            answer = await self._answer(call, route.operation, question, service, view, form)
         call.rows = answer.rows
         call.salt = answer_salt(self._keyed, call.call_id)
         call.answer_commitment = salted_digest(self._suite_name, call.salt, answer.body).hex()
         call.outcome = "ok"
         return answer
 
+    async def _answer(
+        self, call: Call, operation: Operation, question: Question, service: ServicePolicy, view: PolicyView, form: Form
+    ) -> Answer:
+        """Permit a question and answer it; what was used of quotas and who was asked for is counted and noted."""
+        self._note(call, question, service)
+        at, moment, in_sandbox = call.at.astimezone(CHINA), time.monotonic(), call.environment == Environment.SANDBOX
+        metered = f"{SANDBOX_METER}{service.service}" if in_sandbox else service.service
+        wait_s = self.meter.wait_s(metered, service.calls_per_minute, moment, question.keys)
+        use = self.quota.of(call.environment, service.service, call.application, at, wait_s)
+        permission = permit(service, operation, question, at=at, use=use)
+        self.meter.count(metered, moment, question.keys)
+        if self.siblings is not None:
+            self.siblings.counted(metered, question.keys)
+        asked = asked_persons(permission)
+        self._mark(call, view, asked)
+        reader = self.sandbox.reader(service) if in_sandbox else self.readers.reader(service, view.passwords)
+        telling = Telling(call.call_id, form, self._cursors(view), f"{call.environment} {call.application}")
+        with self.quota.take(call.environment, service, call.application, question.keys, at) as taken:
+            async with self.gate.place(metered, reader.source, call.began):
+                answer = await answer_call(permission, reader, telling)
+            taken.rows(answer.rows)
+        if self.siblings is not None and has_day_quota(service):
+            self.siblings.used(call.environment, service.service, call.application, question.keys, answer.rows)
+        if not answer.persons <= asked:
+            self._mark(call, view, asked | answer.persons)
+        return answer
+
+    def _mark(self, call: Call, view: PolicyView, persons: frozenset[str]) -> None:
+        """Commit to the persons of a call; those of the sandbox are nobody."""
+        if persons and view.subjects is not None and call.environment == Environment.PRODUCTION:
+            call.subjects = tuple(sorted({view.subjects.of(number) for number in persons}))
+
+    def _cursors(self, view: PolicyView) -> Callable[[], Cursors]:
+        """Cursors are readable at every gateway of the city, where it has a key of persons."""
+        return lambda: Cursors(self._suite_name, view.subjects.secret if view.subjects else self._home.evidence_secret)
+
     def _route(self, call: Call, path: str) -> Route:
         """Raises PathUnknown."""
         route = route_of(path)
         if route is None:
             raise PathUnknown
-        call.environment, call.operation = route.environment.value, route.operation.value
+        call.environment = route.environment.value
+        call.operation = route.operation.value if route.operation is not None else EXAMPLES
         if _SPEAKING_NAME.fullmatch(route.service):
             call.service = route.service
-        if route.environment is not Environment.PRODUCTION:
-            raise PathUnknown
         return route
 
     def _admit(self, call: Call, request: Request, view: PolicyView) -> None:
@@ -172,11 +224,11 @@ class CallDesk:
 
     def hear_rate(self, metered: str, keys: int) -> None:
         """Another process of this gateway has admitted a call."""
-        for _ in range(keys):
-            self.meter.count(metered, time.monotonic())
+        self.meter.count(metered, time.monotonic(), keys)
 
     def hear_use(self, environment: str, service: str, application: str, keys: int, rows: int) -> None:
         """Another process of this gateway has used something of a quota of the day."""
+        self.quota.add(environment, service, application, keys, rows, moments.now().astimezone(CHINA))
 
     async def record(self, call: Call) -> None:
         """Make the record durable. Raises EvidenceUnavailable: then nothing may be answered; NonceReplayed where another process
@@ -200,18 +252,26 @@ class CallDesk:
     def _note(self, call: Call, question: Question, service: ServicePolicy) -> None:
         """Take into the record what may stand there: no purpose that was made up, no item name that could be a value."""
         granted = {item.code for item in service.grant.items}
-        call.items = tuple(code for code in question.items if code in granted or _ITEM_CODE.fullmatch(code))
+        codes = question.items or tuple(dict.fromkeys(condition.item for condition in question.filter))
+        call.items = tuple(code for code in codes if code in granted or _ITEM_CODE.fullmatch(code))
         call.purpose = question.purpose if question.purpose in service.grant.purposes else ""
-        call.case_number, call.end_user = question.case_number, question.end_user
-        lines = sorted(f"{code}={value}" for code, value in question.by.items())
-        call.key_commitment = self._commit(b"key", "\n".join(lines).encode("utf-8", "surrogatepass"))
+        call.case_number, call.end_user, call.role = question.case_number, question.end_user, question.role
+        call.keys = question.keys
+        call.key_commitment = self._commit(b"key", question.wanted().encode("utf-8", "surrogatepass"))
 
     def _commit(self, kind: bytes, data: bytes) -> str:
         """A digest that only the gateway can compute: an identity number cannot be found by trying all of them."""
         return self._keyed.digest(kind + b"\x00" + data).hex()
 
 
-def is_json(content_type: str) -> bool:
+def is_type(content_type: str, wanted: str) -> bool:
+    """Whether a Content-Type says this type, in UTF-8."""
     kind, _, parameters = content_type.partition(";")
     charset = parameters.strip().lower().replace(" ", "").replace('"', "")
-    return kind.strip().lower() == "application/json" and charset in ("", "charset=utf-8")
+    return kind.strip().lower() == wanted and charset in ("", "charset=utf-8")
+
+
+def _check_body_type(headers: Mapping[str, str], *, is_file: bool) -> None:
+    is_known = is_file or is_type(headers.get("content-type", ""), "application/json")
+    if not is_known or headers.get("content-encoding", "identity") != "identity":
+        raise ContentTypeNotTaken

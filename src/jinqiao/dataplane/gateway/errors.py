@@ -63,6 +63,19 @@ class FieldNotValid(InvalidInput):
     code = "gateway.request.field"
 
 
+class AcceptNotOffered(InvalidInput):
+    """Details: allowed."""
+
+    code = "gateway.request.accept"
+    http_status = 406
+
+
+class FileNotValid(InvalidInput):
+    """A file of keys is no CSV in UTF-8 with the key items as its header. Details: line."""
+
+    code = "gateway.request.file"
+
+
 # ── the caller ──
 
 
@@ -121,6 +134,19 @@ class GrantNotLive(NotAllowed):
     code = "gateway.grant.not_live"
 
 
+class ServiceEnded(NotAllowed):
+    """Its announced last day is over. Details: ends_on, successor."""
+
+    code = "gateway.service.ended"
+    http_status = 410
+
+
+class OutsideHours(NotAllowed):
+    """Details: allowed."""
+
+    code = "gateway.hours.outside"
+
+
 class PurposeMissing(InvalidInput):
     """Details: allowed."""
 
@@ -135,6 +161,10 @@ class PurposeNotGranted(NotAllowed):
 
 class CaseNumberMissing(InvalidInput):
     code = "gateway.case_number.missing"
+
+
+class EndUserMissing(InvalidInput):
+    code = "gateway.end_user.missing"
 
 
 class ItemsNotGranted(NotAllowed):
@@ -155,10 +185,68 @@ class KeyNotValid(InvalidInput):
     code = "gateway.keys.not_valid"
 
 
+class BatchTooLarge(InvalidInput):
+    """Details: allowed."""
+
+    code = "gateway.batch.too_large"
+
+
+class BatchAnswerTooLarge(InvalidInput):
+    """Details: allowed, the number of rows of one answer."""
+
+    code = "gateway.batch.answer_too_large"
+
+
+class ClaimsNotGranted(NotAllowed):
+    """Details: allowed."""
+
+    code = "gateway.claims.not_granted"
+
+
+class FilterNotAllowed(NotAllowed):
+    """Filtering and ordering is for granted, unmasked items that the service opens for it. Details: allowed."""
+
+    code = "gateway.filter.not_allowed"
+
+
+class FilterNotValid(InvalidInput):
+    """A value or an operator does not fit the item. Details: item, type."""
+
+    code = "gateway.filter.not_valid"
+
+
+class PageTooLarge(InvalidInput):
+    """Details: allowed."""
+
+    code = "gateway.page.too_large"
+
+
+class CursorNotValid(InvalidInput):
+    """A cursor is not ours, or of another question."""
+
+    code = "gateway.page.cursor"
+
+
 class RateExceeded(NotAllowed):
     """Details: limit, retry_after."""
 
     code = "gateway.rate.exceeded"
+    http_status = 429
+    retryable = True
+
+
+class CallsOfTodayUsed(NotAllowed):
+    """Details: limit, left, retry_after."""
+
+    code = "gateway.quota.calls"
+    http_status = 429
+    retryable = True
+
+
+class RowsOfTodayUsed(NotAllowed):
+    """Details: limit, retry_after."""
+
+    code = "gateway.quota.rows"
     http_status = 429
     retryable = True
 
@@ -208,6 +296,12 @@ class SourceNotUsable(Unavailable):
 
     code = "gateway.source.not_usable"
     retryable = False
+
+
+class SourceResting(Unavailable):
+    """The department's service failed several times in a row and is left alone for a while. Details: retry_after."""
+
+    code = "gateway.source.resting"
 
 
 # ── running a gateway ──

@@ -54,16 +54,16 @@ def path_with_query(scope: Scope) -> str:
     return f"{path}?{query.decode('latin-1')}" if query else path
 
 
-async def read_body(receive: Receive, declared: str) -> bytes:
+async def read_body(receive: Receive, declared: str, limit: int = BODY_BYTES) -> bytes:
     """The whole body. Raises BodyTooLarge, BodyTooSlow, CallerGone."""
-    if declared and (not declared.isascii() or not declared.isdigit() or int(declared[:12]) > BODY_BYTES):
-        raise BodyTooLarge(limit_bytes=BODY_BYTES)
+    if declared and (not declared.isascii() or not declared.isdigit() or int(declared[:12]) > limit):
+        raise BodyTooLarge(limit_bytes=limit)
     try:
         with within(BODY_WITHIN_S):
             message = await receive()
             body: bytes = message.get("body", b"")
             while message["type"] == "http.request" and message.get("more_body", False):
-                if len(body) > BODY_BYTES:
+                if len(body) > limit:
                     break
                 message = await receive()
                 body += message.get("body", b"")
@@ -71,8 +71,8 @@ async def read_body(receive: Receive, declared: str) -> bytes:
         raise BodyTooSlow(limit_s=int(BODY_WITHIN_S)) from problem
     if message["type"] != "http.request":
         raise CallerGone
-    if len(body) > BODY_BYTES:
-        raise BodyTooLarge(limit_bytes=BODY_BYTES)
+    if len(body) > limit:
+        raise BodyTooLarge(limit_bytes=limit)
     return body
 
 

@@ -1,45 +1,82 @@
 """From the bytes of a body to a question, strictly: what is not exactly of the agreed form is refused, never mended."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from jinqiao.dataplane.gateway.asked import Condition, Ordering, Question
 from jinqiao.dataplane.gateway.errors import BodyNotJson, FieldNotValid
-from jinqiao.dataplane.gateway.policy import Question
 from jinqiao.dataplane.gateway.values import is_plain
+from jinqiao.kernel.contracts.policy import Operation
+from jinqiao.kernel.contracts.tables import Operator
 
-FIELDS = frozenset({"by", "items", "purpose", "case_number", "end_user"})
+COMMON = frozenset({"purpose", "case_number", "end_user", "role"})
+FIELDS = {
+    Operation.QUERY: COMMON | {"by", "items"},
+    Operation.BATCH: COMMON | {"by", "items"},
+    Operation.VERIFY: COMMON | {"by", "claims"},
+    Operation.LIST: COMMON | {"items", "filter", "order", "page"},
+    Operation.COUNT: COMMON | {"filter"},
+}
 MOST_KEYS = 20
 MOST_ITEMS = 200
+MOST_BATCH = 50_000
+MOST_CONDITIONS = 20
+MOST_VALUES = 200
+MOST_ORDERINGS = 5
+MOST_PAGE = 100_000
 CODE_CHARACTERS = 100
 PURPOSE_CHARACTERS = 200
 CASE_NUMBER_CHARACTERS = 100
 END_USER_CHARACTERS = 100
+ROLE_CHARACTERS = 100
+CURSOR_CHARACTERS = 8_000
+_OPERATORS = {operator.value: operator for operator in Operator}
+_DIRECTIONS = {"asc": False, "desc": True}
 
 
-def read_question(body: bytes) -> Question:
+def read_question(body: bytes, operation: Operation = Operation.QUERY) -> Question:
     """Raises BodyNotJson and FieldNotValid. Their details name fields, never what stood in them."""
     fields = strict_json(body)
     if not isinstance(fields, dict):
         raise BodyNotJson
-    if not fields.keys() <= FIELDS:
-        raise FieldNotValid(field="、".join(sorted(FIELDS)))
-    by = fields.get("by")
-    if not isinstance(by, dict) or not 1 <= len(by) <= MOST_KEYS or not all(_is_code(code) for code in by):
-        raise FieldNotValid(field="by")
-    if not all(isinstance(value, str | int) for value in by.values()):
-        raise FieldNotValid(field="by")
-    items = fields.get("items")
-    if not isinstance(items, list) or not 1 <= len(items) <= MOST_ITEMS or not all(_is_code(code) for code in items):
-        raise FieldNotValid(field="items")
-    if len(set(items)) != len(items):
-        raise FieldNotValid(field="items")
+    known = FIELDS[operation]
+    if not fields.keys() <= known:
+        raise FieldNotValid(field="、".join(sorted(known)))
+    common = common_fields(fields)
+    match operation:
+        case Operation.QUERY:
+            return Question(by=_key(fields.get("by")), items=_items(fields), **common)
+        case Operation.BATCH:
+            given = fields.get("by")
+            if not isinstance(given, list) or not 1 <= len(given) <= MOST_BATCH:
+                raise FieldNotValid(field="by")
+            return Question(by={}, batch=tuple(_key(key) for key in given), items=_items(fields), **common)
+        case Operation.VERIFY:
+            claims = _key(fields.get("claims"), "claims", most=MOST_ITEMS)
+            return Question(by=_key(fields.get("by")), claims=claims, items=tuple(claims), **common)
+        case Operation.COUNT:
+            return Question(by={}, items=(), filter=_filter(fields), **common)
+    size, after = _page(fields.get("page", {}))
     return Question(
-        by=by,
-        items=tuple(items),
-        purpose=_text(fields, "purpose", PURPOSE_CHARACTERS),
-        case_number=_case_number(fields),
-        end_user=_text(fields, "end_user", END_USER_CHARACTERS),
+        by={},
+        items=_items(fields),
+        filter=_filter(fields),
+        order=_order(fields.get("order", [])),
+        size=size,
+        after=after,
+        **common,
     )
+
+
+def common_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What every operation takes. Raises FieldNotValid."""
+    return {
+        "purpose": _text(fields, "purpose", PURPOSE_CHARACTERS),
+        "case_number": _case_number(fields),
+        "end_user": _text(fields, "end_user", END_USER_CHARACTERS),
+        "role": _text(fields, "role", ROLE_CHARACTERS),
+    }
 
 
 def strict_json(body: bytes) -> Any:
@@ -68,18 +105,88 @@ def _finite(text: str) -> float:
     return number
 
 
-def _is_code(code: Any) -> bool:
+def is_code(code: Any) -> bool:
     return isinstance(code, str) and 0 < len(code) <= CODE_CHARACTERS and is_plain(code)
 
 
-def _text(fields: dict[str, Any], name: str, most: int) -> str:
+def _key(by: Any, field: str = "by", *, most: int = MOST_KEYS) -> dict[str, Any]:
+    if not isinstance(by, dict) or not 1 <= len(by) <= most or not all(is_code(code) for code in by):
+        raise FieldNotValid(field=field)
+    if not all(isinstance(value, str | int) for value in by.values()):
+        raise FieldNotValid(field=field)
+    return by
+
+
+def _items(fields: dict[str, Any]) -> tuple[str, ...]:
+    return checked_items(fields.get("items"))
+
+
+def checked_items(items: Any) -> tuple[str, ...]:
+    """Raises FieldNotValid unless these are item codes, none twice."""
+    if not isinstance(items, list) or not 1 <= len(items) <= MOST_ITEMS or not all(is_code(code) for code in items):
+        raise FieldNotValid(field="items")
+    if len(set(items)) != len(items):
+        raise FieldNotValid(field="items")
+    return tuple(items)
+
+
+def _filter(fields: dict[str, Any]) -> tuple[Condition, ...]:
+    given = fields.get("filter", [])
+    if not isinstance(given, list) or len(given) > MOST_CONDITIONS:
+        raise FieldNotValid(field="filter")
+    return tuple(_condition(one) for one in given)
+
+
+def _condition(given: Any) -> Condition:
+    if not isinstance(given, dict) or not is_code(given.get("item")):
+        raise FieldNotValid(field="filter")
+    operator = _OPERATORS.get(given["op"]) if isinstance(given.get("op"), str) else None
+    many = operator is Operator.ONE_OF
+    if operator is None or given.keys() != {"item", "op", "values" if many else "value"}:
+        raise FieldNotValid(field="filter")
+    values = given["values"] if many else [given["value"]]
+    if not isinstance(values, list) or not 1 <= len(values) <= MOST_VALUES:
+        raise FieldNotValid(field="filter")
+    if not all(isinstance(value, str | int | float) for value in values):
+        raise FieldNotValid(field="filter")
+    return Condition(given["item"], operator, tuple(values))
+
+
+def _order(given: Any) -> tuple[Ordering, ...]:
+    if not isinstance(given, list) or len(given) > MOST_ORDERINGS:
+        raise FieldNotValid(field="order")
+    found = []
+    for one in given:
+        if not isinstance(one, dict) or not {"item"} <= one.keys() <= {"item", "direction"} or not is_code(one["item"]):
+            raise FieldNotValid(field="order")
+        direction = one.get("direction", "asc")
+        if not isinstance(direction, str) or direction not in _DIRECTIONS:
+            raise FieldNotValid(field="order")
+        found.append(Ordering(one["item"], _DIRECTIONS[direction]))
+    if len({ordering.item for ordering in found}) != len(found):
+        raise FieldNotValid(field="order")
+    return tuple(found)
+
+
+def _page(given: Any) -> tuple[int, str]:
+    if not isinstance(given, dict) or not given.keys() <= {"size", "after"}:
+        raise FieldNotValid(field="page")
+    size, after = given.get("size", 0), given.get("after", "")
+    if isinstance(size, bool) or not isinstance(size, int) or not ("size" not in given or 1 <= size <= MOST_PAGE):
+        raise FieldNotValid(field="page")
+    if not isinstance(after, str) or len(after) > CURSOR_CHARACTERS or not is_plain(after):
+        raise FieldNotValid(field="page")
+    return size, after
+
+
+def _text(fields: Mapping[str, Any], name: str, most: int) -> str:
     value = fields.get(name, "")
     if not isinstance(value, str) or len(value) > most or not is_plain(value):
         raise FieldNotValid(field=name)
     return value
 
 
-def _case_number(fields: dict[str, Any]) -> str:
+def _case_number(fields: Mapping[str, Any]) -> str:
     """A number has at least one letter or digit: blanks and invisible characters are no number."""
     value = _text(fields, "case_number", CASE_NUMBER_CHARACTERS)
     if value and not any(character.isalnum() for character in value):

@@ -11,8 +11,8 @@ class RateMeter:
     def __init__(self) -> None:
         self._calls: dict[str, deque[float]] = {}
 
-    def wait_s(self, service: str, limit: int, now: float) -> float:
-        """Seconds until the next call is within the limit; 0 when it is already. `now` is monotonic."""
+    def wait_s(self, service: str, limit: int, now: float, keys: int = 1) -> float:
+        """Seconds until a call of so many look-ups is within the limit; 0 when it is already. `now` is monotonic."""
         calls = self._calls.get(service)
         if calls is None:
             return MINUTE_S if limit < 1 else 0.0
@@ -20,11 +20,16 @@ class RateMeter:
             calls.popleft()
         if limit < 1:
             return MINUTE_S
+        too_many = len(calls) + min(keys, limit) - limit
         # sums of floating-point numbers may come out a little over the minute
-        return min(MINUTE_S, calls[-limit] + MINUTE_S - now) if len(calls) >= limit else 0.0
+        return min(MINUTE_S, calls[too_many - 1] + MINUTE_S - now) if too_many > 0 else 0.0
 
-    def count(self, service: str, now: float) -> None:
-        self._calls.setdefault(service, deque()).append(now)
+    def count(self, service: str, now: float, keys: int = 1) -> None:
+        calls = self._calls.setdefault(service, deque())
+        if keys == 1:
+            calls.append(now)
+        else:
+            calls.extend([now] * keys)
 
     def keep_only(self, services: set[str]) -> None:
         """Forget services that the policy does not know any more."""

@@ -9,7 +9,7 @@ from typing import Any
 from jinqiao.dataplane.gateway.errors import KeyNotValid
 from jinqiao.dataplane.masks import mask_text
 from jinqiao.kernel.contracts.grants import GrantedItem
-from jinqiao.kernel.contracts.tables import LogicalType, Mask
+from jinqiao.kernel.contracts.tables import LogicalType, Mask, Operator
 from jinqiao.kernel.moments import CHINA
 
 KEY_CHARACTERS = 200
@@ -54,6 +54,71 @@ def _key_text(value: Any, kind: LogicalType) -> str | None:
         case LogicalType.BINARY:
             return text if BINARY.fullmatch(text) else None
     return None  # doubles are not looked up by equality
+
+
+def filter_text(value: Any, operator: Operator, kind: LogicalType) -> str | None:
+    """The value of a filter as canonical text; None where operator or value do not fit the type."""
+    if operator is Operator.STARTS_WITH:
+        return _key_text(value, kind) if kind is LogicalType.TEXT else None
+    if operator in (Operator.AT_LEAST, Operator.AT_MOST):
+        if kind in (LogicalType.BOOLEAN, LogicalType.BINARY):
+            return None
+        if kind is LogicalType.DOUBLE:
+            return _double_text(value)
+    return _key_text(value, kind)
+
+
+def _double_text(value: Any) -> str | None:
+    if isinstance(value, bool) or not (isinstance(value, int | float) or DECIMAL.fullmatch(str(value))):
+        return None
+    return repr(float(value)) if abs(value if not isinstance(value, str) else float(value)) < 1e308 else None
+
+
+def key_text(text: str, kind: LogicalType) -> str | None:
+    """A text (a case number, a cell of a file) as canonical text of a type; None where it is none."""
+    if kind is LogicalType.BOOLEAN:
+        return {"true": "1", "false": "0"}.get(text)
+    return _key_text(text, kind)
+
+
+def agrees(claimed: str, value: Any, item: GrantedItem) -> bool:
+    """Whether a claimed value (canonical text) is that of the source.
+
+    Of a masked item only what its mask shows is compared: a verification tells nothing that a query would not.
+    Raises what `json_value` raises.
+    """
+    shown = json_value(value, item)
+    if shown is None:
+        return False
+    if item.mask is not Mask.NONE:
+        return mask_text(claimed, item.mask if item.type is LogicalType.TEXT else Mask.HIDDEN) == shown
+    if item.type is LogicalType.DECIMAL:
+        return Decimal(claimed) == Decimal(str(shown))
+    if item.type is LogicalType.BOOLEAN:
+        return (claimed == "1") is shown
+    return claimed == str(shown)
+
+
+def cursor_text(value: Any, kind: LogicalType) -> str | None:
+    """A value of the source as canonical text, to go on after it in a list. Raises what `json_value` raises."""
+    if value is None:
+        return None
+    match kind:
+        case LogicalType.TEXT:
+            return value if isinstance(value, str) else _loose_text(value)
+        case LogicalType.INTEGER:
+            return str(_integer(value))
+        case LogicalType.DECIMAL:
+            return _decimal(value, None)
+        case LogicalType.DOUBLE:
+            return repr(float(value))
+        case LogicalType.BOOLEAN:
+            return str(int(_boolean(value)))
+        case LogicalType.DATE:
+            return _date(value).isoformat()
+        case LogicalType.DATETIME:
+            return _datetime(value).isoformat(timespec="microseconds")
+    return bytes(value).hex()
 
 
 def is_plain(text: str) -> bool:

@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jinqiao.dataplane.gateway.errors import KeyNotValid, SourceNotReachable
-from jinqiao.dataplane.gateway.sources.base import Row, Statement
+from jinqiao.dataplane.gateway.sources.base import Reading, Row, Statement
 from jinqiao.dataplane.gateway.sources.merging import Merger
 from jinqiao.dataplane.gateway.sources.postgresql import PostgresqlLookups
-from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import Column, LogicalType
 from tests import servers
 
@@ -98,8 +97,8 @@ def test_postgresql_answers_many_look_ups_in_one_question_each_with_its_rows_and
             source = PostgresqlLookups(connection, server.password)
             columns = {name: Column(name=name, type=LogicalType.TEXT, native_type=native)
                        for name, native in (("id_no", "character(18)"), ("area", "text"), ("name", "text"))}  # fmt: skip
-            items = (GrantedItem(item="name", code="name", column="name", type=LogicalType.TEXT),)
-            statement = source.statement("person", items, (columns["id_no"], columns["area"]), (), columns, 3)
+            wanted = (columns["id_no"], columns["area"])
+            statement = source.statement(Reading("person", (columns["name"],), wanted, (), 3), columns)
             keys = [(f"P{n}", "ours") for n in range(60)]
             try:
                 alone = [await source.fetch(statement, key) for key in keys]

@@ -22,13 +22,12 @@ from jinqiao.dataplane.gateway.sources.base import (
     CONNECT_TIMEOUT_S,
     LOOKUP_TIMEOUT_S,
     MOST_CONNECTIONS,
+    Bound,
     LookupSource,
     Row,
     Statement,
-    column_named,
     quoted,
 )
-from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import Column, Connection, LogicalType, Operator, RowCondition
 
 logger = logging.getLogger(__name__)
@@ -57,26 +56,42 @@ class MariadbLookups(LookupSource):
         self._idle: list[Any] = []
         self._places = asyncio.Semaphore(MOST_CONNECTIONS)
 
-    def statement(
-        self,
-        table: str,
-        items: tuple[GrantedItem, ...],
-        keys: tuple[Column, ...],
-        row_filter: tuple[RowCondition, ...],
-        columns: dict[str, Column],
-        limit: int,
-    ) -> Statement:
-        parts = [_key_condition(column) for column in keys]
-        fixed: list[Any] = []
-        for condition in row_filter:
-            column = column_named(columns, condition.column)
-            parts.append(_condition(condition, column))
-            prefix = condition.operator is Operator.STARTS_WITH
-            fixed.extend(text if prefix else _bound(text, column) for text in condition.values)
-        selected = ", ".join(_selected(column_named(columns, item.column)) for item in items)
-        where = " AND ".join(parts)
-        sql = f"SELECT {selected} FROM {_name(table)} WHERE {where} LIMIT {int(limit)}"  # noqa: S608 -- quoted names, escaped values
-        return Statement(sql, keys, tuple(fixed))
+    def table_name(self, name: str) -> str:
+        return _name(name)
+
+    def selected(self, column: Column) -> str:
+        name, kind = _name(column.name), _base_type(column)
+        if kind == "float":
+            return f"CAST({name} AS DOUBLE)"
+        if kind == "bit":
+            return f"{name} + 0"
+        return f"CAST({name} AS CHAR)" if column.type is LogicalType.TEXT and kind not in _TEXTS else name
+
+    def key_mark(self, at: int) -> str:
+        return "%s"
+
+    def key_part(self, column: Column, mark: str) -> str:
+        return _key_condition(column)
+
+    def condition_part(self, condition: RowCondition, column: Column, bound: Bound) -> str:
+        prefix = condition.operator is Operator.STARTS_WITH
+        bound.values.extend(text if prefix else _bound(text, column) for text in condition.values)
+        return _condition(condition, column)
+
+    def sort_key(self, column: Column) -> str:
+        name = _name(column.name)
+        by_number = _base_type(column) in ("enum", "set") or (
+            column.type is LogicalType.TEXT and _base_type(column) not in _TEXTS
+        )
+        return f"CAST({name} AS CHAR)" if by_number else name
+
+    def sort_mark(self, column: Column | None, value: Any, bound: Bound) -> str:
+        bound.values.append(_bound(value, column) if column is not None else str(value))
+        return "%s"
+
+    def tie(self, columns: tuple[Column, ...], salt: str) -> str:
+        texts = ", ".join(f"COALESCE(CAST({_name(column.name)} AS BINARY), X'1E')" for column in columns)
+        return f"SHA2(CONCAT_WS(CHAR(31), '{salt}', {texts}), 256)"
 
     async def fetch(self, statement: Statement, keys: Sequence[str]) -> list[Row]:
         bound: list[Any] = []
@@ -150,16 +165,6 @@ def _name(name: str) -> str:
 
 def _base_type(column: Column) -> str:
     return column.native_type.split("(")[0].split(" ")[0].strip().lower()
-
-
-def _selected(column: Column) -> str:
-    """What reads the column exactly, as the exchange reads it."""
-    name, kind = _name(column.name), _base_type(column)
-    if kind == "float":
-        return f"CAST({name} AS DOUBLE)"
-    if kind == "bit":
-        return f"{name} + 0"
-    return f"CAST({name} AS CHAR)" if column.type is LogicalType.TEXT and kind not in _TEXTS else name
 
 
 def _key_condition(column: Column) -> str:

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,14 +17,14 @@ from jinqiao.dataplane.gateway.sources.base import (
     CONNECT_TIMEOUT_S,
     LOOKUP_TIMEOUT_S,
     MOST_CONNECTIONS,
+    Bound,
     LookupSource,
+    Reading,
     Row,
     Statement,
-    column_named,
     quoted,
 )
 from jinqiao.dataplane.gateway.sources.merging import Merger
-from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import Column, Connection, LogicalType, Operator, RowCondition
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ _PADDED = ("character", "char", "bpchar")
 
 
 class PostgresqlLookups(LookupSource):
+    at_once = 32  # they are asked together
+
     def __init__(self, connection: Connection, password: str, *, timeout_s: float = LOOKUP_TIMEOUT_S) -> None:
         super().__init__(connection, password)
         self._timeout_s = timeout_s
@@ -65,39 +68,59 @@ class PostgresqlLookups(LookupSource):
         self._places = asyncio.Semaphore(MOST_CONNECTIONS)
         self._merger = Merger(self.fetch_many, MOST_CONNECTIONS)
 
-    def statement(
-        self,
-        table: str,
-        items: tuple[GrantedItem, ...],
-        keys: tuple[Column, ...],
-        row_filter: tuple[RowCondition, ...],
-        columns: dict[str, Column],
-        limit: int,
-    ) -> Statement:
-        filters: list[str] = []
-        fixed: list[Any] = []
-        for condition in row_filter:
-            first = len(keys) + len(fixed) + 1
-            filters.append(_condition(condition, column_named(columns, condition.column), first))
-            fixed.extend(condition.values)
-        selected = ", ".join(_selected(column_named(columns, item.column)) for item in items)
-
-        def select(key: Callable[[int], str]) -> str:
-            by = [f"{_left(column)} = {_cast(column, key(at))}" for at, column in enumerate(keys, 1)]
-            where = " AND ".join([*by, *filters])
-            return f"SELECT {selected} FROM {self._place.quoted(table)} WHERE {where} LIMIT {int(limit)}"  # noqa: S608 -- quoted names, bound values
-
-        arrays = ", ".join(f"${at}::text[]" for at in range(1, len(keys) + 1))
-        names = ", ".join(f"k{at}" for at in range(1, len(keys) + 1))
+    def statement(self, reading: Reading, columns: dict[str, Column]) -> Statement:
+        plain = super().statement(reading, columns)
+        if not reading.keys or reading.paging is not None or reading.counts:
+            return plain
+        inner, _ = self.select(reading, columns, lambda at: f"asked.k{at}")
+        arrays = ", ".join(f"${at}::text[]" for at in range(1, len(reading.keys) + 1))
+        names = ", ".join(f"k{at}" for at in range(1, len(reading.keys) + 1))
+        found = ", ".join(f"c{number}" for number in range(len(reading.selected)))
         merged = (
             f"SELECT asked.number, found.* FROM unnest({arrays}) WITH ORDINALITY AS asked({names}, number)"  # noqa: S608 -- names of ours
-            f" CROSS JOIN LATERAL ({select(lambda at: f'asked.k{at}')}) AS found({', '.join(f'c{n}' for n in range(len(items)))})"
+            f" CROSS JOIN LATERAL ({inner}) AS found({found})"
         )
-        return Statement(select(lambda at: f"${at}"), keys, tuple(fixed), merged if keys else "")
+        return replace(plain, merged=merged)
+
+    def table_name(self, name: str) -> str:
+        return self._place.quoted(name)
+
+    def selected(self, column: Column) -> str:
+        name = quoted(column.name)
+        if column.type is LogicalType.TEXT and _base_type(column) not in ("text", "character varying"):
+            return f"{name}::text"
+        if _is_instant(column):
+            return f"({name} AT TIME ZONE '{ZONE}')"
+        return f"{name}::float8" if _base_type(column) == "real" else name
+
+    def key_mark(self, at: int) -> str:
+        return f"${at}"
+
+    def key_part(self, column: Column, mark: str) -> str:
+        return f"{_left(column)} = {_cast(column, mark)}"
+
+    def condition_part(self, condition: RowCondition, column: Column, bound: Bound) -> str:
+        part = _condition(condition, column, bound.place)
+        bound.values.extend(condition.values)
+        return part
+
+    def sort_key(self, column: Column) -> str:
+        return _left(column)
+
+    def sort_mark(self, column: Column | None, value: Any, bound: Bound) -> str:
+        mark = f"${bound.place}"
+        bound.values.append(str(value))
+        return _cast(column, mark) if column is not None else f"{mark}::text"
+
+    def tie(self, columns: tuple[Column, ...], salt: str) -> str:
+        texts = "".join(f" || chr(31) || coalesce({quoted(column.name)}::text, chr(30))" for column in columns)
+        return f"encode(sha256(convert_to('{salt}'{texts}, 'UTF8')), 'hex')"
 
     async def fetch(self, statement: Statement, keys: Sequence[str]) -> list[Row]:
         try:
             with within(self._timeout_s + CONNECT_TIMEOUT_S):
+                if not statement.merged:
+                    return await self._run(statement, statement.sql, keys)
                 return await self._merger.fetch(statement, keys)
         except TimeoutError as problem:
             raise SourceTooSlow from problem
@@ -131,8 +154,7 @@ class PostgresqlLookups(LookupSource):
         except (TimeoutError, asyncpg.QueryCanceledError) as problem:
             raise SourceTooSlow from problem
         except asyncpg.DataError as problem:  # e.g. a number too large for the column's type
-            column = statement.key_columns[0]
-            raise KeyNotValid(item=column.name, type=column.type.value) from problem
+            raise KeyNotValid(item="", type="") from problem
         except asyncpg.PostgresError as problem:
             logger.warning("a look-up failed: SQLSTATE %s", problem.sqlstate)
             broken_setup = (problem.sqlstate or "")[:2] in ("42", "28", "3D", "3F", "0A")
@@ -160,16 +182,6 @@ def _left(column: Column) -> str:
     """The column as it is compared: as it stands where its index can be used, as text where it has a type of its own."""
     name = quoted(column.name)
     return f"{name}::text" if column.type is LogicalType.TEXT and not _is_text(column) else name
-
-
-def _selected(column: Column) -> str:
-    """What reads the column exactly, as the exchange reads it."""
-    name = quoted(column.name)
-    if column.type is LogicalType.TEXT and _base_type(column) not in ("text", "character varying"):
-        return f"{name}::text"
-    if _is_instant(column):
-        return f"({name} AT TIME ZONE '{ZONE}')"
-    return f"{name}::float8" if _base_type(column) == "real" else name
 
 
 def _is_instant(column: Column) -> bool:

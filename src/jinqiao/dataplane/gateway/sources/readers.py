@@ -1,34 +1,79 @@
-"""From a permission to the rows that it allows, in the form the consumer gets."""
+"""From a permission to the rows that it allows, as their source gives them; and which reader a service has."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from jinqiao.dataplane.gateway.errors import SourceNotReachable, SourceNotUsable
+from jinqiao.dataplane.gateway.errors import (
+    CursorNotValid,
+    FieldNotValid,
+    KeyNotValid,
+    SourceNotReachable,
+    SourceNotUsable,
+)
 from jinqiao.dataplane.gateway.policy import Permission
-from jinqiao.dataplane.gateway.sources.base import LookupSource, Statement, column_named
+from jinqiao.dataplane.gateway.sources.base import LookupSource, Paging, Reading, Row, Statement, column_named
+from jinqiao.dataplane.gateway.sources.http_service import HttpLookups, HttpReader
 from jinqiao.dataplane.gateway.sources.mariadb import MariadbLookups
 from jinqiao.dataplane.gateway.sources.postgresql import PostgresqlLookups
 from jinqiao.dataplane.gateway.sources.sqlite import SqliteLookups
-from jinqiao.dataplane.gateway.values import json_value
+from jinqiao.dataplane.gateway.values import key_text
 from jinqiao.kernel.contracts.policy import ServicePolicy
-from jinqiao.kernel.contracts.tables import Column, Connection, Engine
+from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType
 from jinqiao.kernel.errors import JinqiaoError
 
 logger = logging.getLogger(__name__)
 
-JsonRow = dict[str, Any]
+MOST_STATEMENTS = 500
 
-_KINDS: dict[Engine, Callable[[Connection, str], LookupSource]] = {
-    Engine.SQLITE: SqliteLookups,
-    Engine.POSTGRESQL: PostgresqlLookups,
-    Engine.MYSQL: MariadbLookups,
-}
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a page begins: values of the last row given (None: at the first row), and how many alike to it were given."""
+
+    salt: str
+    after: tuple[Any, ...] | None = None
+    skip: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows of `permission.read`; `last` and `skip` go on after them, None where there are no more."""
+
+    rows: list[Row]
+    last: tuple[Any, ...] | None
+    skip: int
+
+
+class Reader(Protocol):
+    """Reads for one service as one policy describes it."""
+
+    service: ServicePolicy
+
+    @property
+    def source(self) -> Any:
+        """What it reads from; calls that ask the same share its places."""
+
+    @property
+    def at_once(self) -> int:
+        """How many look-ups of one batch are made side by side."""
+
+    async def look_up(self, permission: Permission, key: Sequence[str]) -> list[Row]:
+        """Rows of `permission.read` for one key: the service's row cap and one more at most.
+
+        Raises SourceNotReachable, SourceTooSlow, SourceNotUsable, KeyNotValid; nothing of the source's words is in them.
+        """
+
+    async def page(self, permission: Permission, start: Start) -> Page:
+        """Rows by filters. Raises the same, and CursorNotValid."""
+
+    async def count(self, permission: Permission) -> int: ...
 
 
 class ServiceReader:
-    """Reads for one service as one policy describes it; knows the table's columns and its statements after first use."""
+    """Reads from a database; knows the table's columns and its statements after first use."""
 
     def __init__(self, service: ServicePolicy, source: LookupSource) -> None:
         self.service = service
@@ -37,52 +82,128 @@ class ServiceReader:
         self._asking = asyncio.Lock()
         self._statements: dict[tuple[str, ...], Statement] = {}
 
-    async def read(self, permission: Permission) -> tuple[list[JsonRow], bool]:
-        """Rows, and whether the row cap left some out.
+    @property
+    def at_once(self) -> int:
+        return self.source.at_once
 
-        Raises SourceNotReachable, SourceTooSlow, SourceNotUsable, KeyNotValid; nothing of the database's words is in them.
-        """
-        codes = tuple(item.code for item in permission.items)
+    async def look_up(self, permission: Permission, key: Sequence[str]) -> list[Row]:
+        codes = tuple(item.code for item in permission.read)
         statement = self._statements.get(codes)
         if statement is None:
-            statement = await self._prepare(permission)
+            statement = await self._key_statement(permission)
+            if len(self._statements) >= MOST_STATEMENTS:
+                self._statements.clear()
             self._statements[codes] = statement
+        return await self._fetch(statement, permission, key)
+
+    async def page(self, permission: Permission, start: Start) -> Page:
+        columns = await self._table()
+        paging = self._paging(permission, columns, start)
+        size = permission.row_cap
+        statement = self._built(
+            Reading(
+                self.service.table,
+                tuple(column_named(columns, item.column) for item in permission.read),
+                self._case(columns),
+                (*self.service.grant.row_filter, *permission.conditions),
+                size + 1,
+                paging,
+            ),
+            columns,
+        )
+        rows = await self._fetch(statement, permission, ())
+        shown, width = rows[:size], len(permission.read)
+        if len(rows) <= size or not shown:
+            return Page([row[:width] for row in shown], None, 0)
+        last, skip = self._mark(shown, width, paging)
+        return Page([row[:width] for row in shown], last, skip)
+
+    async def count(self, permission: Permission) -> int:
+        columns = await self._table()
+        conditions = (*self.service.grant.row_filter, *permission.conditions)
+        reading = Reading(self.service.table, (), self._case(columns), conditions, 0, counts=True)
+        ((count,),) = await self._fetch(self._built(reading, columns), permission, ())
+        return int(count)
+
+    async def _key_statement(self, permission: Permission) -> Statement:
+        columns = await self._table()
+        reading = Reading(
+            self.service.table,
+            tuple(column_named(columns, item.column) for item in permission.read),
+            (*(column_named(columns, item.column) for item in permission.key_items), *self._case(columns)),
+            self.service.grant.row_filter,
+            self.service.row_cap + 1,
+        )
+        return self._built(reading, columns)
+
+    def _case(self, columns: dict[str, Column]) -> tuple[Column, ...]:
+        """The column that must equal the case number is one more key."""
+        name = self.service.case_column
+        return (column_named(columns, name),) if name else ()
+
+    def _paging(self, permission: Permission, columns: dict[str, Column], start: Start) -> Paging:
+        """The asked order, then one that is whole: the table's key where the caller may see it, else a digest of it (of
+        the whole row where the table has none), for the order of hidden values would tell of them."""
+        order = [(column_named(columns, item.column), descending) for item, descending in permission.order]
+        key = [column for column in columns.values() if column.primary_key]
+        tied: tuple[Column, ...] = ()
+        if key and all(column.name in permission.whole_order for column in key):
+            given = {column.name for column, _ in order}
+            order += [(column, False) for column in key if column.name not in given]
+        else:
+            tied = tuple(key or (c for c in columns.values() if c.type is not LogicalType.BINARY))
+        return Paging(tuple(order), tied, start.salt, start.after, start.skip)
+
+    def _mark(self, rows: list[Row], width: int, paging: Paging) -> tuple[tuple[Any, ...], int]:
+        """The order's values of the last row, and how many rows given so far are alike to it."""
         try:
-            rows = await self.source.fetch(statement, [text for _, text in permission.keys])
+            marks = [
+                (
+                    *(
+                        self.source.sort_value(value, column)
+                        for value, (column, _) in zip(row[width:], paging.order, strict=False)
+                    ),
+                    *((str(row[-1]),) if paging.tied else ()),
+                )
+                for row in rows
+            ]
+        except (ValueError, TypeError, ArithmeticError) as problem:
+            raise self._unreadable() from problem
+        last = marks[-1]
+        alike = next((at for at, mark in enumerate(reversed(marks)) if mark != last), len(marks))
+        if alike == len(marks) and paging.after is not None and tuple(paging.after) == last:
+            alike += paging.skip
+        return last, alike
+
+    def _built(self, reading: Reading, columns: dict[str, Column]) -> Statement:
+        try:
+            return self.source.statement(reading, columns)
+        except CursorNotValid:
+            raise
+        except JinqiaoError as problem:
+            self._forget()
+            logger.warning("service %s: its row filter does not fit its table: %s", self.service.service, problem.code)
+            raise SourceNotUsable from problem
+
+    async def _fetch(self, statement: Statement, permission: Permission, key: Sequence[str]) -> list[Row]:
+        if self.service.case_column:
+            case = key_text(permission.case_number, statement.key_columns[-1].type)
+            if case is None:
+                raise FieldNotValid(field="case_number")
+            key = (*key, case)
+        try:
+            return await self.source.fetch(statement, key)
         except SourceNotUsable:
             self._forget()  # the table may have been altered: look again at the next call
             raise
-        shown = rows[: permission.row_cap]
-        try:
-            answer = [
-                {item.code: json_value(value, item) for item, value in zip(permission.items, row, strict=True)}
-                for row in shown
-            ]
-        except (ValueError, TypeError, ArithmeticError) as problem:
-            logger.warning("service %s: a value is not of its item's type", self.service.service)
-            raise SourceNotUsable from problem
-        return answer, len(rows) > len(shown)
+        except KeyNotValid as problem:
+            items = permission.key_items or permission.filtered
+            kinds = "、".join(dict.fromkeys(item.type.value for item in items))
+            raise KeyNotValid(item="、".join(item.code for item in items), type=kinds) from problem
 
-    async def _prepare(self, permission: Permission) -> Statement:
-        columns = await self._table()
-        keys = tuple(column_named(columns, item.column) for item, _ in permission.keys)
-        for item in permission.items:
-            column_named(columns, item.column)
-        try:
-            return self.source.statement(
-                self.service.table,
-                permission.items,
-                keys,
-                self.service.grant.row_filter,
-                columns,
-                permission.row_cap + 1,
-            )
-        except SourceNotUsable:
-            self._forget()
-            raise
-        except JinqiaoError as problem:
-            logger.warning("service %s: its row filter does not fit its table: %s", self.service.service, problem.code)
-            raise SourceNotUsable from problem
+    def _unreadable(self) -> SourceNotUsable:
+        logger.warning("service %s: a value is not of its item's type", self.service.service)
+        return SourceNotUsable()
 
     async def _table(self) -> dict[str, Column]:
         async with self._asking:
@@ -102,14 +223,23 @@ class ServiceReader:
         self._statements.clear()
 
 
+Source = LookupSource | HttpLookups
+_KINDS: dict[Engine, Callable[[Connection, str], Source]] = {
+    Engine.SQLITE: SqliteLookups,
+    Engine.POSTGRESQL: PostgresqlLookups,
+    Engine.MYSQL: MariadbLookups,
+    Engine.HTTP: HttpLookups,
+}
+
+
 class Readers:
     """All readers under the policy in force. Sources outlive policies that do not change them."""
 
     def __init__(self) -> None:
-        self._sources: dict[bytes, LookupSource] = {}
-        self._readers: dict[str, ServiceReader] = {}
+        self._sources: dict[bytes, Source] = {}
+        self._readers: dict[str, ServiceReader | HttpReader] = {}
 
-    def reader(self, service: ServicePolicy, passwords: Mapping[str, str]) -> ServiceReader:
+    def reader(self, service: ServicePolicy, passwords: Mapping[str, str]) -> Reader:
         """Raises SourceNotUsable for an engine that cannot be looked up in, or a password that could not be opened."""
         password = passwords.get(service.service)
         if password is None:
@@ -117,13 +247,16 @@ class Readers:
         reader = self._readers.get(service.service)
         if reader is None or reader.service is not service:
             if reader is None or reader.service != service or reader.source.password != password:
-                reader = ServiceReader(service, self._source(service.connection, password))
+                source = self._source(service.connection, password)
+                reader = (
+                    HttpReader(service, source) if isinstance(source, HttpLookups) else ServiceReader(service, source)
+                )
             else:
                 reader.service = service
             self._readers[service.service] = reader
         return reader
 
-    def _source(self, connection: Connection, password: str) -> LookupSource:
+    def _source(self, connection: Connection, password: str) -> Source:
         key = connection.canonical() + b"\x00" + password.encode("utf-8")
         source = self._sources.get(key)
         if source is None:
@@ -132,6 +265,14 @@ class Readers:
                 raise SourceNotUsable
             source = self._sources[key] = make(connection, password)
         return source
+
+    def resting(self) -> list[str]:
+        """Services whose department's interface is left alone after failures."""
+        return sorted(
+            name
+            for name, reader in self._readers.items()
+            if isinstance(reader, HttpReader) and not reader.source.circuit.is_closed
+        )
 
     async def keep_only(self, services: dict[str, ServicePolicy]) -> None:
         """Close what no service of the policy uses any more."""

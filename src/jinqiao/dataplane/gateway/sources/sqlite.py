@@ -8,6 +8,7 @@ close it costs more than to look up.
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import sqlite3
 import threading
@@ -19,14 +20,14 @@ from typing import Any
 
 from jinqiao.dataplane.connectors.sqlite import columns_of, where_clause
 from jinqiao.dataplane.gateway.errors import SourceNotReachable, SourceNotUsable, SourceTooSlow
-from jinqiao.dataplane.gateway.sources.base import LOOKUP_TIMEOUT_S, LookupSource, Row, Statement, quoted
+from jinqiao.dataplane.gateway.sources.base import LOOKUP_TIMEOUT_S, Bound, LookupSource, Row, Statement, quoted
 from jinqiao.dataplane.gateway.sources.merging import Merger
-from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import Column, Connection, LogicalType, RowCondition, TableSchema
 from jinqiao.kernel.errors import JinqiaoError
 
 logger = logging.getLogger(__name__)
 
+TIE = "jinqiao_tie"
 THREADS = 2
 STEPS_AT_ONCE = 2_000
 STEPS_BETWEEN_CHECKS = 20_000
@@ -45,22 +46,39 @@ class SqliteLookups(LookupSource):
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
 
-    def statement(
-        self,
-        table: str,
-        items: tuple[GrantedItem, ...],
-        keys: tuple[Column, ...],
-        row_filter: tuple[RowCondition, ...],
-        columns: dict[str, Column],
-        limit: int,
-    ) -> Statement:
-        parts = [key_condition(column) for column in keys]
-        where, values = where_clause(row_filter, TableSchema(name=table, columns=tuple(columns.values())))
-        selected = ", ".join(quoted(item.column) for item in items)
-        conditions = " AND ".join(parts)
-        filters = where.replace(" WHERE ", " AND ", 1)
-        sql = f"SELECT {selected} FROM {quoted(table)} WHERE {conditions}{filters} LIMIT ?"  # noqa: S608 -- quoted names, bound values
-        return Statement(sql, keys, (*values, limit))
+    def table_name(self, name: str) -> str:
+        return quoted(name)
+
+    def selected(self, column: Column) -> str:
+        return quoted(column.name)
+
+    def key_mark(self, at: int) -> str:
+        return "?"
+
+    def key_part(self, column: Column, mark: str) -> str:
+        return key_condition(column)
+
+    def condition_part(self, condition: RowCondition, column: Column, bound: Bound) -> str:
+        where, values = where_clause((condition,), TableSchema(name="", columns=(column,)))
+        bound.values.extend(values)
+        return where.removeprefix(" WHERE ")
+
+    def sort_key(self, column: Column) -> str:
+        return quoted(column.name)
+
+    def sort_value(self, value: Any, column: Column) -> Any:
+        """SQLite compares what is stored, in whatever form that is."""
+        if value is None or isinstance(value, str | int | float):
+            return value
+        raise TypeError("no value to order by")
+
+    def sort_mark(self, column: Column | None, value: Any, bound: Bound) -> str:
+        bound.values.append(value)
+        return "?"
+
+    def tie(self, columns: tuple[Column, ...], salt: str) -> str:
+        texts = "".join(f" || char(31) || quote({quoted(column.name)})" for column in columns)
+        return f"{TIE}('{salt}'{texts})"
 
     def columns(self, table: str) -> dict[str, Column]:
         with contextlib.closing(self._connect(self._timeout_s)) as db:
@@ -152,10 +170,11 @@ class SqliteLookups(LookupSource):
                     db.close()
             raise error from problem
 
-    def _connect(self, busy_timeout_s: float) -> sqlite3.Connection:
+    def opened(self, busy_timeout_s: float) -> sqlite3.Connection:
+        """A connection that only reads. Raises SourceNotReachable."""
         if not self._path.is_file():
             raise SourceNotReachable
-        db = sqlite3.connect(
+        return sqlite3.connect(
             f"{self._path.absolute().as_uri()}?mode=ro",
             uri=True,
             timeout=busy_timeout_s,
@@ -163,8 +182,16 @@ class SqliteLookups(LookupSource):
             check_same_thread=False,
             cached_statements=256,
         )
+
+    def _connect(self, busy_timeout_s: float) -> sqlite3.Connection:
+        db = self.opened(busy_timeout_s)
         db.execute("PRAGMA query_only=1")
+        db.create_function(TIE, 1, _digest, deterministic=True)
         return db
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _translated(problem: sqlite3.Error) -> JinqiaoError:

@@ -1,0 +1,35 @@
+"""Which mask an item has for the caller's role: never less than the grant lays on it, and the strictest where the role is unknown.
+
+A role mask only tightens. An item with role masks is masked for a role that none of them names (or for no role) as strictly as
+for any of the roles.
+"""
+
+from dataclasses import replace
+from functools import reduce
+
+from jinqiao.kernel.contracts.grants import GrantedItem
+from jinqiao.kernel.contracts.policy import ServicePolicy
+from jinqiao.kernel.contracts.tables import Mask
+
+
+def stricter(one: Mask, other: Mask) -> Mask:
+    """Of two masks the one that shows less; where each shows what the other hides, everything is hidden."""
+    if one is other or other is Mask.NONE:
+        return one
+    return other if one is Mask.NONE else Mask.HIDDEN
+
+
+def items_for(service: ServicePolicy, role: str) -> dict[str, GrantedItem]:
+    """The granted items by code, with the masks of this role."""
+    items = {item.code: item for item in service.grant.items}
+    if not service.role_masks:
+        return items
+    by_code: dict[str, dict[str, list[Mask]]] = {}
+    for mask in service.role_masks:
+        by_code.setdefault(mask.code, {}).setdefault(mask.role, []).append(mask.mask)
+    for code, roles in by_code.items():
+        if code in items:
+            wanted = roles.get(role) if role else None
+            masks = wanted if wanted is not None else [mask for each in roles.values() for mask in each]
+            items[code] = replace(items[code], mask=reduce(stricter, masks, items[code].mask))
+    return items

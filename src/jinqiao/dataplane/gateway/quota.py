@@ -1,0 +1,141 @@
+"""What was used of the quotas of a day, by application and service.
+
+The numbers live in memory while the gateway runs. At start they are counted from the evidence of the day: it is durable before
+any answer leaves, so it knows of every answered call, and there is no second file that could say something else.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
+from pathlib import Path
+from typing import Self
+
+import orjson
+
+from jinqiao.dataplane.evidence.log import connect_read_only, lanes
+from jinqiao.dataplane.gateway.errors import RowsOfTodayUsed
+from jinqiao.dataplane.gateway.snapshot import PolicyView
+from jinqiao.kernel.contracts.policy import Operation, ServicePolicy
+from jinqiao.kernel.moments import CHINA
+
+_NEWEST_FIRST = "SELECT bodies FROM batch WHERE lane = ? AND bodies IS NOT NULL ORDER BY batch DESC"
+_OUT_OF_ORDER = timedelta(minutes=5)  # a slow call is recorded after younger ones
+_COUNTED = frozenset(Operation)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """`wait_s` until the next call is within the rate (0: it is already); `calls` and `rows` of today, by the application."""
+
+    wait_s: float = 0.0
+    calls: int = 0
+    rows: int = 0
+
+
+class _Used:
+    __slots__ = ("calls", "rows")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.rows = 0
+
+
+def day_ends_in_s(at: datetime) -> int:
+    """Seconds until the next local day; `at` is local time."""
+    ends = datetime.combine(at.date() + timedelta(days=1), time_of_day(), tzinfo=at.tzinfo)
+    return max(1, int((ends - at).total_seconds()))
+
+
+class DayQuota:
+    """Calls and rows of the current local day. Belongs to the event loop. Times are local."""
+
+    def __init__(self) -> None:
+        self._day: date | None = None
+        self._used: dict[tuple[str, str, str], _Used] = {}
+
+    def of(self, environment: str, service: str, application: str, at: datetime, wait_s: float) -> Use:
+        used = self._current(environment, service, application, at)
+        return Use(wait_s, used.calls, used.rows)
+
+    def take(self, environment: str, service: ServicePolicy, application: str, keys: int, at: datetime) -> "Taken":
+        """Count a call of so many look-ups while it runs (a context); one that fails is given back."""
+        return Taken(self._current(environment, service.service, application, at), service.rows_per_day, keys, at)
+
+    def add(self, environment: str, service: str, application: str, keys: int, rows: int, at: datetime) -> None:
+        """What another process of this gateway has answered."""
+        used = self._current(environment, service, application, at)
+        used.calls += keys
+        used.rows += rows
+
+    def load(self, path: Path, services: Iterable[str], at: datetime) -> None:
+        """Count from the evidence log what was answered on this local day by services that have a quota."""
+        self._day, self._used = at.date(), {}
+        marks = tuple(f'"service":{json.dumps(name)}' for name in services)
+        begins = datetime.combine(at.date(), time_of_day(), tzinfo=CHINA).astimezone(UTC)
+        for line in _lines_since(path, begins) if marks else ():
+            if not any(mark in line for mark in marks):
+                continue
+            record = orjson.loads(line)
+            if record["outcome"] != "ok" or record["operation"] not in _COUNTED:
+                continue
+            if datetime.fromisoformat(record["at"]) < begins:
+                continue
+            used = self._used.setdefault((record["environment"], record["service"], record["application"]), _Used())
+            used.calls += record["keys"]
+            used.rows += record["rows"]
+
+    def _current(self, environment: str, service: str, application: str, at: datetime) -> _Used:
+        if at.date() != self._day:
+            self._day, self._used = at.date(), {}
+        return self._used.setdefault((environment, service, application), _Used())
+
+
+class Taken:
+    """A call that is being answered."""
+
+    __slots__ = ("_at", "_keys", "_limit", "_used")
+
+    def __init__(self, used: _Used, limit: int | None, keys: int, at: datetime) -> None:
+        self._used, self._limit, self._keys, self._at = used, limit, keys, at
+
+    def __enter__(self) -> Self:
+        self._used.calls += self._keys
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, _: object) -> None:
+        if kind is not None:
+            self._used.calls -= self._keys
+
+    def rows(self, count: int) -> None:
+        """Take the rows of the answer. Raises RowsOfTodayUsed where others took them meanwhile: then nothing is answered."""
+        if self._limit is not None and self._used.rows + count > self._limit:
+            raise RowsOfTodayUsed(limit=self._limit, retry_after=day_ends_in_s(self._at))
+        self._used.rows += count
+
+
+def _lines_since(path: Path, begins: datetime) -> Iterator[str]:
+    """Records of the batches that may hold some of `begins` or later, newest batch first. Nothing where there is no log yet."""
+    try:
+        db = connect_read_only(path)
+    except sqlite3.OperationalError:
+        return
+    with closing(db):
+        for lane in lanes(db):
+            for (bodies,) in db.execute(_NEWEST_FIRST, (lane,)):
+                lines = bodies.split("\n")
+                yield from lines
+                if datetime.fromisoformat(orjson.loads(lines[0])["at"]) < begins - _OUT_OF_ORDER:
+                    break
+
+
+def has_day_quota(service: ServicePolicy) -> bool:
+    return service.calls_per_day is not None or service.rows_per_day is not None
+
+
+def limited(view: PolicyView) -> list[str]:
+    """Services of a policy that have a quota of the day."""
+    return [name for name, service in view.services.items() if has_day_quota(service)]
