@@ -112,7 +112,10 @@ class _Synthetic(SqliteLookups):
 
 
 def _database(service: ServicePolicy) -> bytes:
-    people = [_person(service, number, is_outside=number >= PEOPLE - OUTSIDE) for number in range(PEOPLE)]
+    people: list[dict[str, str | None]] = [{**_person(service, number)} for number in range(PEOPLE)]
+    for person in people[PEOPLE - OUTSIDE :]:
+        for condition in service.grant.row_filter[:1]:
+            person[condition.column] = None  # which meets no condition
     declared = {item.column: _declaration(item) for item in service.grant.items}
     columns = list(people[0])
     names = ", ".join(f"{quoted(name)} {declared.get(name, 'TEXT')}" for name in columns)
@@ -131,19 +134,17 @@ def _declaration(item: GrantedItem) -> str:
     return _DECLARED[item.type]
 
 
-def _stored(text: str, declared: str) -> Any:
-    return bytes.fromhex(text) if declared == "BLOB" else text
+def _stored(text: str | None, declared: str) -> Any:
+    return bytes.fromhex(text) if declared == "BLOB" and text is not None else text
 
 
-def _person(service: ServicePolicy, number: int, *, is_outside: bool = False) -> dict[str, str]:
+def _person(service: ServicePolicy, number: int) -> dict[str, str]:
     """Canonical texts by column, of everything that a statement of the service may name."""
     person = {item.column: _value(service, item, number) for item in service.grant.items}
     for condition in service.grant.row_filter:
         person[condition.column] = _filtered(condition, number)
     if service.case_column:
         person[service.case_column] = case_number(number)
-    if is_outside and service.grant.row_filter:
-        person[service.grant.row_filter[0].column] = ""
     return person
 
 
