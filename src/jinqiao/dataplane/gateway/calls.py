@@ -271,7 +271,11 @@ def is_type(content_type: str, wanted: str) -> bool:
     return kind.strip().lower() == wanted and charset in ("", "charset=utf-8")
 
 
+def is_json(content_type: str) -> bool:
+    return is_type(content_type, "application/json")
+
+
 def _check_body_type(headers: Mapping[str, str], *, is_file: bool) -> None:
-    is_known = is_file or is_type(headers.get("content-type", ""), "application/json")
+    is_known = is_file or is_json(headers.get("content-type", ""))
     if not is_known or headers.get("content-encoding", "identity") != "identity":
         raise ContentTypeNotTaken
