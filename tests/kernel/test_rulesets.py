@@ -62,9 +62,12 @@ def test_unconditional_data_was_taken_without_a_reply_before_2025() -> None:
         ruleset("rules-2016").clock("request.reply.unconditional")
 
 
-def test_only_the_term_for_missing_papers_is_the_platforms_own() -> None:
+def test_only_the_terms_for_missing_papers_and_for_sampled_calls_are_the_platforms_own() -> None:
     for rules in rule_sets():
-        assert [rule.key for rule in rules.clocks.values() if not rule.statutory] == ["request.papers"]
+        assert [rule.key for rule in rules.clocks.values() if not rule.statutory] == [
+            "request.papers",
+            "call.justification",
+        ]
 
 
 def test_every_clock_and_article_speaks_both_languages() -> None:

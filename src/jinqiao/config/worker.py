@@ -171,6 +171,9 @@ def duties(neighbours: Neighbours | None = None) -> list[Duty]:
         Duty("unanswered comparisons", 600, exchange_actions.drop_stale_comparisons),
         Duty("unused approvals", 600, exchange_actions.lapse_old_reloads),
         Duty("opened quarantines", 600, exchange_actions.forget_quarantines),
+        Duty("anomalies of calls", 600, exchange_actions.watch_calls),
+        Duty("samples of calls", 600, exchange_actions.tend_sampling),
+        Duty("unused grants", 3600, exchange_actions.remind_unused),
         Duty("relay of this machine", 600, exchange_actions.sweep_relay),
     ]
 

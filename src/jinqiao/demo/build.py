@@ -17,6 +17,7 @@ from jinqiao.accounts.enums import Role
 from jinqiao.accounts.models import Application, Organisation
 from jinqiao.dataplane.client import GatewayClient
 from jinqiao.dataplane.client.errors import Refused
+from jinqiao.demo import calls as earlier
 from jinqiao.demo import city as cities
 from jinqiao.demo import story
 from jinqiao.demo.city import City
@@ -72,6 +73,10 @@ def build(say: Say) -> None:
                 story.publish(city, key)
         _under_review(city)
         _granted(city)
+        with on("2026-03-12"):
+            grant = Grant.objects.get(mode=SharingMode.INTERFACE.value)
+            earlier.announce(city)
+            earlier.earlier_calls(city, home, grant, PURPOSE)
         _under_way(city)
     cities.write_cast(city, home)
 
@@ -175,6 +180,7 @@ def settle(say: Say) -> None:
             say(f"  {grant.entry.live_version}: {run.get_state_display()} {run.rows or 0:,} 行 rows")
     say("查询服务 Query service…")
     _ask_gateway(city)
+    earlier.look()
     done.touch()
 
 

@@ -192,3 +192,42 @@ class ErrorOwner(models.TextChoices):
     CONSUMER = "consumer", _("需求方")
     PROVIDER = "provider", _("提供方")
     GATEWAY = "gateway", _("网关")
+
+
+class AnomalyKind(models.TextChoices):
+    OFF_HOURS = "off_hours", _("非工作时段查询")
+    VOLUME = "volume", _("查询量异常")
+    ENUMERATION = "enumeration", _("疑似遍历")
+    SAME_PERSON = "same_person", _("多方查询同一人")
+    BUSY_USER = "busy_user", _("一人查询过多对象")
+    SHARED_CASE = "shared_case", _("一个业务编号查询多人")
+
+
+class AnomalyState(models.TextChoices):
+    OPEN = "open", _("待核实")
+    EXPLAINED = "explained", _("属正常业务")
+    MISUSE = "misuse", _("确有违规")
+
+
+ANOMALY_MOVES: dict[AnomalyState, frozenset[AnomalyState]] = {
+    AnomalyState.OPEN: frozenset({AnomalyState.EXPLAINED, AnomalyState.MISUSE}),
+    AnomalyState.EXPLAINED: frozenset(),
+    AnomalyState.MISUSE: frozenset(),
+}
+
+
+class SampleState(models.TextChoices):
+    ASKED = "asked", _("待说明")
+    OVERDUE = "overdue", _("逾期未说明")
+    JUSTIFIED = "justified", _("待审核")
+    ACCEPTED = "accepted", _("说明成立")
+    REJECTED = "rejected", _("说明不成立")
+
+
+SAMPLE_MOVES: dict[SampleState, frozenset[SampleState]] = {
+    SampleState.ASKED: frozenset({SampleState.JUSTIFIED, SampleState.OVERDUE}),
+    SampleState.OVERDUE: frozenset({SampleState.JUSTIFIED}),
+    SampleState.JUSTIFIED: frozenset({SampleState.ACCEPTED, SampleState.REJECTED}),
+    SampleState.ACCEPTED: frozenset(),
+    SampleState.REJECTED: frozenset(),
+}

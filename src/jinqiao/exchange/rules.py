@@ -10,18 +10,22 @@ from jinqiao.accounts.models import Application, Organisation, Post
 from jinqiao.catalogue.models import CatalogueEntry
 from jinqiao.exchange.errors import (
     GrantNotLive,
+    NotTheRightsDesk,
     NotYourAlert,
+    NotYourAnomaly,
     NotYourApplication,
     NotYourEntry,
     NotYourNode,
     NotYourQuarantine,
+    NotYourSample,
+    NotYourSampling,
     NotYourService,
     NotYourSource,
     NotYourTask,
     RunHeldByOther,
     SubjectKeyNotYours,
 )
-from jinqiao.exchange.models import Alert, DataSource, ExchangeTask, Node, QueryService, Run
+from jinqiao.exchange.models import Alert, Anomaly, DataSource, ExchangeTask, Node, QueryService, Run, SampledCall
 from jinqiao.kernel import moments
 from jinqiao.kernel.errors import NotAllowed
 from jinqiao.sharing.enums import GrantState
@@ -161,6 +165,41 @@ def check_may_renew_subject_key(post: Post) -> None:
     """The city's key of persons: who looks after keys, and nobody with business of a department."""
     if post.role != Role.SECURITY_ADMINISTRATOR:
         raise SubjectKeyNotYours
+
+
+def _is_authority(post: Post) -> bool:
+    return post.role == Role.BUREAU and post.organisation.is_authority
+
+
+def check_may_close_anomaly(post: Post, anomaly: Anomaly) -> None:
+    """The provider whose data was asked for, or the authority; what goes across providers the authority alone."""
+    own = anomaly.provider_id is not None and _works_for(post, anomaly.provider_id)
+    if not own and not _is_authority(post):
+        raise NotYourAnomaly
+
+
+def check_may_announce_sampling(post: Post) -> None:
+    if not _is_authority(post):
+        raise NotYourSampling
+
+
+def check_may_justify(post: Post, sample: SampledCall) -> None:
+    """The people of the side that called."""
+    if not _works_for(post, sample.grant.consumer_id):
+        raise NotYourSample
+
+
+def check_may_judge(post: Post, sample: SampledCall) -> None:
+    """The provider or the authority; a justification that came late, and with it the end of a suspension, the authority alone."""
+    own = not sample.is_late and _works_for(post, sample.grant.provider_id)
+    if not own and not _is_authority(post):
+        raise NotYourSample
+
+
+def check_may_tell_disclosures(post: Post) -> None:
+    """A person's right of access is answered by the authority, which sees all sides (个人信息保护法 第四十五条)."""
+    if not _is_authority(post):
+        raise NotTheRightsDesk
 
 
 def may(check: Callable[..., None], *arguments: object) -> bool:

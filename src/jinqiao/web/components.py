@@ -20,14 +20,14 @@ TONES: dict[str, Tone] = {
     **dict.fromkeys(
         (
             "department_review", "head_signature", "authority_review", "head_approval", "awaiting_reply", "awaiting_papers",
-            "reply_approval", "waiting", "awaiting", "asked",
+            "reply_approval", "waiting", "awaiting", "asked", "justified",
         ),
         "wait",
     ),
     **dict.fromkeys(("active", "running", "extracting", "delivering", "taken", "in_use"), "run"),
-    **dict.fromkeys(("published", "granted", "reconciled", "reachable", "done", "delivered", "approved", "answered", "same", "sent"), "good"),
-    **dict.fromkeys(("returned", "expiring", "drifted", "partly"), "warn"),
-    **dict.fromkeys(("failed", "refused", "unreachable", "broken", "different"), "bad"),
+    **dict.fromkeys(("published", "granted", "reconciled", "reachable", "done", "delivered", "approved", "answered", "same", "sent", "explained", "accepted"), "good"),
+    **dict.fromkeys(("returned", "expiring", "drifted", "partly", "open"), "warn"),
+    **dict.fromkeys(("failed", "refused", "unreachable", "broken", "different", "misuse", "overdue", "rejected"), "bad"),
     **dict.fromkeys(
         (
             "suspended", "paused", "expired", "revoked", "replaced", "superseded", "withdrawn", "retired", "ended", "stopped",

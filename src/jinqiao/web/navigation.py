@@ -70,7 +70,11 @@ GROUPS: tuple[Group, ...] = (
             ),
             Item(_("告警"), "exchange:alerts", ("exchange:alert*",)),
             Item(_("查询服务"), "exchange:services", ("exchange:service*",)),
-            Item(_("调用记录"), "exchange:calls", ("exchange:call*",)),
+            Item(
+                _("调用监督"),
+                "exchange:calls",
+                ("exchange:call*", "exchange:anomal*", "exchange:sampl*", "exchange:disclosures*", "exchange:unused"),
+            ),
             Item(_("数据源与挂接"), "exchange:sources", ("exchange:source*", "exchange:bind*", "exchange:transform*")),
             Item(pgettext_lazy("list", "节点"), "exchange:nodes", ("exchange:node*",)),
         ),

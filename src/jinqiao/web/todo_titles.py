@@ -45,6 +45,17 @@ FORMS = (
     gettext_noop("任务%(number)s的复制槽滞留日志过多"),
     gettext_noop("任务%(number)s两侧内容不一致，需要核对"),
     gettext_noop("审批清空重载 %(number)s：%(name)s"),
+    gettext_noop("核实非工作时段的查询：%(name)s"),
+    gettext_noop("核实异常的查询量：%(name)s"),
+    gettext_noop("核实疑似遍历的查询：%(name)s"),
+    gettext_noop("核实对同一人的多方查询：%(name)s"),
+    gettext_noop("核实一名经办人的大量查询：%(name)s"),
+    gettext_noop("核实同一业务编号的大量查询：%(name)s"),
+    gettext_noop("说明抽查的调用 %(number)s：%(name)s"),
+    gettext_noop("审核抽查调用的说明 %(number)s：%(name)s"),
+    gettext_noop("抽查调用的说明不成立 %(number)s：%(name)s"),
+    gettext_noop("授权因逾期未说明而暂停 %(number)s：%(name)s"),
+    gettext_noop("核对30天未用的授权 %(number)s：%(name)s"),
 )
 
 

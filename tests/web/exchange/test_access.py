@@ -89,6 +89,23 @@ MAY_ENTER = {
     "service_end": WORKERS,
     "service_state": NODE_KEEPERS,
     "calls": SEERS | {Role.DEVELOPER},
+    "call": SEERS | {Role.DEVELOPER},
+    "call_statistics": SEERS | {Role.DEVELOPER},
+    "anomalies": SEERS,
+    "anomaly": SEERS,
+    "anomaly_close": ALERT_WORKERS,
+    "anomaly_rules": SEERS,
+    "samples": SEERS,
+    "sample": SEERS,
+    "sample_justify": WORKERS,
+    "sample_judge": ALERT_WORKERS,
+    "sample_paper": SEERS,
+    "samplings": SEERS,
+    "sampling": SEERS,
+    "sampling_new": {Role.BUREAU},
+    "disclosures": {Role.BUREAU},
+    "disclosures_export": {Role.BUREAU},
+    "unused": SEERS,
 }
 
 
@@ -101,7 +118,8 @@ def test_every_page_declares_who_may_enter() -> None:
 def test_lists_open_for_their_roles_only(enter: Any, role: Role) -> None:
     client = enter(make_post(role))
     lists = ("monitor", "alerts", "alert_rules", "alert_channels", "nodes", "sources", "bindings", "tasks", "runs")
-    for name in (*lists, "services", "calls"):
+    oversight = ("call_statistics", "anomalies", "anomaly_rules", "samples", "samplings", "unused")
+    for name in (*lists, "services", "calls", *oversight):
         wanted = 200 if role in MAY_ENTER[name] else 403
         assert client.get(reverse(f"exchange:{name}")).status_code == wanted, name
 

@@ -9,11 +9,13 @@ from jinqiao.exchange.actions.alert_settings import (
 )
 from jinqiao.exchange.actions.alerting import see_alert
 from jinqiao.exchange.actions.anchors import drop_old_questions, take_anchors
+from jinqiao.exchange.actions.anomalies import close_anomaly, watch_calls
 from jinqiao.exchange.actions.bindings import bind_entry, choose_transforms
 from jinqiao.exchange.actions.bundles import export_bundle, import_bundle
 from jinqiao.exchange.actions.commands import accept_result, take_commands
 from jinqiao.exchange.actions.comparing import compare_contents, compare_due, drop_stale_comparisons
 from jinqiao.exchange.actions.configuring import accept_columns, choose_checks, configure_task, plan_task
+from jinqiao.exchange.actions.disclosures import export_disclosures, tell_disclosures
 from jinqiao.exchange.actions.evidence import accept_evidence, note_broken
 from jinqiao.exchange.actions.following import (
     announce_arrival,
@@ -47,6 +49,13 @@ from jinqiao.exchange.actions.relay import open_chunk, purge_relay, store_chunk,
 from jinqiao.exchange.actions.reloads import ask_reload, decide_reload, lapse_old_reloads, reload_target
 from jinqiao.exchange.actions.rotation import rotate_identity
 from jinqiao.exchange.actions.runs import start_run, stop_run
+from jinqiao.exchange.actions.sampling import (
+    announce_sampling,
+    draw_period,
+    judge_sample,
+    justify_sample,
+    tend_sampling,
+)
 from jinqiao.exchange.actions.sending import send_alert
 from jinqiao.exchange.actions.service_settings import ServiceSettings, announce_end, set_service, settings_of
 from jinqiao.exchange.actions.services import (
@@ -67,6 +76,7 @@ from jinqiao.exchange.actions.sources import (
 from jinqiao.exchange.actions.subjects import commitments_of, renew_subject_key
 from jinqiao.exchange.actions.tasks import limit_task, pause_task, resume_task
 from jinqiao.exchange.actions.timetable import retry_due_runs, start_due_runs
+from jinqiao.exchange.actions.unused import remind_unused
 from jinqiao.exchange.actions.watching import watch
 from jinqiao.exchange.actions.windows import backfill, replay, start_over
 
@@ -80,6 +90,7 @@ __all__ = [
     "alert_silent_nodes",
     "announce_arrival",
     "announce_end",
+    "announce_sampling",
     "approve_node",
     "arrive_by_token",
     "ask_quarantine",
@@ -93,23 +104,28 @@ __all__ = [
     "change_password",
     "choose_checks",
     "choose_transforms",
+    "close_anomaly",
     "commitments_of",
     "compare_contents",
     "compare_due",
     "configure_task",
     "decide_reload",
     "detach_application",
+    "draw_period",
     "drop_alert_channel",
     "drop_alert_rule",
     "drop_old_questions",
     "drop_stale_comparisons",
     "expect_node",
     "export_bundle",
+    "export_disclosures",
     "follow_run",
     "forget_quarantines",
     "give_arrival_token",
     "import_bundle",
     "issue_key",
+    "judge_sample",
+    "justify_sample",
     "lapse_old_reloads",
     "limit_task",
     "list_tables",
@@ -125,6 +141,7 @@ __all__ = [
     "register_key",
     "register_node",
     "reload_target",
+    "remind_unused",
     "renew_code",
     "renew_subject_key",
     "replay",
@@ -158,7 +175,10 @@ __all__ = [
     "switch_alert_channel",
     "take_anchors",
     "take_commands",
+    "tell_disclosures",
+    "tend_sampling",
     "test_connection",
     "watch",
+    "watch_calls",
     "watch_slots",
 ]

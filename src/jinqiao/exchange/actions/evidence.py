@@ -10,6 +10,7 @@ from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
 from jinqiao.exchange.actions.confirming import pair_receipts
 from jinqiao.exchange.actions.platform import node_actor, public_identity
+from jinqiao.exchange.actions.tallies import count_calls
 from jinqiao.exchange.enums import NodeKind
 from jinqiao.exchange.errors import EvidenceBroken, EvidenceGap, NodeKindWrong
 from jinqiao.exchange.models import Call, CallSubject, EvidenceSegment, Node
@@ -95,7 +96,7 @@ def _placed(line: str, gateway: Node, lane: str, number: int) -> CallRecord | Bo
 
 
 def _keep_calls(gateway: Node, records: Sequence[CallRecord]) -> None:
-    Call.objects.bulk_create([_call(gateway, record) for record in records], batch_size=500)
+    count_calls(gateway, Call.objects.bulk_create([_call(gateway, record) for record in records], batch_size=500))
     CallSubject.objects.bulk_create(_subjects(gateway, records), batch_size=500)
     pair_receipts(records)
     answered = {

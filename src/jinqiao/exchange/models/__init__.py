@@ -4,6 +4,7 @@ from jinqiao.exchange.models.alerts import Alert, AlertChannel, AlertDelivery, A
 from jinqiao.exchange.models.bundles import BundleRecord
 from jinqiao.exchange.models.evidence import EvidenceAnchor, EvidenceDeletion, EvidenceSegment
 from jinqiao.exchange.models.nodes import Node, NodeIdentity
+from jinqiao.exchange.models.oversight import Anomaly, CallTally, SampledCall, Sampling
 from jinqiao.exchange.models.runs import Comparison, ExchangeReceipt, NodeCommand, RelayChunk, Run
 from jinqiao.exchange.models.services import (
     ApplicationKey,
@@ -36,11 +37,13 @@ __all__ = [
     "AlertChannel",
     "AlertDelivery",
     "AlertRule",
+    "Anomaly",
     "ApplicationKey",
     "Binding",
     "BundleRecord",
     "Call",
     "CallSubject",
+    "CallTally",
     "Comparison",
     "DataSource",
     "EvidenceAnchor",
@@ -59,6 +62,8 @@ __all__ = [
     "ReloadApproval",
     "ReplicationSlot",
     "Run",
+    "SampledCall",
+    "Sampling",
     "SeenNonce",
     "SourceLimits",
     "SourceTable",

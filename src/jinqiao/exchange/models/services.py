@@ -142,6 +142,7 @@ class Call(models.Model):
             models.Index(fields=["provider", "at"], name="call_provider_at"),
             models.Index(fields=["service", "at"], name="call_service_at"),
             models.Index(fields=["confirms"], condition=~models.Q(confirms=""), name="call_confirms"),
+            models.Index(fields=["case_number"], name="call_case"),
         ]
 
     def __str__(self) -> str:

@@ -9,6 +9,7 @@ from jinqiao.sharing.actions.grants import (
     propose_change,
     resume_grant,
     revoke_grant,
+    suspend_by_rule,
     suspend_grant,
 )
 from jinqiao.sharing.actions.replies import approve_decision, ask_for_papers, draft_decision
@@ -41,6 +42,7 @@ __all__ = [
     "save_request",
     "submit_request",
     "supply_papers",
+    "suspend_by_rule",
     "suspend_grant",
     "withdraw_request",
 ]

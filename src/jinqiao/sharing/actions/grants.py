@@ -45,6 +45,18 @@ def suspend_grant(grant: Grant, *, by: Post, reason: str) -> Grant:
 
 
 @transaction.atomic
+def suspend_by_rule(grant: Grant, *, reason: str) -> bool:
+    """The platform stops all use for a duty that the consumer did not meet in time; the authority is told and lifts it. Whether the
+    grant was running. `reason` is the platform's own word, in Chinese."""
+    grant = desk.locked_grant(grant)
+    if grant.state != GrantState.ACTIVE:
+        return False
+    _change_state(grant, GrantState.SUSPENDED, by=None, reason=_reason(reason), action="sharing.grant.suspend")
+    _file_with_authority(grant, None, "暂停授权备案")
+    return True
+
+
+@transaction.atomic
 def resume_grant(grant: Grant, *, by: Post, reason: str) -> Grant:
     grant = desk.locked_grant(grant)
     rules.check_may_resume(grant, by)
@@ -223,9 +235,9 @@ def _close_provision(grant: Grant, by: Post | None) -> None:
     workflow.finish_todos(about, by=by, kinds=["sharing.grant.provide", "sharing.grant.provision_overdue"])
 
 
-def _file_with_authority(grant: Grant, by: Post, title: str) -> None:
+def _file_with_authority(grant: Grant, by: Post | None, title: str) -> None:
     authority = queries.authority_for(grant.provider)
-    if authority is not None and authority.pk != by.organisation_id:
+    if authority is not None and (by is None or authority.pk != by.organisation_id):
         desk.open_for_grant(grant, "sharing.grant.filing", title, authority, Role.BUREAU)
 
 

@@ -13,6 +13,7 @@ from jinqiao.catalogue.enums import VersionState
 from jinqiao.catalogue.models import CatalogueEntry, EntryVersion
 from jinqiao.exchange.enums import RunState, SourceState
 from jinqiao.exchange.models import Call, DataSource, Run
+from jinqiao.exchange.queries import unused
 from jinqiao.kernel.moments import CHINA
 from jinqiao.sharing.enums import GrantState, RequestState
 from jinqiao.sharing.models import Grant, SharingRequest
@@ -149,14 +150,8 @@ def recent_calls(scope: Scope) -> QuerySet[Call]:
 
 
 def unused_grants(scope: Scope) -> QuerySet[Grant]:
-    """Active for `DAYS` days or more, and in those days neither a reconciled run nor an answered call."""
-    used_by_call = recent_calls(scope).filter(outcome="ok").values("grant_number")
-    used_by_run = recent_runs(scope).filter(state=RunState.RECONCILED).values("task__grant_id")
-    return (
-        Grant.objects.filter(scope.of("provider"), state=GrantState.ACTIVE, created_at__lt=scope.since)
-        .exclude(number__in=used_by_call)
-        .exclude(pk__in=used_by_run)
-    )
+    """Active for `DAYS` days or more, and in those days neither a reconciled run nor an answered call in production."""
+    return unused.unused_grants(scope.since).filter(scope.of("provider"))
 
 
 @dataclass(frozen=True, slots=True)

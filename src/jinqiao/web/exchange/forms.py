@@ -20,7 +20,7 @@ from jinqiao.exchange.enums import (
 )
 from jinqiao.exchange.models import COPY_MODES, ENGINES
 
-_ALL = [("", _("全部"))]
+ALL = [("", _("全部"))]
 
 
 class DateInput(forms.DateInput):
@@ -32,28 +32,28 @@ class DateInput(forms.DateInput):
         super().__init__(format="%Y-%m-%d", attrs={"class": "is-short"})
 
 
-def _search(label: Any) -> forms.CharField:
+def search_field(label: Any) -> forms.CharField:
     return forms.CharField(
         label=label, required=False, max_length=100, widget=forms.TextInput(attrs={"type": "search"})
     )
 
 
 class NodeFilter(forms.Form):
-    q = _search(_("名称或标识"))
-    kind = forms.ChoiceField(label=_("类别"), required=False, choices=[*_ALL, *NodeKind.choices])
-    state = forms.ChoiceField(label=_("状态"), required=False, choices=[*_ALL, *NodeState.choices])
+    q = search_field(_("名称或标识"))
+    kind = forms.ChoiceField(label=_("类别"), required=False, choices=[*ALL, *NodeKind.choices])
+    state = forms.ChoiceField(label=_("状态"), required=False, choices=[*ALL, *NodeState.choices])
 
 
 class SourceFilter(forms.Form):
-    q = _search(_("名称或标识"))
-    engine = forms.ChoiceField(label=_("类型"), required=False, choices=[*_ALL, *ENGINES])
-    state = forms.ChoiceField(label=_("状态"), required=False, choices=[*_ALL, *SourceState.choices])
+    q = search_field(_("名称或标识"))
+    engine = forms.ChoiceField(label=_("类型"), required=False, choices=[*ALL, *ENGINES])
+    state = forms.ChoiceField(label=_("状态"), required=False, choices=[*ALL, *SourceState.choices])
 
 
 class EntryFilter(forms.Form):
-    q = _search(_("目录名称或代码"))
+    q = search_field(_("目录名称或代码"))
     state = forms.ChoiceField(
-        label=_("挂接"), required=False, choices=[*_ALL, ("bound", _("已挂接")), ("open", _("未挂接"))]
+        label=_("挂接"), required=False, choices=[*ALL, ("bound", _("已挂接")), ("open", _("未挂接"))]
     )
 
 
@@ -76,20 +76,20 @@ class SidesFilter(forms.Form):
 
 
 class TaskFilter(SidesFilter):
-    q = _search(_("编号、授权、目录或目标表"))
-    state = forms.ChoiceField(label=_("状态"), required=False, choices=[*_ALL, *TaskState.choices])
-    mode = forms.ChoiceField(label=_("方式"), required=False, choices=[*_ALL, *COPY_MODES])
-    last_state = forms.ChoiceField(label=_("上次运行"), required=False, choices=[*_ALL, *RunState.choices])
+    q = search_field(_("编号、授权、目录或目标表"))
+    state = forms.ChoiceField(label=_("状态"), required=False, choices=[*ALL, *TaskState.choices])
+    mode = forms.ChoiceField(label=_("方式"), required=False, choices=[*ALL, *COPY_MODES])
+    last_state = forms.ChoiceField(label=_("上次运行"), required=False, choices=[*ALL, *RunState.choices])
     alert = forms.ChoiceField(
-        label=_("告警"), required=False, choices=[*_ALL, ("yes", _("有告警")), ("no", _("没有告警"))]
+        label=_("告警"), required=False, choices=[*ALL, ("yes", _("有告警")), ("no", _("没有告警"))]
     )
     field_order = ("q", "provider", "consumer", "mode", "state", "last_state", "alert")
 
 
 class RunFilter(SidesFilter):
-    q = _search(_("编号、授权或目录名称"))
-    state = forms.ChoiceField(label=_("状态"), required=False, choices=[*_ALL, *RunState.choices])
-    kind = forms.ChoiceField(label=_("类别"), required=False, choices=[*_ALL, *RunKind.choices])
+    q = search_field(_("编号、授权或目录名称"))
+    state = forms.ChoiceField(label=_("状态"), required=False, choices=[*ALL, *RunState.choices])
+    kind = forms.ChoiceField(label=_("类别"), required=False, choices=[*ALL, *RunKind.choices])
     since = forms.DateField(label=_("起"), required=False, widget=DateInput())
     until = forms.DateField(label=_("止"), required=False, widget=DateInput())
     field_order = ("q", "provider", "consumer", "state", "kind", "since", "until")
@@ -97,30 +97,17 @@ class RunFilter(SidesFilter):
 
 class AlertFilter(forms.Form):
     status = forms.ChoiceField(
-        label=_("状态"), required=False, choices=[*_ALL, ("open", _("未解除")), ("closed", _("已解除"))]
+        label=_("状态"), required=False, choices=[*ALL, ("open", _("未解除")), ("closed", _("已解除"))]
     )
-    kind = forms.ChoiceField(label=_("规则"), required=False, choices=[*_ALL, *AlertKind.choices])
-    severity = forms.ChoiceField(label=_("级别"), required=False, choices=[*_ALL, *AlertSeverity.choices])
+    kind = forms.ChoiceField(label=_("规则"), required=False, choices=[*ALL, *AlertKind.choices])
+    severity = forms.ChoiceField(label=_("级别"), required=False, choices=[*ALL, *AlertSeverity.choices])
 
 
 class ServiceFilter(forms.Form):
-    q = _search(_("服务、授权或目录名称"))
+    q = search_field(_("服务、授权或目录名称"))
     state = forms.ChoiceField(
-        label=_("状态"), required=False, choices=[*_ALL, ("open", _("使用中")), ("suspended", _("已暂停"))]
+        label=_("状态"), required=False, choices=[*ALL, ("open", _("使用中")), ("suspended", _("已暂停"))]
     )
-
-
-class CallFilter(forms.Form):
-    provider = OrganisationChoice(_("提供部门"), "grants_given", "query_service", to_field_name="credit_code")
-    consumer = OrganisationChoice(_("需求部门"), "grants_held", "query_service", to_field_name="credit_code")
-    q = _search(_("调用编号、业务编号"))
-    service = _search(_("服务"))
-    outcome = forms.ChoiceField(
-        label=_("结果"), required=False, choices=[*_ALL, ("ok", _("已答复")), ("refused", _("未答复"))]
-    )
-    since = forms.DateField(label=_("起"), required=False, widget=DateInput())
-    until = forms.DateField(label=_("止"), required=False, widget=DateInput())
-    field_order = ("q", "service", "provider", "consumer", "outcome", "since", "until")
 
 
 class NodeForm(forms.Form):

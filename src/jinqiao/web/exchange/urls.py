@@ -2,12 +2,16 @@ from django.urls import path, re_path
 
 from jinqiao.web.exchange.views import (
     alerts,
+    anomalies,
     bindings,
+    call_statistics,
     calls,
+    disclosures,
     monitor,
     nodes,
     run_switches,
     runs,
+    samples,
     service_settings,
     services,
     source_care,
@@ -16,6 +20,7 @@ from jinqiao.web.exchange.views import (
     task_settings,
     tasks,
     transforms,
+    unused,
 )
 
 app_name = "exchange"
@@ -92,4 +97,21 @@ urlpatterns = [
     path("services/<int:pk>/end", service_settings.service_end, name="service_end"),
     re_path(r"^services/(?P<pk>\d{1,18})/(?P<verb>suspend|resume)$", services.service_state, name="service_state"),
     path("calls", calls.calls, name="calls"),
+    path("calls/<int:pk>", calls.call, name="call"),
+    path("calls/statistics", call_statistics.call_statistics, name="call_statistics"),
+    path("anomalies", anomalies.anomalies, name="anomalies"),
+    path("anomalies/rules", anomalies.anomaly_rules, name="anomaly_rules"),
+    path("anomalies/<int:pk>", anomalies.anomaly, name="anomaly"),
+    path("anomalies/<int:pk>/close", anomalies.anomaly_close, name="anomaly_close"),
+    path("samples", samples.samples, name="samples"),
+    path("samples/<int:pk>", samples.sample, name="sample"),
+    path("samples/<int:pk>/justify", samples.sample_justify, name="sample_justify"),
+    path("samples/<int:pk>/judge", samples.sample_judge, name="sample_judge"),
+    path("samples/<int:pk>/papers/<int:paper>", samples.sample_paper, name="sample_paper"),
+    path("samplings", samples.samplings, name="samplings"),
+    path("samplings/new", samples.sampling_new, name="sampling_new"),
+    path("samplings/<int:pk>", samples.sampling, name="sampling"),
+    path("disclosures", disclosures.disclosures, name="disclosures"),
+    path("disclosures/export", disclosures.disclosures_export, name="disclosures_export"),
+    path("unused", unused.unused, name="unused"),
 ]

@@ -190,14 +190,21 @@ def sort_heading(context: Context, name: str, label: Text, number: bool = False)
 
 
 @register.inclusion_tag("components/filter_bar.html", takes_context=True)
-def filter_bar(context: Context, form: BaseForm, export: bool = False, action: Text = "") -> dict[str, Any]:
+def filter_bar(
+    context: Context, form: BaseForm, export: bool = False, action: Text = "", more: str = ""
+) -> dict[str, Any]:
+    """`more` names fields that are folded away until somebody asks for them, or has set one."""
     query = context["request"].GET.copy()
     query.pop("page", None)
     query["export"] = "xlsx"
     is_filtered = any(value for name, value in context["request"].GET.items() if name not in ("page", "size", "sort"))
+    rare = {name.strip() for name in more.split(",")}
+    fields = [(bound.name in rare, _dressed(bound, small=True)) for bound in form.visible_fields()]
     return {
         "form": form,
-        "fields": [_dressed(bound, small=True) for bound in form.visible_fields()],
+        "fields": [field for is_rare, field in fields if not is_rare],
+        "more": [field for is_rare, field in fields if is_rare],
+        "more_is_open": any(context["request"].GET.get(name) for name in rare),
         "export_url": f"?{query.urlencode()}" if export else "",
         "action": action,
         "is_filtered": is_filtered,

@@ -13,6 +13,7 @@ from jinqiao.exchange.enums import RunState
 from jinqiao.exchange.queries import history
 from jinqiao.exchange.queries.alerts import alerts_found
 from jinqiao.exchange.queries.history import DayFigures, Edge, SupplyMap
+from jinqiao.exchange.queries.unused import unused_found
 from jinqiao.web import formats
 from jinqiao.web.access import PostHttpRequest, post_required
 from jinqiao.web.components import Figure, Text, Tone
@@ -82,6 +83,12 @@ def _figures(request: PostHttpRequest, supply: SupplyMap, days: list[DayFigures]
         ),
         Figure(formats.number(failed), _("失败"), _("次"), url=_runs_url(state=RunState.FAILED.value, **span)),
         Figure(formats.number(open_alerts), _("未解除告警"), _("条"), url=f"{reverse('exchange:alerts')}?status=open"),
+        Figure(
+            formats.number(unused_found(request.post).count()),
+            _("30天未用的授权"),
+            _("项"),
+            url=reverse("exchange:unused"),
+        ),
     ]
 
 
