@@ -150,16 +150,24 @@ def killing(kind: str, process: "subprocess.Popen[bytes]", server: Server, chanc
 
 def kill_postgresql(server: Server) -> None:
     """SIGKILL the server and all of its processes, then start it again on the same files."""
-    parent = int((server.folder / "data" / "postmaster.pid").read_text().splitlines()[0])
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    for number in (parent, *map(int, children)):
+    note = server.folder / "data" / "postmaster.pid"
+    parent = int(note.read_text().splitlines()[0])
+    processes = [parent, *map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())]
+    for number in processes:
         with contextlib.suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
-    while (
-        Path(f"/proc/{parent}").exists() and "Z" not in Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2][:3]
-    ):
+    while any(is_alive(number) for number in processes):
         time.sleep(0.01)
+    for lock in (note, *server.folder.glob(".s.PGSQL.*")):
+        lock.unlink()  # where nobody collects the dead, their numbers seem to be in use
     server.restart()
+
+
+def is_alive(number: int) -> bool:
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
 
 
 def cut_power(home: Path, log: Path) -> None:

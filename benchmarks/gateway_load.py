@@ -109,7 +109,11 @@ def start_gateway(
             stdout=log,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(environment or {})},
         )
-    wait_ready(process, port)
+    try:
+        wait_ready(process, port)
+    except SystemExit:
+        print((home.parent / "gateway.log").read_text()[-3000:], file=sys.stderr)
+        raise
     return process
 
 

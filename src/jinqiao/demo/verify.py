@@ -313,11 +313,12 @@ def expired(walk: Walk) -> str:
     need(_ask(walk, walk.services["today"]).status_code == 200, "the grant of today is not answered today")
     tomorrow = (date.fromisoformat(DEMO_DATE) + timedelta(days=1)).isoformat()
     walk.platform.stop_part("worker")
-    for name in ("front", "web"):
-        walk.platform.stop_part(name)
-        walk.platform.part(name).extra["JINQIAO_FIXED_DATE"] = tomorrow
-    for name in ("web", "front"):
-        walk.platform.part(name).start()
+    parts = [part for part in walk.platform.parts if part.name in ("web", "gateway", "front")]
+    for part in reversed(parts):
+        walk.platform.stop_part(part.name)
+        part.extra["JINQIAO_FIXED_DATE"] = tomorrow
+    for part in parts:
+        part.start()
     from jinqiao.demo import story
 
     story.wait_until("the gateway on the next day", lambda: _status(walk, walk.services["query"]) == 200, 30)

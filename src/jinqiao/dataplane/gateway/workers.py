@@ -61,13 +61,14 @@ class Workers:
         self._ends = self._renews = False
 
     def run(self) -> int:
-        """Until told to end; the exit code: 0, or 1 where the first workers do not become ready."""
+        """Until told to end; the exit code: 0, or 1 where none of the first workers becomes ready."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
         signal.signal(signal.SIGHUP, self._renew)
         try:
             self._workers = [self._start() for _ in range(self._count)]
-            if not all(worker.is_ready(READY_WITHIN_S) for worker in self._workers) and not self._ends:
+            if not any(worker.is_ready(READY_WITHIN_S) for worker in self._workers) and not self._ends:
+                logger.error("no worker becomes ready")
                 return 1
             logger.info("the gateway listens on port %d with %d workers", self._socket.getsockname()[1], self._count)
             while not self._ends:
