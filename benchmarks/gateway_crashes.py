@@ -114,12 +114,14 @@ def check(world: worlds.World, seen: Seen, tally: Tally, port: int) -> None:
 def campaign(folder: Path, server: Server, kills: int, connections: int, chance: random.Random) -> dict[str, Tally]:
     world, people = make_world(folder, server)
     tallies = {kind: Tally() for kind in KINDS}
-    for at, kind in enumerate(KINDS):
+    whole = max(1, kills // 5)  # a gateway that starts again costs the most time
+    rounds = {"gateway": whole, "worker": (kills - whole + 1) // 2, "postgresql": (kills - whole) // 2}
+    for kind in KINDS:
         tally, port = tallies[kind], free_port()
         options = ("--workers", "2") if kind == "worker" else ()
         process = start_gateway(world.home, port, *options)
         try:
-            for _ in range(kills // len(KINDS) + (at < kills % len(KINDS))):
+            for _ in range(rounds[kind]):
                 kill = killing(kind, process, server, chance)
                 seen = asyncio.run(under_load(port, people, connections, kill, 0.1 + chance.random() * 0.5))
                 if kind == "gateway":
@@ -127,7 +129,10 @@ def campaign(folder: Path, server: Server, kills: int, connections: int, chance:
                 wait_ready(process, port)
                 check(world, seen, tally, port)
                 tally.kills += 1
-                print(f"  {kind} {tally.kills}: {len(seen.answered)} answered, {len(seen.refused)} refused", flush=True)
+                print(
+                    f"  {kind} {tally.kills}: {len(seen.answered)} answered, {len(seen.refused)} refused, {tally.lost} lost",
+                    flush=True,
+                )
         finally:
             process.terminate()
             process.wait(60)

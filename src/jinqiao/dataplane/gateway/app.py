@@ -29,7 +29,7 @@ from jinqiao.dataplane.gateway.answers import Answer
 from jinqiao.dataplane.gateway.calls import SANDBOX_METER, Call, CallDesk
 from jinqiao.dataplane.gateway.errors import HomeInUse, MethodNotOffered, PathUnknown
 from jinqiao.dataplane.gateway.http import Receive, Scope, Send, answer, headers_of
-from jinqiao.dataplane.gateway.keeping import EvidenceKeeper, recorder
+from jinqiao.dataplane.gateway.keeping import EvidenceKeeper, KeepingReport, recorder
 from jinqiao.dataplane.gateway.link import PlatformLink
 from jinqiao.dataplane.gateway.logs import RefusalLog, exception_places
 from jinqiao.dataplane.gateway.metrics import CONTENT_TYPE, CallFigures, may_read, render
@@ -347,6 +347,10 @@ class Gateway:
             return
         await answer(send, status, json.dumps(report, ensure_ascii=False).encode())
 
+    def keeping(self) -> KeepingReport | None:
+        """How old the last anchor and its countersignature are; None while the gateway does not run."""
+        return self._keeper.report() if self._keeper is not None else None
+
     def readiness(self) -> dict[str, Any]:
         """What an operator wants to know: is there a policy, how old is it, is the platform there, what waits to be shipped."""
         desk, link, log = self._desk, self._link, self._log
@@ -367,7 +371,7 @@ class Gateway:
             "platform_reached_s_ago": None,
             "platform_problem": "",
             "evidence_waiting_batches": None,
-            **(asdict(self._keeper.report()) if self._keeper is not None else {}),
+            **(asdict(kept) if (kept := self.keeping()) is not None else {}),
         }
         if link is not None:
             report["platform_problem"] = link.last_problem

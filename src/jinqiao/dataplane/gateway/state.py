@@ -38,6 +38,11 @@ def samples(
         made.append(Sample("evidence_healthy", int(log.healthy)))
         made.append(Sample("evidence_commit_seconds_sum", log.commit_seconds))
         made.append(Sample("evidence_commit_seconds_count", log.commits))
+    kept = gateway.keeping()
+    if kept is not None and kept.anchor_age_s is not None:  # of the worker that leads
+        made.append(Sample("evidence_anchor_age_seconds", kept.anchor_age_s))
+    if kept is not None and kept.witnessed_age_s is not None:
+        made.append(Sample("evidence_witnessed_age_seconds", kept.witnessed_age_s))
     if desk is not None:
         made.append(Sample("nonces", len(desk.nonces)))
         view = desk.view
