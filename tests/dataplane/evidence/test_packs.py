@@ -1,0 +1,198 @@
+"""Each kind of damage to a pack is told by its own code; a whole pack is whole, in both suites; no byte changes unseen."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jinqiao.dataplane.verify import main
+from jinqiao.kernel.crypto.suites import suite
+from jinqiao.kernel.evidence.codes import OPEN, Code, code_texts
+from jinqiao.kernel.evidence.packs import open_pack, verify_pack
+from jinqiao.kernel.evidence.proofs import (
+    AnswerSays,
+    CallNotInEvidence,
+    answer_says,
+    find_call,
+    proof_from,
+    prove_inclusion,
+    verify_proof,
+)
+from tests.dataplane.evidence.fixtures.build import (
+    AFTERWARDS,
+    ANSWER,
+    BEFORE_SIGNING,
+    FOLDER,
+    SALT,
+    build,
+    make_parts,
+    write,
+)
+
+CALL = f"{1:032x}"
+SUITES = ["international", "guomi"]
+DAMAGE = [*BEFORE_SIGNING, *AFTERWARDS]
+
+
+def codes(path: Path) -> list[str]:
+    return [finding.code.value for finding in verify_pack(path).findings]
+
+
+@pytest.mark.parametrize("suite_name", SUITES)
+def test_a_whole_pack_is_whole(suite_name: str) -> None:
+    verdict = verify_pack(FOLDER / f"whole-{suite_name}.zip")
+
+    assert verdict.findings == []
+    assert (verdict.batches, verdict.records, verdict.anchors, verdict.suite) == (4, 12, 2, suite_name)
+    assert set(verdict.witnesses) == {"platform", "node-2"}
+    assert {signer.node for signer in verdict.signers} == {"gw-1", "platform", "node-2"}
+
+
+@pytest.mark.parametrize("suite_name", SUITES)
+def test_a_deletion_by_rule_is_told_and_is_no_damage(suite_name: str) -> None:
+    verdict = verify_pack(FOLDER / f"deleted-{suite_name}.zip")
+
+    assert verdict.findings == []
+    (one,) = verdict.deleted
+    assert (one.first_batch, one.last_batch, one.keep_days) == (1, 2, 1096)
+
+
+@pytest.mark.parametrize("code", DAMAGE)
+def test_each_damage_is_told_by_its_code(code: str) -> None:
+    found = codes(FOLDER / f"{code}.zip")
+
+    assert found[0] == code, found
+    verdict = verify_pack(FOLDER / f"{code}.zip")
+    assert verdict.ok is (Code(code) in OPEN)
+
+
+def test_the_builder_still_makes_these_packs(tmp_path: Path) -> None:
+    names = build(tmp_path)
+
+    assert len(DAMAGE) >= 14
+    assert {file.stem for file in FOLDER.glob("*.zip")} == set(names)
+    for code in DAMAGE:
+        assert codes(tmp_path / f"{code}.zip")[0] == code
+
+
+def test_every_code_has_words_in_both_languages() -> None:
+    assert set(code_texts()) == {code.value for code in Code}
+    assert all(text["message"] and text["message_en"] for text in code_texts().values())
+
+
+def test_other_tools_open_a_pack() -> None:
+    with zipfile.ZipFile(FOLDER / "whole-international.zip") as pack:
+        assert pack.testzip() is None
+        assert pack.namelist()[-1] == "manifest.json"
+        assert len(pack.read("lanes/1.jsonl").splitlines()) == 4
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, bytes]:
+    return {name: (FOLDER / f"whole-{name}.zip").read_bytes() for name in SUITES}
+
+
+@given(data=st.data())
+def test_no_byte_of_a_pack_changes_unseen(
+    data: st.DataObject, whole: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    pack = whole[data.draw(st.sampled_from(SUITES))]
+    at = data.draw(st.integers(0, len(pack) - 1))
+    bit = data.draw(st.integers(1, 255))
+    file = tmp_path_factory.getbasetemp() / "flipped.zip"
+    file.write_bytes(pack[:at] + bytes([pack[at] ^ bit]) + pack[at + 1 :])
+
+    assert not verify_pack(file).ok, (at, bit)
+
+
+@given(data=st.data())
+def test_no_pack_that_was_cut_off_is_taken_for_whole(
+    data: st.DataObject, whole: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    pack = whole["international"]
+    file = tmp_path_factory.getbasetemp() / "cut.zip"
+    file.write_bytes(pack[: data.draw(st.integers(0, len(pack) - 1))])
+
+    assert verify_pack(file).reason in ("pack.truncated", "pack.unreadable")
+
+
+def test_keys_that_the_reader_does_not_trust_are_told(tmp_path: Path) -> None:
+    parts = make_parts()
+    write(parts, tmp_path / "pack.zip")
+    trusted = frozenset({parts.gateway.key_id, parts.platform.key_id})
+
+    assert codes_of(tmp_path / "pack.zip", trusted) == ["identity.not_trusted"]
+    assert codes_of(tmp_path / "pack.zip", trusted | {parts.witness.key_id}) == []
+
+
+def codes_of(path: Path, trusted: frozenset[str]) -> list[str]:
+    return [finding.code.value for finding in verify_pack(path, trusted=trusted).findings]
+
+
+def test_an_anchor_that_a_witness_kept_shows_a_pack_that_was_cut_before_it_was_signed(tmp_path: Path) -> None:
+    parts = make_parts()
+    kept = parts.anchors[1]
+    parts.batches, parts.anchors = parts.batches[:2], parts.anchors[:1]
+    parts.countersignatures = parts.countersignatures[:2]
+    write(parts, tmp_path / "pack.zip")
+
+    assert verify_pack(tmp_path / "pack.zip").findings == []
+    assert verify_pack(tmp_path / "pack.zip", anchors=[kept]).reason == "lane.cut_off"
+
+
+# ── proofs ──
+
+
+@pytest.mark.parametrize("suite_name", SUITES)
+def test_an_answer_is_proved_and_a_claim_refuted(suite_name: str) -> None:
+    with open_pack(FOLDER / f"whole-{suite_name}.zip") as pack:
+        record = find_call(pack, CALL).record
+        with pytest.raises(CallNotInEvidence):
+            find_call(pack, "ff" * 16)
+    by = suite(suite_name)
+
+    assert answer_says(by, record, SALT, ANSWER) is AnswerSays.FITS
+    assert answer_says(by, record, SALT, ANSWER + b" ") is AnswerSays.DIFFERS
+    assert answer_says(by, record, bytes(32), ANSWER) is AnswerSays.DIFFERS
+    assert answer_says(by, record, SALT, ANSWER, claimed=b"{}") is AnswerSays.REFUTED
+    assert answer_says(by, record, SALT, ANSWER, claimed=ANSWER) is AnswerSays.FITS
+
+
+@pytest.mark.parametrize("suite_name", SUITES)
+@pytest.mark.parametrize("number", [1, 5, 11])
+def test_a_record_is_proved_without_the_others(suite_name: str, number: int) -> None:
+    with open_pack(FOLDER / f"whole-{suite_name}.zip") as pack:
+        proof = prove_inclusion(pack, f"{number:032x}")
+    text = proof.canonical().decode()
+
+    verdict, record = verify_proof(proof_from(text))
+
+    assert verdict.findings == []
+    assert record is not None
+    assert record.number == number
+    assert text.count("GZF-") == 1  # nothing of any other record
+    changed = proof_from(text.replace(f"GZF-{number}", "GZF-0"))
+    assert verify_proof(changed)[0].reason == "proof.path"
+
+
+def test_the_command_tells_by_its_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pack, answer, claim = FOLDER / "whole-international.zip", tmp_path / "answer", tmp_path / "claim"
+    answer.write_bytes(ANSWER)
+    claim.write_bytes(b"{}")
+    shown = [str(pack), "--call", CALL, "--answer", str(answer), "--salt", SALT.hex()]
+
+    assert main([str(pack)]) == 0
+    assert main([str(FOLDER / "record.altered.zip"), "--language", "zh"]) == 1
+    assert "[record.altered] 通道 1，第 2 批，第 5 条：记录的内容被改动。" in capsys.readouterr().out
+    assert main([str(FOLDER / "receipt.contradicts.zip"), "--language", "en"]) == 3
+    assert main([str(tmp_path / "nothing.zip")]) == 2
+    assert main(shown) == 0
+    assert main([*shown, "--claim", str(claim)]) == 4
+    assert main([*shown[:-1], "00"]) == 1
+    assert main([str(pack), "--prove", CALL, "--out", str(tmp_path / "proof.json")]) == 0
+    capsys.readouterr()
+    assert main([str(tmp_path / "proof.json"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["record"]["call_id"] == CALL
