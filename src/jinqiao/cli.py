@@ -129,6 +129,14 @@ def audit(arguments: list[str]) -> int:
     return 2
 
 
+def evidence(arguments: list[str]) -> int:
+    """`evidence export GATEWAY --out PACK`: what the centre has of a gateway's calls, as a pack for `verify`"""
+    if arguments[:1] == ["export"]:
+        return _managed("evidence_export")(arguments[1:])
+    print("usage: jinqiao evidence export GATEWAY --out PACK", file=sys.stderr)
+    return 2
+
+
 def keys(arguments: list[str]) -> int:
     """`keys rotate`: new master keys for the platform and for each node and gateway of this home"""
     if arguments[:1] != ["rotate"]:
@@ -188,6 +196,7 @@ COMMANDS: dict[str, Command] = {
     "verify": verify,
     "copy": copy,
     "audit": audit,
+    "evidence": evidence,
     "keys": keys,
     "backup": backup,
     "restore": restore,

@@ -174,6 +174,8 @@ def duties(neighbours: Neighbours | None = None) -> list[Duty]:
         Duty("anomalies of calls", 600, exchange_actions.watch_calls),
         Duty("samples of calls", 600, exchange_actions.tend_sampling),
         Duty("unused grants", 3600, exchange_actions.remind_unused),
+        Duty("evidence whose time is over", 3600, exchange_actions.delete_old_evidence),
+        Duty("old questions to witnesses", 3600, exchange_actions.drop_old_questions),
         Duty("relay of this machine", 600, exchange_actions.sweep_relay),
     ]
 

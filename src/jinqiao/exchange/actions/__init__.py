@@ -10,6 +10,7 @@ from jinqiao.exchange.actions.alert_settings import (
 from jinqiao.exchange.actions.alerting import see_alert
 from jinqiao.exchange.actions.anchors import drop_old_questions, take_anchors
 from jinqiao.exchange.actions.anomalies import close_anomaly, watch_calls
+from jinqiao.exchange.actions.archiving import delete_old_evidence, export_evidence
 from jinqiao.exchange.actions.bindings import bind_entry, choose_transforms
 from jinqiao.exchange.actions.bundles import export_bundle, import_bundle
 from jinqiao.exchange.actions.commands import accept_result, take_commands
@@ -110,6 +111,7 @@ __all__ = [
     "compare_due",
     "configure_task",
     "decide_reload",
+    "delete_old_evidence",
     "detach_application",
     "draw_period",
     "drop_alert_channel",
@@ -119,6 +121,7 @@ __all__ = [
     "expect_node",
     "export_bundle",
     "export_disclosures",
+    "export_evidence",
     "follow_run",
     "forget_quarantines",
     "give_arrival_token",

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from django.db import transaction
 
+from jinqiao.exchange.actions.archiving import keep_days
 from jinqiao.exchange.actions.nodes import heard
 from jinqiao.exchange.actions.platform import platform_identity
 from jinqiao.exchange.actions.subjects import current_key_id, subject_key_for
@@ -33,6 +34,7 @@ def policy_for(gateway: Node, after: int = 0) -> SignedMessage | None:
         {
             "applications": [a.to_json() for a in applications],
             "services": [s.to_json() for s in services],
+            "keep_bodies_days": keep_days(),
             # not the sealed text, which is another each time
             "subject_key": f"{current_key_id()} for {gateway.key_id}",
         }
@@ -53,6 +55,7 @@ def policy_for(gateway: Node, after: int = 0) -> SignedMessage | None:
                     expires_at=now + VALID_FOR,
                     applications=applications,
                     services=services,
+                    keep_bodies_days=keep_days(),
                     subject_key=subject_key_for(gateway),
                 )
                 latest = PolicyVersion.objects.create(
