@@ -52,7 +52,8 @@ class ApplicationPolicy(Contract):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleMask(Contract):
-    """For end users of this role the item is masked so, instead of as the grant masks it for everybody."""
+    """For end users of this role the item is masked so, where that is stricter than the grant. For a role that no mask of the item
+    names, the strictest of them holds."""
 
     role: str
     code: str
