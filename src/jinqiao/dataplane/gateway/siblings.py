@@ -11,14 +11,16 @@ import json
 import logging
 import os
 import socket
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
 TELL_EVERY_S = 0.05
-MOST_BYTES = 60_000
+ENTRIES = 200  # of a letter: some 20 KB
+MOST_OWED = 1000  # letters to one sibling that does not read
+MOST_BYTES = 200_000
 
 Rate = Callable[[str, int], None]
 Use = Callable[[str, str, str, int, int], None]
@@ -33,6 +35,7 @@ class Siblings:
         self._socket: socket.socket | None = None
         self._rates: Counter[str] = Counter()
         self._uses: dict[tuple[str, str, str], list[int]] = {}
+        self._owed: dict[Path, deque[bytes]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -76,37 +79,48 @@ class Siblings:
 
     def _tell(self) -> None:
         self._timer = None
-        if self._socket is None or not (self._rates or self._uses):
+        if self._socket is None:
             return
+        letters = self._letters()
+        others = [other for other in self._home.glob("lane-*.sock") if other != self._own]
+        for gone in self._owed.keys() - set(others):
+            del self._owed[gone]
+        for other in others:
+            owed = self._owed.setdefault(other, deque(maxlen=MOST_OWED))
+            owed.extend(letters)
+            self._send(other, owed)
+        if any(self._owed.values()):
+            self._tell_soon()
+
+    def _letters(self) -> list[bytes]:
+        """What was counted since the last time, in parts that fit into datagrams."""
         rates, uses = list(self._rates.items()), [[*key, *use] for key, use in self._uses.items()]
         self._rates.clear()
         self._uses.clear()
-        message = json.dumps([rates, uses]).encode()
-        if len(message) > MOST_BYTES:  # so many services that they need several letters
-            half = len(rates) // 2, len(uses) // 2
-            letters = [[rates[: half[0]], uses[: half[1]]], [rates[half[0] :], uses[half[1] :]]]
-        else:
-            letters = [[rates, uses]]
-        for other in self._home.glob("lane-*.sock"):
-            if other != self._own:
-                for letter in letters:
-                    self._send(other, json.dumps(letter).encode())
+        most = max(len(rates), len(uses))
+        return [
+            json.dumps([rates[at : at + ENTRIES], uses[at : at + ENTRIES]]).encode() for at in range(0, most, ENTRIES)
+        ]
 
-    def _send(self, other: Path, letter: bytes) -> None:
-        if self._socket is None:
-            return
-        try:
-            with _in_folder(other) as address:
-                self._socket.sendto(letter, address)
-        except ConnectionRefusedError:  # killed: nobody listens there; its lane's next holder makes the socket anew
-            pass
-        except OSError as problem:
-            logger.warning("a sibling does not hear: %s", type(problem).__name__)
+    def _send(self, other: Path, owed: deque[bytes]) -> None:
+        """Send what is owed to one; what does not get through now, because it is busy, stays owed."""
+        while owed and self._socket is not None:
+            try:
+                with _in_folder(other) as address:
+                    self._socket.sendto(owed[0], address)
+            except BlockingIOError:
+                return
+            except (ConnectionRefusedError, FileNotFoundError):  # ended or killed; its lane's next holder begins anew
+                owed.clear()
+                return
+            except OSError as problem:
+                logger.warning("a sibling does not hear: %s", type(problem).__name__)
+            owed.popleft()
 
     def _hear(self) -> None:
         while self._socket is not None:
             try:
-                letter = self._socket.recv(2 * MOST_BYTES)
+                letter = self._socket.recv(MOST_BYTES)
             except BlockingIOError:
                 return
             except OSError:
