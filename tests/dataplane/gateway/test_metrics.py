@@ -12,6 +12,8 @@ from jinqiao.dataplane.gateway.app import Gateway
 from jinqiao.dataplane.gateway.logs import JsonLines, RefusalLog, exception_places
 from jinqiao.dataplane.gateway.metrics import CallFigures, Sample, may_read, render
 from jinqiao.dataplane.gateway.settings import SETTINGS, MetricsAccess
+from jinqiao.dataplane.gateway.state import source_name
+from jinqiao.kernel.contracts.tables import Connection, Engine
 from tests.dataplane.gateway.world import ANN, BO, CAI, SECRET, SERVICE, Caller, World, talk
 
 LINE = re.compile(r'[a-z_]+(\{[a-z_]+="[^"\n]*"(,[a-z_]+="[^"\n]*")*\})? -?[0-9.]+(e[+-]?[0-9]+)?')
@@ -69,6 +71,17 @@ def test_buckets_of_the_histogram_add_up() -> None:
 def test_labels_cannot_break_out_of_their_quotes() -> None:
     page = render([Sample("x_total", 1, (("source", 'a"b\\c\nd'),))]).decode()
     assert page == '# TYPE jinqiao_gateway_x_total counter\njinqiao_gateway_x_total{source="a\\"b\\\\c\\nd"} 1\n'
+
+
+def test_a_source_is_named_without_user_and_path() -> None:
+    hidden = {"user": "reader", "database": "city"}
+    assert source_name(Connection(engine=Engine.POSTGRESQL, host="10.1.1.1", port=5432, **hidden)) == (
+        "postgresql:10.1.1.1:5432/city"
+    )
+    assert source_name(Connection(engine=Engine.SQLITE, database="/srv/people/civil.db")) == "sqlite:civil.db"
+    named = source_name(Connection(engine=Engine.HTTP, host="api.test", database="https://api.test/q?token=secret"))
+    assert named == "http:api.test:"
+    assert source_name(None) == "sandbox"
 
 
 @pytest.mark.parametrize(

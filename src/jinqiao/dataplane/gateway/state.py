@@ -30,9 +30,12 @@ def samples(
     made.append(Sample("draining", int(gateway.draining)))
     made.extend(Sample("shed_total", count, (("code", code),)) for code, count in gate.shed.items())
     for source, bulkhead in gate.sources():
-        labels = (("source", source_name(source.connection)),)
+        labels = (("source", source_name(getattr(source, "connection", None))),)
         made.append(Sample("source_calls_running", bulkhead.running, labels))
         made.append(Sample("source_calls_waiting", bulkhead.waiting, labels))
+        circuit = getattr(source, "circuit", None)
+        if circuit is not None:  # of an HTTP service
+            made.append(Sample("source_circuit_closed", int(circuit.is_closed), labels))
     if log is not None:
         made.append(Sample("evidence_waiting", log.waiting))
         made.append(Sample("evidence_healthy", int(log.healthy)))
@@ -56,11 +59,14 @@ def samples(
     return made
 
 
-def source_name(connection: Connection) -> str:
-    """Which source, without user or path: what distinguishes it on the operator's screen."""
+def source_name(connection: Connection | None) -> str:
+    """Which source, without user or path: what distinguishes it on the operator's screen. None: the sandbox."""
+    if connection is None:
+        return "sandbox"
     if connection.engine is Engine.SQLITE:
         return f"sqlite:{connection.database.rpartition('/')[2]}"
-    return f"{connection.engine.value}:{connection.host}:{connection.port or ''}/{connection.database}"
+    place = f"{connection.engine.value}:{connection.host}:{connection.port or ''}"
+    return f"{place}/{connection.database}" if connection.engine in (Engine.POSTGRESQL, Engine.MYSQL) else place
 
 
 class SharedFigures:
