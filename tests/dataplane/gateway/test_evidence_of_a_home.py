@@ -1,0 +1,179 @@
+"""From a call to its proof: receipts in the chain, a pack from the home, records deleted after their time, a new key."""
+
+import asyncio
+import json
+import sqlite3
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from jinqiao.dataplane.client.journal import Journal
+from jinqiao.dataplane.evidence.log import EvidenceLog
+from jinqiao.dataplane.evidence.records import blank_record
+from jinqiao.dataplane.gateway import home as homes
+from jinqiao.dataplane.gateway.app import Gateway
+from jinqiao.dataplane.gateway.exporting import export, verify_home
+from jinqiao.dataplane.gateway.main import main
+from jinqiao.dataplane.gateway.receipts import PATH
+from jinqiao.dataplane.gateway.retention import delete_due
+from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.evidence import BodiesDeleted, CallRecord
+from jinqiao.kernel.crypto.suites import suite
+from jinqiao.kernel.evidence.packs import open_pack, verify_pack
+from jinqiao.kernel.evidence.proofs import AnswerSays, answer_says, find_call
+from tests.dataplane.gateway.world import Caller, World, make_world, records, talk
+
+
+@pytest.mark.parametrize("suite_name", ["international", "guomi"])
+def test_a_receipt_stands_in_the_chain_and_the_answer_is_proved(tmp_path: Path, suite_name: str) -> None:
+    world = make_world(tmp_path, suite=suite_name)
+    world.publish()
+    answers: list[tuple[str, bytes, str]] = []
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        response = await caller.ask()
+        call_id, salt = response.json()["call_id"], response.headers["jinqiao-answer-salt"]
+        answers.append((call_id, response.content, salt))
+        with Journal(tmp_path / "journal.db", suite_name) as journal:
+            journal.note(call_id=call_id, service="x", request=b"{}", answer=response.content, salt=salt)
+            (entry,) = journal.unsent()
+        word = {"call_id": call_id, "answer_commitment": entry.answer_commitment}
+        receipt = await caller.ask({"receipts": [word, word]}, path=PATH)
+        assert (receipt.status_code, receipt.json()["recorded"]) == (200, 2)
+        assert "jinqiao-answer-salt" not in receipt.headers
+
+    talk(world, conversation)
+    (call_id, body, salt) = answers[0]
+    kept = [record for record in records(world) if record["operation"] == "receipt"]
+    assert {(record["confirms"], record["outcome"], record["application"]) for record in kept} == {
+        (call_id, "ok", "app-housing")
+    }
+
+    pack = tmp_path / "pack.zip"
+    assert main(["export", str(world.home), "--out", str(pack)]) == 0
+    verdict = verify_pack(pack)
+    assert verdict.findings == []
+    with open_pack(pack) as opened:
+        record = find_call(opened, call_id).record
+    assert answer_says(suite(suite_name), record, bytes.fromhex(salt), body) is AnswerSays.FITS
+    assert verify_home(world.home).ok
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({}, "gateway.request.field"),
+        ({"receipts": []}, "gateway.request.field"),
+        ({"receipts": [{"call_id": "x", "answer_commitment": "00" * 32}]}, "gateway.request.field"),
+        ({"receipts": [{"call_id": "00" * 16, "answer_commitment": "00"}]}, "gateway.request.field"),
+        ({"receipts": [{"call_id": "00" * 16, "answer_commitment": "00" * 32, "more": 1}]}, "gateway.request.field"),
+        (b"[", "gateway.request.not_json"),
+    ],
+)
+def test_a_receipt_of_another_form_is_refused_and_recorded(world: World, body: dict[str, object], code: str) -> None:
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        response = await caller.ask(body, path=PATH)
+        assert (response.status_code, response.json()["code"]) == (400, code)
+
+    talk(world, conversation)
+    (record,) = records(world)
+    assert (record["operation"], record["outcome"], record["confirms"]) == ("receipt", code, "")
+
+
+def test_a_receipt_by_an_unknown_key_is_refused(world: World) -> None:
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        stranger = replace(caller, key_id="key-nobody")
+        response = await stranger.ask({"receipts": []}, path=PATH)
+        assert response.json()["code"] == "signature.unknown_key"
+
+    talk(world, conversation)
+
+
+# ── deletion after the time of keeping ──
+
+
+def keep_log(world: World, *days_ago: int) -> None:
+    """A log of one record a batch, shipped whole."""
+    home = homes.load(world.home)
+
+    async def write() -> None:
+        log = EvidenceLog(home.evidence_file, lane="1", suite_name=home.suite)
+        log.start()
+        for number, days in enumerate(days_ago):
+            at = moments.now() - timedelta(days=days)
+            await log.append(
+                CallRecord(**{**blank_record(call_id=f"c{number}", at=at, gateway="gw-1"), "outcome": "ok"})
+            )
+        await log.stop()
+
+    asyncio.run(write())
+    home.shipped_file.write_text(json.dumps({"1": len(days_ago)}))
+
+
+def recorded(world: World, word: BodiesDeleted) -> None:
+    home = homes.load(world.home)
+
+    async def write() -> None:
+        log = EvidenceLog(home.evidence_file, lane="1", suite_name=home.suite)
+        log.start()
+        await log.append(word)
+        await log.stop()
+
+    asyncio.run(write())
+
+
+def bodies(world: World) -> list[bool]:
+    with sqlite3.connect(world.home / "evidence.db") as db:
+        found = [text is not None for (text,) in db.execute("SELECT bodies FROM batch ORDER BY batch")]
+    db.close()
+    return found
+
+
+def test_records_are_archived_recorded_and_deleted_after_their_time(world: World, tmp_path: Path) -> None:
+    keep_log(world, 1200, 1100, 3)
+    home = homes.load(world.home)
+
+    assert delete_due(home, 1096, lambda word: recorded(world, word)) == 2
+    assert delete_due(home, 1096, lambda word: recorded(world, word)) == 0
+
+    assert bodies(world) == [False, False, True, True]
+    (archive,) = home.archive_folder.glob("*.zip")
+    assert verify_pack(archive).records == 2
+    export(home, tmp_path / "pack.zip")
+    verdict = verify_pack(tmp_path / "pack.zip")
+    assert verdict.findings == []
+    assert [(one.first_batch, one.last_batch, one.keep_days) for one in verdict.deleted] == [(1, 2, 1096)]
+
+
+def test_what_the_centre_does_not_have_is_not_deleted(world: World) -> None:
+    keep_log(world, 1200, 1200)
+    homes.load(world.home).shipped_file.write_text("{}")
+
+    assert delete_due(homes.load(world.home), 1096, lambda word: recorded(world, word)) == 0
+    assert bodies(world) == [True, True]
+
+
+def test_no_policy_deletes_before_six_months(world: World) -> None:
+    keep_log(world, 179)
+
+    assert delete_due(homes.load(world.home), 1, lambda word: recorded(world, word)) == 0
+
+
+def test_a_deletion_that_was_recorded_and_cut_off_is_finished(world: World) -> None:
+    keep_log(world, 1200, 3)
+    home = homes.load(world.home)
+
+    def killed(word: BodiesDeleted) -> None:
+        recorded(world, word)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        delete_due(home, 1096, killed)
+    assert bodies(world) == [True, True, True]
+
+    delete_due(home, 1096, lambda word: recorded(world, word))
+
+    assert bodies(world) == [False, True, True]
+    assert verify_home(world.home).ok
