@@ -83,6 +83,14 @@ def test_every_code_has_words_in_both_languages() -> None:
     assert all(text["message"] and text["message_en"] for text in code_texts().values())
 
 
+def test_the_documentation_tells_every_code_and_its_words() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "evidence.md").read_text(encoding="utf-8")
+    for code in Code:
+        text = code_texts()[code.value]
+        kind = "open" if code in OPEN else "yes"
+        assert f"| `{code.value}` | {kind} | {text['message']} | {text['message_en']} |" in page
+
+
 def test_other_tools_open_a_pack() -> None:
     with zipfile.ZipFile(FOLDER / "whole-international.zip") as pack:
         assert pack.testzip() is None
