@@ -15,11 +15,14 @@ import pytest
 from jinqiao.accounts.enums import Role
 from jinqiao.dataplane.client import GatewayClient, Refused
 from jinqiao.dataplane.gateway import home as homes
+from jinqiao.dataplane.gateway.exporting import export
+from jinqiao.dataplane.gateway.main import rotate_identity
 from jinqiao.exchange import actions
 from jinqiao.exchange.enums import NetworkZone, NodeKind
 from jinqiao.exchange.models import Call, DataSource, EvidenceSegment, Node, QueryService
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult
+from jinqiao.kernel.evidence.packs import verify_pack
 from jinqiao.sharing import actions as sharing_actions
 from jinqiao.supervisor import free_port
 from tests.exchange.factories import BOUND, TABLE, make_node
@@ -144,3 +147,36 @@ def test_a_grant_opens_a_service_and_its_revocation_closes_it(
     last = EvidenceSegment.objects.filter(gateway=record).order_by("-batch").first()
     assert last is not None
     assert last.last_number == Call.objects.filter(gateway=record).count()
+
+
+def test_a_running_gateway_changes_its_key_and_evidence_of_before_and_after_verifies(
+    gateway: tuple[Node, str, sharing.Parties], tmp_path: Path
+) -> None:
+    record, address, _parties = gateway
+    home = tmp_path / "gateway"
+
+    def call_in_vain() -> None:
+        before = EvidenceSegment.objects.filter(gateway=record).count()
+        eventually(lambda: _posted(f"{address}/gateway/v1/services/nobody/query"))
+        eventually(lambda: EvidenceSegment.objects.filter(gateway=record).count() > before)
+
+    call_in_vain()
+    old = homes.load(home)
+    export(old, tmp_path / "before.zip")  # signs an anchor with the old key
+
+    new = rotate_identity(home, within_s=30)
+
+    assert new != old.identity.key_id
+    assert Node.objects.get(pk=record.pk).key_id == new
+    call_in_vain()  # shipped with the new key
+    export(homes.load(home), tmp_path / "after.zip")
+    verdict = verify_pack(tmp_path / "after.zip")
+    assert verdict.findings == []
+    assert {signer.identity["key_id"] for signer in verdict.signers} >= {old.identity.key_id, new}
+
+
+def _posted(url: str) -> bool:
+    try:
+        return httpx.post(url, trust_env=False).status_code >= 400
+    except httpx.HTTPError:
+        return False
