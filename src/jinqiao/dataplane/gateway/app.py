@@ -24,15 +24,16 @@ from jinqiao.dataplane.evidence.claims import Claims
 from jinqiao.dataplane.evidence.errors import EvidenceUnavailable
 from jinqiao.dataplane.evidence.log import EvidenceLog
 from jinqiao.dataplane.gateway import home as homes
-from jinqiao.dataplane.gateway import receipts
+from jinqiao.dataplane.gateway import national, receipts
 from jinqiao.dataplane.gateway.answers import Answer
 from jinqiao.dataplane.gateway.calls import SANDBOX_METER, Call, CallDesk
 from jinqiao.dataplane.gateway.errors import HomeInUse, MethodNotOffered, PathUnknown
-from jinqiao.dataplane.gateway.http import Receive, Scope, Send, answer, headers_of
+from jinqiao.dataplane.gateway.http import JSON_TYPE, Receive, Scope, Send, answer, headers_of
 from jinqiao.dataplane.gateway.keeping import EvidenceKeeper, KeepingReport, recorder
 from jinqiao.dataplane.gateway.link import PlatformLink
 from jinqiao.dataplane.gateway.logs import RefusalLog, exception_places
 from jinqiao.dataplane.gateway.metrics import CONTENT_TYPE, CallFigures, may_read, render
+from jinqiao.dataplane.gateway.national import is_national
 from jinqiao.dataplane.gateway.notices import Header, policy_age
 from jinqiao.dataplane.gateway.overload import Gate
 from jinqiao.dataplane.gateway.problem import PROBLEM_TYPE, extra_headers, language_of, problem_body
@@ -227,7 +228,7 @@ class Gateway:
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
             path: str = scope["path"]
-            if path.startswith((SERVICES, SANDBOX)) or path == receipts.PATH:
+            if path.startswith((SERVICES, SANDBOX)) or path == receipts.PATH or is_national(path):
                 await self._call(scope, receive, send)
             elif path == "/gateway/health/live":
                 await self._health(scope, send, {"live": True}, 200)
@@ -424,6 +425,8 @@ async def _refuse(scope: Scope, send: Send, error: JinqiaoError, call_id: str, n
             break
     language = language_of(wanted.decode("latin-1"))
     headers = [*extra_headers(error), *notices, (b"content-language", language.encode())]
-    await answer(
-        send, error.http_status, problem_body(error, language=language, call_id=call_id), PROBLEM_TYPE, headers
-    )
+    if is_national(scope["path"]):
+        body, kind = national.problem_body(error, language=language, call_id=call_id), JSON_TYPE
+    else:
+        body, kind = problem_body(error, language=language, call_id=call_id), PROBLEM_TYPE
+    await answer(send, error.http_status, body, kind, headers)

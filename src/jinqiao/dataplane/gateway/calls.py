@@ -5,13 +5,14 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import orjson
 
 from jinqiao.dataplane.evidence.errors import TokenTaken
 from jinqiao.dataplane.evidence.log import EvidenceLog, Token
+from jinqiao.dataplane.gateway import national
 from jinqiao.dataplane.gateway.admission import Request, admit
 from jinqiao.dataplane.gateway.answers import Answer, Telling, answer_call, asked_persons
 from jinqiao.dataplane.gateway.asked import Question
@@ -130,7 +131,11 @@ class CallDesk:
         headers = headers_of(scope)
         peer = self.peers.of(scope, headers)
         call.address = peer.address
-        is_file = route.operation is Operation.BATCH and is_type(headers.get("content-type", ""), "text/csv")
+        is_file = (
+            route.operation is Operation.BATCH
+            and not route.is_national
+            and is_type(headers.get("content-type", ""), "text/csv")
+        )
         async with self.gate.reading():
             body = await read_body(receive, headers.get("content-length", ""), FILE_BYTES if is_file else BODY_BYTES)
         call.request_digest = self._commit(b"request", body)
@@ -139,8 +144,8 @@ class CallDesk:
         if route.operation is not None:
             _check_body_type(headers, is_file=is_file)
         view = self._policy(call.at)
-        self._admit(call, Request(route.method, target, headers, body, peer), view)
-        service = callable_service(view.services, route.service, call.application)
+        name = self._admit(call, route, Request(route.method, target, headers, body, peer), view)
+        service = callable_service(view.services, name, call.application)
         call.grant_id, call.provider, call.consumer = (
             service.grant.grant_id,
             service.grant.provider,
@@ -150,9 +155,11 @@ class CallDesk:
         if route.operation is None:
             answer = Answer(orjson.dumps(examples(service)), JSON_TYPE, 0)
         else:
-            form = form_of(headers.get("accept", ""), route.operation)
+            form = form_of("" if route.is_national else headers.get("accept", ""), route.operation)
             question = read_file_question(body, query) if is_file else read_question(body, route.operation)
             answer = await self._answer(call, route.operation, question, service, view, form)
+        if route.is_national:
+            answer = replace(answer, body=national.answer_body(answer.body))
         call.rows = answer.rows
         call.salt = answer_salt(self._keyed, call.call_id)
         call.answer_commitment = salted_digest(self._suite_name, call.salt, answer.body).hex()
@@ -206,15 +213,22 @@ class CallDesk:
             call.service = route.service
         return route
 
-    def _admit(self, call: Call, request: Request, view: PolicyView) -> None:
+    def _admit(self, call: Call, route: Route, request: Request, view: PolicyView) -> str:
+        """Who calls goes into `call`; the name of the service that is meant. Raises what `admit` raises."""
+        name = route.service
         try:
-            caller = admit(request, view, self.nonces, now=time.time(), on=call.at)
+            if route.is_national:
+                caller, name = national.admit_national(request, view, self.nonces, now=time.time(), on=call.at)
+                call.service = name
+            else:
+                caller = admit(request, view, self.nonces, now=time.time(), on=call.at)
         except JinqiaoError as refusal:
             claimed = refusal.details.get("key_id", "")
             call.key_id = claimed if _SPEAKING_NAME.fullmatch(claimed) else ""
             raise
         call.key_id, call.token = caller.key_id, caller.token
         call.application, call.consumer = caller.application.application_id, caller.application.organisation
+        return name
 
     def renew(self, home: GatewayHome) -> Readers:
         """Go on with a home that was read anew, and with connections to be made anew; the readers so far, to be closed later."""

@@ -3,6 +3,7 @@
 /gateway/v1/services/{service}/{operation}             the department's data
 /gateway/sandbox/v1/services/{service}/{operation}     synthetic people
 /gateway/sandbox/v1/services/{service}/examples        what to ask the sandbox
+/gateway/httpproxy, /gateway/httpproxy/{operation}     the national convention: its headers name the service (`gateway.national`)
 """
 
 import re
@@ -12,6 +13,7 @@ from jinqiao.kernel.contracts.policy import Environment, Operation
 
 _PATH = re.compile(r"/gateway(?P<sandbox>/sandbox)?/v1/services/(?P<service>[^/?]+)/(?P<operation>[a-z]+)", re.ASCII)
 _OPERATIONS = {operation.value: operation for operation in Operation}
+_NATIONAL = re.compile(r"/gateway/httpproxy(?:/(?P<operation>[a-z]+))?", re.ASCII)
 EXAMPLES = "examples"
 
 
@@ -22,6 +24,7 @@ class Route:
     environment: Environment
     service: str
     operation: Operation | None
+    is_national: bool = False
 
     @property
     def method(self) -> str:
@@ -32,9 +35,15 @@ def route_of(path: str) -> Route | None:
     """The route of a path as it was sent (not decoded); None where nothing of ours has this address."""
     match = _PATH.fullmatch(path)
     if match is None:
-        return None
+        return _national_route(path)
     environment = Environment.SANDBOX if match["sandbox"] else Environment.PRODUCTION
     operation = _OPERATIONS.get(match["operation"])
     if operation is None and not (environment is Environment.SANDBOX and match["operation"] == EXAMPLES):
         return None
     return Route(environment, match["service"], operation)
+
+
+def _national_route(path: str) -> Route | None:
+    match = _NATIONAL.fullmatch(path)
+    operation = _OPERATIONS.get(match["operation"] or Operation.QUERY.value) if match else None
+    return Route(Environment.PRODUCTION, "", operation, is_national=True) if operation is not None else None

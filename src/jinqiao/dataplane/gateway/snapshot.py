@@ -2,9 +2,11 @@
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from jinqiao.dataplane.gateway.errors import PolicyRefused
 from jinqiao.dataplane.gateway.home import GatewayHome
@@ -32,6 +34,11 @@ class OpenedKey:
     not_before: datetime | None
     not_after: datetime | None
 
+    def is_in_use(self, algorithm: str, on: datetime) -> bool:
+        if self.verifier.algorithm != algorithm:
+            return False
+        return (self.not_after is None or on < self.not_after) and (self.not_before is None or self.not_before <= on)
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SubjectMark:
@@ -45,7 +52,7 @@ class SubjectMark:
         return commitment(self.key_id, self.keyed.digest, number)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PolicyView:
     """What the gateway enforces now. `passwords` are those of the services' connections, by service."""
 
@@ -61,14 +68,28 @@ class PolicyView:
     )  # sealed text → secret, for the next snapshot
     keep_bodies_days: int = 1096
 
+    @cached_property
+    def requesters(self) -> Mapping[str, tuple[OpenedKey, ...]]:
+        """Keys by requester id of the national convention; without those that two applications claim."""
+        found: dict[str, tuple[OpenedKey, ...]] = {}
+        for key in self.keys.values():
+            if key.application.national_id:
+                found[key.application.national_id] = (*found.get(key.application.national_id, ()), key)
+        return {
+            name: keys for name, keys in found.items() if len({key.application.application_id for key in keys}) == 1
+        }
+
+    @cached_property
+    def national_services(self) -> Mapping[str, str]:
+        """Services by service id of the national convention; without those that two services claim."""
+        names = [(service.national_id, name) for name, service in self.services.items() if service.national_id]
+        claimed = Counter(national_id for national_id, _ in names)
+        return {national_id: name for national_id, name in names if claimed[national_id] == 1}
+
     def verifier_for(self, key_id: str, algorithm: str, on: datetime) -> Verifier | None:
         """The key to verify a call with: None where it is unknown, of another algorithm, not in use yet or past its time."""
         key = self.keys.get(key_id)
-        if key is None or key.verifier.algorithm != algorithm:
-            return None
-        if (key.not_after is not None and key.not_after <= on) or (key.not_before is not None and key.not_before > on):
-            return None
-        return key.verifier
+        return key.verifier if key is not None and key.is_in_use(algorithm, on) else None
 
 
 def open_snapshot(
