@@ -38,12 +38,14 @@ def _die_with_parent() -> None:
 class Worker:
     process: "subprocess.Popen[bytes]"
     ready: int  # it writes here when it answers
-    started_at: float
+    was_ready: bool = False
 
     def is_ready(self, within_s: float) -> bool:
         """Wait until it answers; False where it died or took too long."""
-        readable, _, _ = select.select([self.ready], [], [], within_s)
-        return bool(readable) and os.read(self.ready, 1) != b""
+        if not self.was_ready:
+            readable, _, _ = select.select([self.ready], [], [], within_s)
+            self.was_ready = bool(readable) and os.read(self.ready, 1) != b""
+        return self.was_ready
 
     def close(self) -> None:
         os.close(self.ready)
@@ -93,17 +95,16 @@ class Workers:
             preexec_fn=_die_with_parent,
         )
         os.close(tell)
-        return Worker(process, ready, time.monotonic())
+        return Worker(process, ready)
 
     def _look_after(self) -> None:
-        """Start again what died; after quick deaths in a row, later each time."""
+        """Start again what died: at once what had answered, what dies before that later each time."""
         now = time.monotonic()
         for worker in [worker for worker in self._workers if worker.process.poll() is not None]:
             self._workers.remove(worker)
+            self._failures = 0 if worker.is_ready(0) else self._failures + 1
+            self._next_start = now + (min(LONGEST_PAUSE_S, 0.1 * 2 ** min(self._failures, 9)) if self._failures else 0)
             worker.close()
-            quick = now - worker.started_at < 60
-            self._failures = self._failures + 1 if quick else 1
-            self._next_start = now + (min(LONGEST_PAUSE_S, 0.1 * 2 ** min(self._failures, 9)) if quick else 0)
             logger.error("a worker ended with %d and is started again", worker.process.returncode)
         if len(self._workers) < self._count and now >= self._next_start:
             self._workers.append(self._start())
