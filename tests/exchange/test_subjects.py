@@ -3,10 +3,9 @@
 import pytest
 
 from jinqiao.accounts.enums import Role
-from jinqiao.dataplane.gateway.home import GatewayHome
-from jinqiao.dataplane.gateway.snapshot import open_snapshot
+from jinqiao.dataplane.gateway.keyed import KeyedDigest, suite_of_hmac
+from jinqiao.dataplane.gateway.snapshot import SubjectMark
 from jinqiao.exchange import actions
-from jinqiao.exchange.actions.platform import platform_identity
 from jinqiao.exchange.errors import SubjectKeyNotYours
 from tests.exchange.factories import Served, make_served
 from tests.factories import make_post
@@ -18,23 +17,13 @@ NUMBER = "620302199001010015"
 
 def marked(served: Served, after: int = 0) -> tuple[int, str]:
     """The version of the gateway's policy, and how the gateway marks a call about the person."""
-    gateway = served.gateway
-    gateway.node.refresh_from_db()
-    message = actions.policy_for(gateway.node, after)
-    assert message is not None
-    platform = platform_identity()
-    home = GatewayHome(
-        path=None,  # type: ignore[arg-type]
-        platform_url="",
-        gateway_id=gateway.node.number,
-        suite=platform.suite,
-        platform=platform.public,
-        identity=gateway.identity,
-        evidence_secret=b"",
-    )
-    view = open_snapshot(message, home)
-    assert view.subjects is not None
-    return view.version, view.subjects.of(NUMBER)
+    policy = served.policy(after)
+    assert policy is not None
+    key = policy.subject_key
+    assert key is not None
+    secret = served.gateway.identity.unseal(key.sealed_key)
+    mark = SubjectMark(key.key_id, secret, KeyedDigest(suite_of_hmac(key.algorithm), secret))
+    return policy.version, mark.of(NUMBER)
 
 
 def test_the_platform_finds_what_a_gateway_marked_also_after_the_key_was_renewed() -> None:
