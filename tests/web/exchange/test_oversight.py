@@ -368,3 +368,12 @@ def test_queries_do_not_grow_with_the_rows(
     for name, count in counts.items():
         with django_assert_max_num_queries(count + (1 if name in ("samples", "samplings") else 0)):
             client.get(page(name))
+
+
+def test_counts_of_a_period_lead_to_as_many_samples(enter: Any, served: Served, on: Any) -> None:
+    drawn(served, on)
+    client = enter(served.world.parties.bureau)
+    (sampling,) = client.get(page("samplings")).context["page"]
+    for state, count in (("open", sampling.open), ("judged", sampling.judged), ("", sampling.asked)):
+        found = client.get(page("samples"), {"period": sampling.number, "state": state})
+        assert found.context["page"].paginator.count == count, state

@@ -23,6 +23,11 @@ from jinqiao.workflow.models import Clock
 
 JUSTIFICATION_CLOCK = "call.justification"
 SAMPLE = "exchange.sampledcall"
+GROUPS = {
+    "open": (SampleState.ASKED, SampleState.OVERDUE),
+    "judged": (SampleState.ACCEPTED, SampleState.REJECTED),
+}
+"""States that are counted, and asked for, together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +75,12 @@ def draw(sampling: Sampling, seed: bytes) -> Iterator[Draw]:
 def periods_visible_to(post: Post) -> QuerySet[Any]:
     """Periods are announced to everybody; counts are of what the post may see: `asked`, `open`, `judged`."""
     own = Q() if sees_all(post) else _own(post, "samples__")
-    waiting = [SampleState.ASKED, SampleState.OVERDUE]
-    judged = [SampleState.ACCEPTED, SampleState.REJECTED]
     return (
         Sampling.objects.select_related("announced_by__person")
         .annotate(
             asked=Count("samples", filter=own),
-            open=Count("samples", filter=own & Q(samples__state__in=waiting)),
-            judged=Count("samples", filter=own & Q(samples__state__in=judged)),
+            open=Count("samples", filter=own & Q(samples__state__in=GROUPS["open"])),
+            judged=Count("samples", filter=own & Q(samples__state__in=GROUPS["judged"])),
         )
         .order_by("-starts_on", "-id")
     )
@@ -102,12 +105,14 @@ def samples_visible_to(post: Post) -> QuerySet[SampledCall]:
 def samples_found(
     post: Post, *, state: str = "", period: str = "", provider: str = "", consumer: str = "", text: str = ""
 ) -> QuerySet[SampledCall]:
-    """By filters that may be left out: departments by credit code, `text` a call id or a grant's number."""
+    """By filters that may be left out: a state or one of `GROUPS`, departments by credit code, `text` a call id or a grant's number."""
     exact = {
-        "state": state, "sampling__number": period, "grant__provider__credit_code": provider,
+        "sampling__number": period, "grant__provider__credit_code": provider,
         "grant__consumer__credit_code": consumer,
     }  # fmt: skip
     found = samples_visible_to(post).filter(**{name: value for name, value in exact.items() if value})
+    if state:
+        found = found.filter(state__in=GROUPS.get(state, (state,)))
     return found.filter(Q(number=text) | Q(grant__number=text)) if text else found
 
 

@@ -173,7 +173,11 @@ class AnomalyCloseForm(forms.Form):
 class SampleFilter(_Sides):
     q = search_field(_("调用编号或授权编号"))
     period = search_field(_("抽查期"))
-    state = forms.ChoiceField(label=_("状态"), required=False, choices=[*ALL, *SampleState.choices])
+    state = forms.ChoiceField(
+        label=_("状态"),
+        required=False,
+        choices=[*ALL, *SampleState.choices, ("open", _("待说明和逾期未说明")), ("judged", _("已审核"))],
+    )
     field_order = ("q", "state", "period", "provider", "consumer")
 
     def wanted(self) -> dict[str, str]:

@@ -84,7 +84,7 @@ def call(request: PostHttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(calls_visible_to(request.post), pk=pk)
     proof = proof_of(found)
     values = {
-        "title": _("调用 %(number)s") % {"number": found.call_id[:12]},
+        "title": _("调用%(number)s") % {"number": found.call_id[:12]},
         "call": found,
         "outcome": call_view.outcome_words(found.outcome),
         "asked": call_view.asked_pairs(found, proof, request.post),

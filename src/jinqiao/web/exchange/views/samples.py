@@ -199,7 +199,7 @@ def sampling(request: PostHttpRequest, pk: int) -> HttpResponse:
     """How the calls of a period were drawn, so that anybody can do it again."""
     found = get_object_or_404(periods_visible_to(request.post), pk=pk)
     values = {
-        "title": _("抽查期 %(number)s") % {"number": found.number},
+        "title": _("抽查期%(number)s") % {"number": found.number},
         "sampling": found,
         "samples_url": f"{reverse('exchange:samples')}?period={found.number}",
     }

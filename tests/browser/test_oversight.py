@@ -1,0 +1,49 @@
+"""Oversight by the pages alone: the auditor follows a figure to its calls, a sampled call is justified and judged."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import fits, keep_picture
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("platform")]
+
+
+def test_the_auditor_follows_a_figure_to_its_calls_and_an_anomaly_to_its_figures(
+    signed_in: Callable[..., Page],
+) -> None:
+    page = signed_in("shenji")
+    page.get_by_role("link", name="调用监督").first.click()
+    page.get_by_role("link", name="调用统计").click()
+    row = page.locator("#by tbody tr").first
+    count = row.locator("td a").first
+    wanted = count.inner_text()
+    assert fits(page)
+    count.click()
+    expect(page.locator(".page-head")).to_contain_text(f"共{wanted}次调用")
+    page.get_by_role("link", name="调用异常").click()
+    page.locator("tbody th a").first.click()
+    expect(page.locator("#figures")).to_contain_text("阈值")
+    expect(page.get_by_role("button", name="提交处理结果")).to_have_count(0)
+    assert fits(page)
+    keep_picture(page, "anomaly")
+
+
+def test_a_sampled_call_is_justified_and_judged(signed_in: Callable[..., Page]) -> None:
+    page = signed_in("anning")
+    page.get_by_role("link", name="调用监督").first.click()
+    page.get_by_role("link", name="抽查说明").click()
+    page.locator("tbody th a").first.click()
+    page.get_by_label("业务文号").fill("金人社核〔2026〕804号")
+    page.get_by_label("说明", exact=True).fill("养老待遇资格年度核查，窗口受理后核对生存状态。")
+    page.get_by_role("button", name="提交说明").click()
+    expect(page.locator(".page-head")).to_contain_text("待审核")
+    address = page.url
+
+    judge = signed_in("minxin")
+    judge.goto(address)
+    judge.get_by_role("button", name="认可说明").click()
+    expect(judge.locator(".page-head")).to_contain_text("说明成立")
+    assert fits(judge)
+    keep_picture(judge, "sample")
