@@ -50,6 +50,10 @@ NOTHING_TO_POISON = {
     "catalogue:import_result",  # words of the platform; what was handed in stands within them
     "dashboard_rows late",  # no row here
     "dashboard_rows unused",
+    "exchange:anomalies",
+    "exchange:samples",
+    "exchange:samplings",
+    "exchange:unused",
 }
 FORMS = ("catalogue:export", "catalogue:entry_workbook", "catalogue:import_annotated")
 

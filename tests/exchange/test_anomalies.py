@@ -11,8 +11,12 @@ from jinqiao.audit.models import AuditEvent
 from jinqiao.exchange import actions
 from jinqiao.exchange.actions import anomalies as acting
 from jinqiao.exchange.enums import ANOMALY_MOVES, AnomalyKind, AnomalyState
-from jinqiao.exchange.errors import AnomalyClosed, AnomalyReasonMissing, NotYourAnomaly
 from jinqiao.exchange.models import Anomaly
+from jinqiao.exchange.oversight_errors import (
+    AnomalyClosed,
+    AnomalyReasonMissing,
+    NotYourAnomaly,
+)
 from jinqiao.exchange.queries.anomalies import AnomalyRule, anomalies_visible_to, anomaly_rule, anomaly_rules_version
 from jinqiao.exchange.queries.conduct import findings_of
 from jinqiao.workflow.models import ToDo

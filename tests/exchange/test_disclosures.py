@@ -13,7 +13,11 @@ from jinqiao.audit.models import AuditEvent
 from jinqiao.exchange import actions
 from jinqiao.exchange.actions.disclosures import disclosures_of
 from jinqiao.exchange.actions.subjects import commitments_of
-from jinqiao.exchange.errors import DisclosureReferenceMissing, NotTheRightsDesk, PersonNumberWrong
+from jinqiao.exchange.oversight_errors import (
+    DisclosureReferenceMissing,
+    NotTheRightsDesk,
+    PersonNumberWrong,
+)
 from jinqiao.exchange.queries.disclosures import Period
 from tests.exchange.factories import Served
 from tests.exchange.oversight import at, keep

@@ -12,7 +12,8 @@ from jinqiao.exchange import actions
 from jinqiao.exchange.actions import sampling as acting
 from jinqiao.exchange.drawing import seed_digest
 from jinqiao.exchange.enums import SampleState
-from jinqiao.exchange.errors import (
+from jinqiao.exchange.models import SampledCall, Sampling
+from jinqiao.exchange.oversight_errors import (
     JustificationMissing,
     NotYourSample,
     NotYourSampling,
@@ -20,7 +21,6 @@ from jinqiao.exchange.errors import (
     SampleStateWrong,
     SamplingPeriodWrong,
 )
-from jinqiao.exchange.models import SampledCall, Sampling
 from jinqiao.exchange.queries.samples import draw, samples_visible_to
 from jinqiao.kernel.contracts.evidence import RECEIPT
 from jinqiao.sharing.enums import GrantState

@@ -10,15 +10,11 @@ from jinqiao.accounts.models import Application, Organisation, Post
 from jinqiao.catalogue.models import CatalogueEntry
 from jinqiao.exchange.errors import (
     GrantNotLive,
-    NotTheRightsDesk,
     NotYourAlert,
-    NotYourAnomaly,
     NotYourApplication,
     NotYourEntry,
     NotYourNode,
     NotYourQuarantine,
-    NotYourSample,
-    NotYourSampling,
     NotYourService,
     NotYourSource,
     NotYourTask,
@@ -26,6 +22,12 @@ from jinqiao.exchange.errors import (
     SubjectKeyNotYours,
 )
 from jinqiao.exchange.models import Alert, Anomaly, DataSource, ExchangeTask, Node, QueryService, Run, SampledCall
+from jinqiao.exchange.oversight_errors import (
+    NotTheRightsDesk,
+    NotYourAnomaly,
+    NotYourSample,
+    NotYourSampling,
+)
 from jinqiao.kernel import moments
 from jinqiao.kernel.errors import NotAllowed
 from jinqiao.sharing.enums import GrantState

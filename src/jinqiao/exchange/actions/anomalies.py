@@ -12,8 +12,11 @@ from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
 from jinqiao.exchange import rules
 from jinqiao.exchange.enums import ANOMALY_MOVES, AnomalyKind, AnomalyState
-from jinqiao.exchange.errors import AnomalyClosed, AnomalyReasonMissing
 from jinqiao.exchange.models import Anomaly
+from jinqiao.exchange.oversight_errors import (
+    AnomalyClosed,
+    AnomalyReasonMissing,
+)
 from jinqiao.exchange.queries.anomalies import anomaly_rules, anomaly_rules_version
 from jinqiao.exchange.queries.conduct import Finding, findings_of
 from jinqiao.kernel import moments

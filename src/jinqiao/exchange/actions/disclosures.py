@@ -6,7 +6,10 @@ from jinqiao.accounts.models import Post
 from jinqiao.audit import trail
 from jinqiao.exchange import rules
 from jinqiao.exchange.actions.subjects import commitments_of
-from jinqiao.exchange.errors import DisclosureReferenceMissing, PersonNumberWrong
+from jinqiao.exchange.oversight_errors import (
+    DisclosureReferenceMissing,
+    PersonNumberWrong,
+)
 from jinqiao.exchange.queries.disclosures import Disclosures, Period, disclosed
 from jinqiao.kernel.identifiers.errors import IdentifierInvalid
 from jinqiao.kernel.identifiers.resident_id import ResidentIdentityNumber

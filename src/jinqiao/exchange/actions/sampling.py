@@ -18,13 +18,13 @@ from jinqiao.exchange import rules
 from jinqiao.exchange.actions.platform import next_number, platform_identity
 from jinqiao.exchange.drawing import new_seed, seed_digest
 from jinqiao.exchange.enums import SAMPLE_MOVES, SampleState
-from jinqiao.exchange.errors import (
+from jinqiao.exchange.models import Call, SampledCall, Sampling
+from jinqiao.exchange.oversight_errors import (
     JustificationMissing,
     OpinionMissing,
     SampleStateWrong,
     SamplingPeriodWrong,
 )
-from jinqiao.exchange.models import Call, SampledCall, Sampling
 from jinqiao.exchange.queries.samples import (
     JUSTIFICATION_CLOCK,
     draw,

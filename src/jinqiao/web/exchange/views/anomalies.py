@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from jinqiao.exchange import actions, errors, rules
+from jinqiao.exchange import actions, oversight_errors, rules
 from jinqiao.exchange.queries.anomalies import (
     anomalies_found,
     anomalies_visible_to,
@@ -92,7 +92,7 @@ def anomaly_close(request: PostHttpRequest, pk: int) -> HttpResponse:
         try:
             actions.close_anomaly(found, by=request.post, **form.cleaned_data)
         except JinqiaoError as error:
-            explain(request, form, error, {errors.AnomalyReasonMissing: "reason"})
+            explain(request, form, error, {oversight_errors.AnomalyReasonMissing: "reason"})
         else:
             messages.success(request, _("异常已处理，说明留痕。"))
             return HttpResponseRedirect(back)

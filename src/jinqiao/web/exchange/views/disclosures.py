@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from jinqiao.exchange import actions, errors, rules
+from jinqiao.exchange import actions, oversight_errors, rules
 from jinqiao.exchange.queries.disclosures import MOST, Disclosures, Period
 from jinqiao.kernel import moments
 from jinqiao.kernel.errors import InvalidInput, JinqiaoError
@@ -45,7 +45,10 @@ def disclosures(request: PostHttpRequest) -> HttpResponse:
                 request,
                 form,
                 error,
-                {errors.PersonNumberWrong: "number", errors.DisclosureReferenceMissing: "reference"},
+                {
+                    oversight_errors.PersonNumberWrong: "number",
+                    oversight_errors.DisclosureReferenceMissing: "reference",
+                },
             )
         else:
             values |= _answer(found, given["reference"])

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from jinqiao.audit import trail
-from jinqiao.exchange import actions, errors, rules
+from jinqiao.exchange import actions, oversight_errors, rules
 from jinqiao.exchange.enums import SampleState
 from jinqiao.exchange.models import SampledCall
 from jinqiao.exchange.queries.calls import proof_of
@@ -131,7 +131,7 @@ def sample_justify(request: PostHttpRequest, pk: int) -> HttpResponse:
                 papers=papers,
             )
         except JinqiaoError as error:
-            explain(request, form, error, {errors.JustificationMissing: "justification"})
+            explain(request, form, error, {oversight_errors.JustificationMissing: "justification"})
         else:
             messages.success(request, _("说明已提交，等待审核。"))
             return HttpResponseRedirect(reverse("exchange:sample", args=[pk]))
@@ -149,7 +149,7 @@ def sample_judge(request: PostHttpRequest, pk: int) -> HttpResponse:
         try:
             actions.judge_sample(found, by=request.post, accepted=accepted, opinion=form.cleaned_data["opinion"])
         except JinqiaoError as error:
-            explain(request, form, error, {errors.OpinionMissing: "opinion"})
+            explain(request, form, error, {oversight_errors.OpinionMissing: "opinion"})
         else:
             messages.success(request, _("说明成立，已记下。") if accepted else _("说明不成立，已告知主管部门。"))
             return HttpResponseRedirect(reverse("exchange:sample", args=[pk]))
@@ -223,7 +223,7 @@ def sampling_new(request: PostHttpRequest) -> HttpResponse:
                 most=values["most"],
             )
         except JinqiaoError as error:
-            explain(request, form, error, {errors.SamplingPeriodWrong: "ends_on"})
+            explain(request, form, error, {oversight_errors.SamplingPeriodWrong: "ends_on"})
         else:
             messages.success(request, _("抽查期已公布，种子的摘要已写入审计留痕。"))
             return HttpResponseRedirect(reverse("exchange:sampling", args=[made.pk]))
