@@ -1,4 +1,4 @@
-"""Oversight by the pages alone: the auditor follows a figure to its calls, a sampled call is justified and judged."""
+"""Oversight by the pages alone: the auditor follows a figure to its calls, and an anomaly to its figures."""
 
 from collections.abc import Callable
 
@@ -28,22 +28,3 @@ def test_the_auditor_follows_a_figure_to_its_calls_and_an_anomaly_to_its_figures
     expect(page.get_by_role("button", name="提交处理结果")).to_have_count(0)
     assert fits(page)
     keep_picture(page, "anomaly")
-
-
-def test_a_sampled_call_is_justified_and_judged(signed_in: Callable[..., Page]) -> None:
-    page = signed_in("anning")
-    page.get_by_role("link", name="调用监督").first.click()
-    page.get_by_role("link", name="抽查说明").click()
-    page.locator("tbody th a").first.click()
-    page.get_by_label("业务文号").fill("金人社核〔2026〕804号")
-    page.get_by_label("说明", exact=True).fill("养老待遇资格年度核查，窗口受理后核对生存状态。")
-    page.get_by_role("button", name="提交说明").click()
-    expect(page.locator(".page-head")).to_contain_text("待审核")
-    address = page.url
-
-    judge = signed_in("minxin")
-    judge.goto(address)
-    judge.get_by_role("button", name="认可说明").click()
-    expect(judge.locator(".page-head")).to_contain_text("说明成立")
-    assert fits(judge)
-    keep_picture(judge, "sample")
