@@ -1,4 +1,7 @@
-"""Writes docs/reference/errors.md from the error classes and their texts. `--check` only says whether it is up to date."""
+"""Writes docs/reference/errors.md from the error classes and their texts, and the list of refusals that OpenAPI documents name.
+
+`--check` only says whether both are up to date.
+"""
 
 import importlib
 import pkgutil
@@ -9,6 +12,12 @@ import jinqiao
 from jinqiao.kernel.errors import JinqiaoError, error_texts
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference" / "errors.md"
+
+
+REFUSALS = TARGET.parent.parent.parent / "src" / "jinqiao" / "kernel" / "texts" / "refusals.toml"
+_OF_CALLS = ("gateway.", "signature.")
+_NOT_OF_CALLS = ("gateway.client.", "gateway.home.", "gateway.policy.refused", "signature.refused")
+_ALSO = ("evidence.log.unavailable", "service.unavailable")
 
 
 def all_errors() -> dict[str, type[JinqiaoError]]:
@@ -52,6 +61,18 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def refusals() -> str:
+    """Codes with which a gateway refuses calls, by HTTP status, as TOML."""
+    by_status: dict[int, list[str]] = {500: [JinqiaoError.code]}
+    for code, kind in sorted(all_errors().items()):
+        if (code.startswith(_OF_CALLS) and not code.startswith(_NOT_OF_CALLS)) or code in _ALSO:
+            by_status.setdefault(kind.http_status, []).append(code)
+    lines = ["# Written by tools/reference.py from the error classes of the gateway."]
+    for status, codes in sorted(by_status.items()):
+        lines += [f"{status} = [", *(f'  "{code}",' for code in codes), "]"]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
     import os
 
@@ -62,9 +83,11 @@ def main() -> int:
     django.setup()
     fresh = page()
     if sys.argv[1:] == ["--check"]:
-        return 0 if TARGET.exists() and TARGET.read_text(encoding="utf-8") == fresh else 1
+        written = ((TARGET, fresh), (REFUSALS, refusals()))
+        return 0 if all(file.exists() and file.read_text(encoding="utf-8") == text for file, text in written) else 1
     TARGET.parent.mkdir(parents=True, exist_ok=True)
     TARGET.write_text(fresh, encoding="utf-8")
+    REFUSALS.write_text(refusals(), encoding="utf-8")
     return 0
 
 

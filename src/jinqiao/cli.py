@@ -63,7 +63,7 @@ def gateway(arguments: list[str]) -> int:
 
 
 def call(arguments: list[str]) -> int:
-    """one signed call of a query service"""
+    """signed calls of a query service: query, batch, verify, list, count, in the sandbox or for real"""
     from jinqiao.dataplane import call as command
 
     return command.main(arguments)

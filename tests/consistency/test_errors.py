@@ -64,3 +64,4 @@ def test_no_two_errors_share_a_code() -> None:
 
 def test_the_page_of_errors_is_up_to_date() -> None:
     assert reference.TARGET.read_text(encoding="utf-8") == reference.page()
+    assert reference.REFUSALS.read_text(encoding="utf-8") == reference.refusals()

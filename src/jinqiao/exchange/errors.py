@@ -492,6 +492,12 @@ class ComparisonUnanswered(Unavailable):
     code = "exchange.comparison.unanswered"
 
 
+class SandboxNotReached(Unavailable):
+    """Details: host, reason."""
+
+    code = "exchange.service.sandbox_not_reached"
+
+
 class GatewayMissing(WrongState):
     code = "exchange.service.gateway_missing"
 

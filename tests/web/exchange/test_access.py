@@ -86,6 +86,7 @@ MAY_ENTER = {
     "service_attach": WORKERS | {Role.DEVELOPER},
     "service_detach": WORKERS | {Role.DEVELOPER},
     "service_set": WORKERS,
+    "service_try": WORKERS | {Role.DEVELOPER},
     "service_end": WORKERS,
     "service_state": NODE_KEEPERS,
     "calls": SEERS | {Role.DEVELOPER},

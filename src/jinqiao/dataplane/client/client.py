@@ -1,62 +1,58 @@
-"""One signed call to a query gateway."""
+"""The operations of a query gateway, each a method."""
 
 import json
-import ssl
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from typing import Any, Self, TypeVar
+from urllib.parse import quote, urlencode
 
 import httpx
 
-from jinqiao.dataplane.client.errors import AnswerNotUnderstood, GatewayUnreachable, Refused
+from jinqiao.dataplane.client.answers import Answer, BatchAnswer, Counted, Found, Page, Row, Verification
+from jinqiao.dataplane.client.errors import AnswerNotUnderstood, KeysNotReadable
+from jinqiao.dataplane.client.sending import Sender
 from jinqiao.kernel.errors import Language
-from jinqiao.kernel.httpsig import HmacSigner, sign_request
+from jinqiao.kernel.httpsig import HmacSigner, Signer
 
-JSON = "application/json"
 SALT_HEADER = "jinqiao-answer-salt"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Rows by item code. `salt` and `body` prove later that this was the answer: HMAC(salt, body) is the commitment in the
-    gateway's record of the call. `truncated`: the service's row cap left rows out."""
-
-    call_id: str
-    items: tuple[str, ...]
-    rows: tuple[Mapping[str, Any], ...]
-    count: int
-    truncated: bool
-    salt: str
-    body: bytes
+T = TypeVar("T")
 
 
 class GatewayClient:
-    """Calls of one application. The secret is the text that the platform showed once when the key was issued."""
+    """Calls of one application, to production or to the sandbox."""
 
     def __init__(
         self,
         url: str,
         *,
         key_id: str,
-        secret: str | bytes,
+        secret: str | bytes = b"",
+        key: Signer | None = None,
         algorithm: str = "hmac-sha256",
+        sandbox: bool = False,
         timeout_s: float = 20.0,
+        retries: int = 2,
         language: Language = "zh",
         ca_file: Path | None = None,
+        certificate: tuple[Path, Path] | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`url` is the gateway's root. `algorithm` is hmac-sha256 or hmac-sm3, as the key was issued. Raises ValueError for
-        another one."""
+        """`url` is the gateway's root. Either `secret`, the text that the platform showed once, with its `algorithm` (hmac-sha256
+        or hmac-sm3); or `key`, a `KeyPair`. `certificate`: files of a client certificate and its key. Raises ValueError for
+        another algorithm."""
         self.url = url.rstrip("/")
-        self._key_id = key_id
-        self._signer = HmacSigner(algorithm, secret.encode("utf-8") if isinstance(secret, str) else secret)
-        self._language = language
-        trust: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca_file)) if ca_file else True
-        self._http = httpx.Client(
-            timeout=timeout_s, verify=trust, transport=transport, trust_env=False, follow_redirects=False
+        self._base = f"/gateway{'/sandbox' if sandbox else ''}/v1"
+        self._sender = Sender(
+            self.url,
+            key_id=key_id,
+            signer=key or HmacSigner(algorithm, secret.encode("utf-8") if isinstance(secret, str) else secret),
+            timeout_s=timeout_s,
+            language=language,
+            ca_file=ca_file,
+            certificate=certificate,
+            retries=retries,
+            transport=transport,
         )
 
     def __enter__(self) -> Self:
@@ -68,7 +64,7 @@ class GatewayClient:
         self.close()
 
     def close(self) -> None:
-        self._http.close()
+        self._sender.close()
 
     def query(
         self,
@@ -79,58 +75,180 @@ class GatewayClient:
         purpose: str,
         case_number: str = "",
         end_user: str = "",
+        role: str = "",
     ) -> Answer:
         """Ask one service for items of the rows that `by` names.
 
-        Raises Refused (the gateway's no), GatewayUnreachable, AnswerNotUnderstood.
+        This and all other operations raise Refused (the gateway's no), GatewayUnreachable, AnswerNotUnderstood.
         """
-        question = {
-            "by": dict(by),
-            "items": list(items),
-            "purpose": purpose,
-            "case_number": case_number,
-            "end_user": end_user,
-        }
-        body = json.dumps(question, ensure_ascii=False).encode("utf-8")
-        request = self._http.build_request(
-            "POST",
-            f"{self.url}/gateway/v1/services/{quote(service, safe='')}/query",
-            content=body,
-            headers={"Content-Type": JSON, "Accept": JSON, "Accept-Language": self._language},
-        )
-        request.headers.update(
-            sign_request(
-                "POST", str(request.url), body, key_id=self._key_id, signer=self._signer, headers={"Content-Type": JSON}
-            )
-        )
-        host = urlsplit(self.url).netloc
-        try:
-            response = self._http.send(request)
-        except httpx.HTTPError as problem:
-            raise GatewayUnreachable(host=host, reason=type(problem).__name__) from problem
-        return self._read(response, host)
+        question = {"by": dict(by), "items": list(items)} | _reason(purpose, case_number, end_user, role)
+        return self._ask(service, "query", question, _answer)
 
-    def _read(self, response: httpx.Response, host: str) -> Answer:
+    def batch(
+        self,
+        service: str,
+        *,
+        by: Sequence[Mapping[str, Any]],
+        items: Sequence[str],
+        purpose: str,
+        case_number: str = "",
+        end_user: str = "",
+        role: str = "",
+    ) -> BatchAnswer:
+        """Ask for many keys at once; results are in their order."""
+        question = {"by": [dict(key) for key in by], "items": list(items)}
+        return self._ask(service, "batch", question | _reason(purpose, case_number, end_user, role), _batch)
+
+    def batch_file(
+        self,
+        service: str,
+        file: Path,
+        *,
+        items: Sequence[str],
+        purpose: str,
+        case_number: str = "",
+        end_user: str = "",
+        role: str = "",
+    ) -> BatchAnswer:
+        """Ask for the keys of a CSV file in UTF-8 with item codes in its first line. Raises KeysNotReadable as
+        well."""
+        try:
+            body = file.read_bytes()
+        except OSError as problem:
+            raise KeysNotReadable(file=str(file)) from problem
+        parameters = {"items": ",".join(items)} | _reason(purpose, case_number, end_user, role)
+        target = f"{self._path(service, 'batch')}?{urlencode(parameters, quote_via=quote)}"
+        return self._read(self._sender.send("POST", target, body, "text/csv"), _batch)
+
+    def verify(
+        self,
+        service: str,
+        *,
+        by: Mapping[str, Any],
+        claims: Mapping[str, Any],
+        purpose: str,
+        case_number: str = "",
+        end_user: str = "",
+        role: str = "",
+    ) -> Verification:
+        """Are these values right? No value is answered."""
+        question = {"by": dict(by), "claims": dict(claims)} | _reason(purpose, case_number, end_user, role)
+        return self._ask(service, "verify", question, _verification)
+
+    def count(
+        self,
+        service: str,
+        *,
+        purpose: str,
+        filter: Sequence[Mapping[str, Any]] = (),
+        case_number: str = "",
+        end_user: str = "",
+        role: str = "",
+    ) -> Counted:
+        """How many rows the filters find: `{"item", "op": "eq|ge|le|prefix", "value"}` or `{"item", "op": "in", "values"}`."""
+        question = {"filter": [dict(one) for one in filter]} | _reason(purpose, case_number, end_user, role)
+        return self._ask(service, "count", question, _counted)
+
+    def pages(
+        self,
+        service: str,
+        *,
+        items: Sequence[str],
+        purpose: str,
+        filter: Sequence[Mapping[str, Any]] = (),
+        order: Sequence[Mapping[str, str]] = (),
+        page_size: int | None = None,
+        case_number: str = "",
+        end_user: str = "",
+        role: str = "",
+    ) -> Iterator[Page]:
+        """Pages of a list, each asked for when it is wanted. `order`: `{"item", "direction": "asc|desc"}`."""
+        question: dict[str, Any] = {
+            "items": list(items),
+            "filter": [dict(one) for one in filter],
+            "order": [dict(one) for one in order],
+            **_reason(purpose, case_number, end_user, role),
+        }
+        size = {} if page_size is None else {"size": page_size}
+        after: dict[str, str] = {}
+        while True:
+            page = self._ask(service, "list", {**question, "page": {**size, **after}}, _page)
+            yield page
+            if page.next is None:
+                return
+            after = {"after": page.next}
+
+    def list(self, service: str, **question: Any) -> Iterator[Row]:
+        """Rows of a list, over all its pages; arguments as for `pages`."""
+        for page in self.pages(service, **question):
+            yield from page.rows
+
+    def examples(self, service: str) -> Mapping[str, Any]:
+        """What the sandbox of a service can be asked for. Of a client with `sandbox`."""
+        return self._read(self._sender.send("GET", self._path(service, "examples")), lambda said, _told: said)
+
+    def openapi(self) -> Mapping[str, Any]:
+        """The OpenAPI document of what this application may ask."""
+        return self._read(self._sender.send("GET", "/gateway/v1/openapi.json"), lambda said, _told: said)
+
+    def _path(self, service: str, last: str) -> str:
+        return f"{self._base}/services/{quote(service, safe='')}/{last}"
+
+    def _ask(
+        self,
+        service: str,
+        operation: str,
+        question: Mapping[str, Any],
+        read: Callable[[Mapping[str, Any], dict[str, Any]], T],
+    ) -> T:
+        body = json.dumps(question, ensure_ascii=False).encode("utf-8")
+        return self._read(self._sender.send("POST", self._path(service, operation), body), read)
+
+    def _read(self, response: httpx.Response, read: Callable[[Mapping[str, Any], dict[str, Any]], T]) -> T:
         try:
             said = response.json()
-            if response.status_code != 200:
-                wait = response.headers.get("retry-after", "")
-                raise Refused(
-                    refusal=str(said["code"]),
-                    status=response.status_code,
-                    message=str(said["title"]),
-                    mend=str(said.get("detail", "")),
-                    call_id=str(said.get("call_id", "")),
-                    retry_after_s=float(wait) if wait.isdigit() else None,
-                )
-            return Answer(
-                call_id=str(said["call_id"]),
-                items=tuple(said["items"]),
-                rows=tuple(said["rows"]),
-                count=int(said["count"]),
-                truncated=bool(said["truncated"]),
-                salt=response.headers.get(SALT_HEADER, ""),
-                body=response.content,
-            )
+            if not isinstance(said, dict):
+                raise TypeError("not an object")
+            told = {
+                "call_id": str(said.get("call_id", "")),
+                "salt": response.headers.get(SALT_HEADER, ""),
+                "body": response.content,
+            }
+            return read(said, told)
         except (ValueError, KeyError, TypeError) as problem:
-            raise AnswerNotUnderstood(host=host, status=response.status_code) from problem
+            raise AnswerNotUnderstood(host=self._sender.host, status=response.status_code) from problem
+
+
+def _reason(purpose: str, case_number: str, end_user: str, role: str) -> dict[str, str]:
+    given = {"purpose": purpose, "case_number": case_number, "end_user": end_user, "role": role}
+    return {name: value for name, value in given.items() if value or name == "purpose"}
+
+
+def _answer(said: Mapping[str, Any], told: dict[str, Any]) -> Answer:
+    return Answer(
+        **told,
+        items=tuple(said["items"]),
+        rows=tuple(said["rows"]),
+        count=int(said["count"]),
+        truncated=bool(said["truncated"]),
+    )
+
+
+def _batch(said: Mapping[str, Any], told: dict[str, Any]) -> BatchAnswer:
+    results = tuple(
+        Found(rows=tuple(one["rows"]), count=int(one["count"]), truncated=bool(one["truncated"]))
+        for one in said["results"]
+    )
+    return BatchAnswer(**told, items=tuple(said["items"]), results=results, count=int(said["count"]))
+
+
+def _verification(said: Mapping[str, Any], told: dict[str, Any]) -> Verification:
+    return Verification(**told, result=str(said["result"]), agrees=said.get("agrees"))
+
+
+def _page(said: Mapping[str, Any], told: dict[str, Any]) -> Page:
+    return Page(**told, items=tuple(said["items"]), rows=tuple(said["rows"]), next=said["next"])
+
+
+def _counted(said: Mapping[str, Any], told: dict[str, Any]) -> Counted:
+    return Counted(**told, count=said["count"], fewer_than=said.get("fewer_than"))

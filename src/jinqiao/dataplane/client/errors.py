@@ -21,6 +21,12 @@ class SecretNotReadable(InvalidInput):
     code = "gateway.client.secret_not_readable"
 
 
+class KeysNotReadable(InvalidInput):
+    """Details: file."""
+
+    code = "gateway.client.keys_not_readable"
+
+
 class KeyFileNotWritten(InvalidInput):
     """Details: file."""
 

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jinqiao.dataplane.evidence.log import Token
-from jinqiao.dataplane.gateway.errors import AddressNotAllowed, CertificateNotShown
+from jinqiao.dataplane.gateway.errors import AddressNotAllowed, CertificateNotShown, KeyForSandboxOnly
 from jinqiao.dataplane.gateway.nonces import WINDOW_S, NonceStore
 from jinqiao.dataplane.gateway.peers import Peer, is_within
 from jinqiao.dataplane.gateway.snapshot import OpenedKey, PolicyView
 from jinqiao.kernel.contracts.policy import ApplicationPolicy
 from jinqiao.kernel.httpsig import verify_request
+
+SANDBOX = "/gateway/sandbox/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Caller:
 def admit(request: Request, view: PolicyView, nonces: NonceStore, *, now: float, on: datetime) -> Caller:
     """Verify the request and take its nonce. `now` is Unix time, for the signature; `on` business time, for keys.
 
-    Raises what `verify_request` raises, AddressNotAllowed, CertificateNotShown and NonceReplayed; details carry `key_id`
+    Raises what `verify_request` raises, KeyForSandboxOnly, AddressNotAllowed, CertificateNotShown and NonceReplayed; details carry `key_id`
     where one was claimed.
     """
     signed = verify_request(
@@ -50,7 +52,10 @@ def admit(request: Request, view: PolicyView, nonces: NonceStore, *, now: float,
         window_s=WINDOW_S,
     )
     key = view.keys[signed.key_id]
-    check_peer(request.peer, key)
+    if not key.sandbox_only:
+        check_peer(request.peer, key)
+    elif not request.target.startswith(SANDBOX):
+        raise KeyForSandboxOnly(key_id=key.key_id)
     return Caller(key.application, signed.key_id, nonces.take(signed, now))
 
 

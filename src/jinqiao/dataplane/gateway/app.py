@@ -3,6 +3,7 @@
 POST /gateway/v1/services/{service}/{operation}     query, batch, verify, list, count: docs/gateway.md
 POST /gateway/sandbox/v1/services/{service}/{operation}, GET …/examples     the same with synthetic people
 POST /gateway/v1/receipts                     what an application got: the other side's record of its calls
+GET  /gateway/v1/openapi.json                 signed: what this application may ask, as OpenAPI 3.1
 GET  /gateway/health/live                     200 as long as the process runs
 GET  /gateway/health/ready                    200 when calls can be answered, else 503; the policy's age in both cases
 GET  /gateway/metrics                         for Prometheus, from allowed networks or with the token; unknown to others
@@ -35,6 +36,7 @@ from jinqiao.dataplane.gateway.logs import RefusalLog, exception_places
 from jinqiao.dataplane.gateway.metrics import CONTENT_TYPE, CallFigures, may_read, render
 from jinqiao.dataplane.gateway.national import is_national
 from jinqiao.dataplane.gateway.notices import Header, policy_age
+from jinqiao.dataplane.gateway.openapi import PATH as DOCUMENT
 from jinqiao.dataplane.gateway.overload import Gate
 from jinqiao.dataplane.gateway.problem import PROBLEM_TYPE, extra_headers, language_of, problem_body
 from jinqiao.dataplane.gateway.quota import limited
@@ -228,7 +230,7 @@ class Gateway:
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
             path: str = scope["path"]
-            if path.startswith((SERVICES, SANDBOX)) or path == receipts.PATH or is_national(path):
+            if path.startswith((SERVICES, SANDBOX)) or path in (receipts.PATH, DOCUMENT) or is_national(path):
                 await self._call(scope, receive, send)
             elif path == "/gateway/health/live":
                 await self._health(scope, send, {"live": True}, 200)
@@ -340,6 +342,8 @@ class Gateway:
         """Raises JinqiaoError: the refusal."""
         if scope["path"] == receipts.PATH and self._log is not None:
             return await receipts.take_receipts(desk, self._log, call, scope, receive)
+        if scope["path"] == DOCUMENT:
+            return await desk.document(call, scope, receive)
         return await desk.work(call, scope, receive)
 
     async def _health(self, scope: Scope, send: Send, report: dict[str, Any], status: int) -> None:

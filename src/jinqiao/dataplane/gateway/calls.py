@@ -40,9 +40,11 @@ from jinqiao.dataplane.gateway.http import (
 from jinqiao.dataplane.gateway.keyed import KeyedDigest, answer_salt, salted_digest
 from jinqiao.dataplane.gateway.nonces import NonceStore
 from jinqiao.dataplane.gateway.notices import Header, deprecation
+from jinqiao.dataplane.gateway.openapi import Documents
 from jinqiao.dataplane.gateway.overload import Gate
 from jinqiao.dataplane.gateway.peers import Peers
 from jinqiao.dataplane.gateway.policy import callable_service, permit
+from jinqiao.dataplane.gateway.problem import language_of
 from jinqiao.dataplane.gateway.questions import read_question
 from jinqiao.dataplane.gateway.quota import DayQuota, has_day_quota
 from jinqiao.dataplane.gateway.rate import RateMeter
@@ -115,6 +117,7 @@ class CallDesk:
         self.quota = DayQuota()
         self.readers = Readers()
         self.sandbox = Sandbox()
+        self.documents = Documents()
         self.view: PolicyView | None = None
         self.siblings: Siblings | None = None  # where several processes are this gateway
 
@@ -160,6 +163,29 @@ class CallDesk:
             answer = await self._answer(call, route.operation, question, service, view, form)
         if route.is_national:
             answer = replace(answer, body=national.answer_body(answer.body))
+        return self._given(call, answer)
+
+    async def document(self, call: Call, scope: Scope, receive: Receive) -> Answer:
+        """What the application that asks may ask, as OpenAPI. Raises JinqiaoError; recorded like any call."""
+        call.operation = "openapi"
+        target = path_with_query(scope)
+        if scope["method"] != "GET":
+            raise MethodNotOffered(allowed="GET")
+        if "?" in target:
+            raise QueryStringNotTaken
+        headers = headers_of(scope)
+        peer = self.peers.of(scope, headers)
+        call.address = peer.address
+        async with self.gate.reading():
+            body = await read_body(receive, headers.get("content-length", ""))
+        view = self._policy(call.at)
+        self._admit(call, Request("GET", target, headers, body, peer), view)
+        language = language_of(headers.get("accept-language", ""))
+        made = self.documents.body(view, view.keys[call.key_id].application, language)
+        return self._given(call, Answer(made, b"application/json; charset=utf-8", 0))
+
+    def _given(self, call: Call, answer: Answer) -> Answer:
+        """Commit to an answer that leaves now."""
         call.rows = answer.rows
         call.salt = answer_salt(self._keyed, call.call_id)
         call.answer_commitment = salted_digest(self._suite_name, call.salt, answer.body).hex()

@@ -94,6 +94,12 @@ class CertificateNotShown(NotAllowed):
 # ── policy ──
 
 
+class KeyForSandboxOnly(NotAllowed):
+    """The key by which the platform's pages try a service out. Details: key_id."""
+
+    code = "gateway.caller.sandbox_only"
+
+
 class PolicyMissing(Unavailable):
     """The gateway has not received a policy yet."""
 

@@ -13,8 +13,15 @@ from jinqiao.dataplane.gateway.home import GatewayHome
 from jinqiao.dataplane.gateway.keyed import KeyedDigest, PreparedVerifier, public_key_verifier, suite_of_hmac
 from jinqiao.dataplane.gateway.peers import Network, networks_of
 from jinqiao.kernel.contracts.exchange import SignedMessage
-from jinqiao.kernel.contracts.policy import ApplicationKey, ApplicationPolicy, PolicySnapshot, ServicePolicy
+from jinqiao.kernel.contracts.policy import (
+    ApplicationKey,
+    ApplicationPolicy,
+    PolicySnapshot,
+    ServicePolicy,
+    trial_key_id,
+)
 from jinqiao.kernel.crypto.identity import open_message
+from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.kernel.httpsig import Verifier
 from jinqiao.kernel.keystore import write_durably
@@ -33,6 +40,7 @@ class OpenedKey:
     networks: tuple[Network, ...]
     not_before: datetime | None
     not_after: datetime | None
+    sandbox_only: bool = False
 
     def is_in_use(self, algorithm: str, on: datetime) -> bool:
         if self.verifier.algorithm != algorithm:
@@ -127,6 +135,7 @@ def open_snapshot(
                 logger.error("policy %d: the key %s cannot be opened", snapshot.version, key.key_id)
                 continue
             keys[key.key_id] = OpenedKey(key.key_id, application, verifier, networks, key.not_before, key.not_after)
+    keys |= _trial_keys(snapshot, home)
     passwords: dict[str, str] = {}
     for service in snapshot.services:
         try:
@@ -147,6 +156,19 @@ def open_snapshot(
         unsealed,
         snapshot.keep_bodies_days,
     )
+
+
+def _trial_keys(snapshot: PolicySnapshot, home: GatewayHome) -> dict[str, OpenedKey]:
+    """The platform may try out the sandbox in each application's name: by its own key, which the gateway knows already."""
+    public = home.platform
+    algorithm = suite(public.suite).signature_name
+    verifier = public_key_verifier(algorithm, public.signing_key)
+    return {
+        trial_key_id(application.application_id): OpenedKey(
+            trial_key_id(application.application_id), application, verifier, (), None, None, sandbox_only=True
+        )
+        for application in snapshot.applications
+    }
 
 
 def _subject_mark(snapshot: PolicySnapshot, unseal: Callable[[str], bytes]) -> SubjectMark | None:

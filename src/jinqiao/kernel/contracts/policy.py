@@ -36,6 +36,11 @@ class ApplicationKey(Contract):
     not_after: datetime | None = None
 
 
+def trial_key_id(application_id: str) -> str:
+    """The key id under which the platform's pages call the sandbox for an application. Issued keys begin with `ak-`."""
+    return f"try-{application_id}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplicationPolicy(Contract):
     """`addresses`: networks (CIDR) from which it may call, empty: any. `certificates`: SHA-256 fingerprints (hex) of client

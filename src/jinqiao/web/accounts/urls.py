@@ -32,6 +32,7 @@ urlpatterns = [
         name="application_state",
     ),
     path("applications/<int:pk>/access", applications.application_access, name="application_access"),
+    path("applications/<int:pk>/openapi.json", applications.application_openapi, name="application_openapi"),
     path("applications/<int:pk>/keys/new", keys.key_new, name="key_new"),
     path("applications/<int:pk>/keys/register", keys.key_register, name="key_register"),
     path("keys/<int:pk>/revoke", keys.key_revoke, name="key_revoke"),

@@ -112,6 +112,7 @@ ACTION_WORDS: dict[str, Text] = {
     "exchange.service.resume": _("恢复查询服务"),
     "exchange.service.set": _("设置查询服务"),
     "exchange.service.suspend": _("暂停查询服务"),
+    "exchange.service.try": _("在沙箱试用查询服务"),
     "exchange.service.take_over": _("查询服务转用新授权"),
     "exchange.source.add": _("登记数据源"),
     "exchange.source.answer": _("数据源答复"),

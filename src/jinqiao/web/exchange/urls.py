@@ -20,6 +20,7 @@ from jinqiao.web.exchange.views import (
     task_settings,
     tasks,
     transforms,
+    trying,
     unused,
 )
 
@@ -94,6 +95,7 @@ urlpatterns = [
     path("services/<int:pk>/attach", services.service_attach, name="service_attach"),
     path("services/<int:pk>/detach/<int:application>", services.service_detach, name="service_detach"),
     path("services/<int:pk>/settings", service_settings.service_set, name="service_set"),
+    path("services/<int:pk>/try", trying.service_try, name="service_try"),
     path("services/<int:pk>/end", service_settings.service_end, name="service_end"),
     re_path(r"^services/(?P<pk>\d{1,18})/(?P<verb>suspend|resume)$", services.service_state, name="service_state"),
     path("calls", calls.calls, name="calls"),

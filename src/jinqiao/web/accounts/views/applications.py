@@ -2,7 +2,7 @@
 
 from django.contrib import messages
 from django.db.models import Q
-from django.http import HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -10,12 +10,14 @@ from django.views.decorators.http import require_http_methods
 
 from jinqiao.accounts import actions, errors, queries, rules
 from jinqiao.accounts.enums import ApplicationState, Role
-from jinqiao.kernel.errors import JinqiaoError
+from jinqiao.exchange.queries.openapi import document_for, gateways_of
+from jinqiao.kernel.errors import JinqiaoError, NotFound
 from jinqiao.web.access import PostHttpRequest, post_required
 from jinqiao.web.accounts.forms import AccessForm, ApplicationFilter, ApplicationForm
 from jinqiao.web.accounts.refusals import explain
 from jinqiao.web.accounts.views.keys import may_manage_keys, state_of_key
 from jinqiao.web.components import Pair
+from jinqiao.web.errors import language
 from jinqiao.web.exports import xlsx_response
 from jinqiao.web.navigation import may_enter, url_of
 from jinqiao.web.pagination import page_of
@@ -88,6 +90,7 @@ def application(request: PostHttpRequest, pk: int) -> HttpResponse:
             for service in found.query_services.select_related("grant__version", "grant__provider").order_by("pk")
             for address in (url_of("exchange:service", service.pk),)
         ],
+        "gateways": gateways_of(found),
         "keys": [(key, *state_of_key(key)) for key in found.keys.select_related("gateway").order_by("-id")],
         "may_keep": may_keep and found.state != ApplicationState.RETIRED,
         "moves": [(state, _STATE_WORDS[state]) for state in moves],
@@ -186,3 +189,17 @@ def application_access(request: PostHttpRequest, pk: int) -> HttpResponse:
         "back": back,
     }
     return render(request, "accounts/form.html", values)
+
+
+@post_required(*SEERS)
+def application_openapi(request: PostHttpRequest, pk: int) -> HttpResponse:
+    """What the application may ask at one gateway (`?gateway=` its number, else the first), as its gateway says it too."""
+    found = get_object_or_404(queries.applications_for(request.post), pk=pk)
+    wanted = request.GET.get("gateway", "")
+    gateway = next((one for one in gateways_of(found) if wanted in ("", one.number)), None)
+    made = document_for(found, gateway, language()) if gateway is not None else None
+    if made is None:
+        raise NotFound
+    response = JsonResponse(made, json_dumps_params={"ensure_ascii": False, "indent": 2})
+    response["Content-Disposition"] = f'inline; filename="{found.number}.openapi.json"'
+    return response

@@ -12,6 +12,7 @@ from jinqiao.accounts.enums import ApplicationState, Role
 from jinqiao.accounts.models import Application, Post
 from jinqiao.exchange import actions, rules
 from jinqiao.exchange.models import Binding, QueryService
+from jinqiao.exchange.queries.openapi import gateway_root
 from jinqiao.exchange.queries.policy import why_not_served
 from jinqiao.exchange.queries.visible import calls_visible_to, last_call_at, services_visible_to
 from jinqiao.kernel.contracts.tables import Mask
@@ -91,6 +92,10 @@ def _masks(service: QueryService) -> list[dict[str, object]]:
     ]
 
 
+def _root(service: QueryService) -> str:
+    return gateway_root(service.gateway) if service.gateway else ""
+
+
 def _free_applications(service: QueryService, post: Post) -> list[Application]:
     """What this post may still attach."""
     found = (
@@ -113,7 +118,7 @@ def service(request: PostHttpRequest, pk: int) -> HttpResponse:
         "service": found,
         "pairs": [
             Pair(_("服务标识"), found.number, code=True),
-            Pair(_("调用地址"), f"POST /gateway/v1/services/{found.number}/query", code=True, wide=True),
+            Pair(_("调用地址"), f"POST {_root(found)}/gateway/v1/services/{found.number}/query", code=True, wide=True),
             Pair(_("授权"), grant.number, url=grant_url if may_enter(grant_url, request.post) else "", code=True),
             Pair(_("授权至"), formats.iso_day(grant.valid_until)),
             Pair(_("提供部门"), grant.provider.name),
