@@ -66,10 +66,10 @@ def test_a_refusal_is_shown_as_the_gateway_says_it(enter: Any, served: Served, g
     client = enter(served.developer)
     form = client.get(page_of(served)).context["form"]
 
-    response = client.post(page_of(served), asked(form, case_number=""))
+    response = client.post(page_of(served), asked(form, case_number="--"))
 
     assert response.context["tried"].status == 400
-    assert json.loads(response.context["answer"])["code"] == "gateway.case_number.missing"
+    assert json.loads(response.context["answer"])["code"] == "gateway.request.field"
 
 
 def test_the_printed_command_calls_sandbox_and_production(

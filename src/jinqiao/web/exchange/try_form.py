@@ -81,17 +81,15 @@ class TryForm(forms.Form):
         self.fields["purpose"] = forms.ChoiceField(label=_("用途"), choices=[(p, p) for p in grant.purposes])
         self.fields["case_number"] = forms.CharField(
             label=_("业务编号"),
-            required=False,
+            required=grant.case_number_required or bool(self.policy.case_column),
             max_length=100,
             widget=forms.TextInput(attrs={"class": "is-mid"}),
-            help_text=_("本服务必填") if grant.case_number_required or self.policy.case_column else "",
         )
         self.fields["end_user"] = forms.CharField(
             label=_("经办人"),
-            required=False,
+            required=self.policy.end_user_required,
             max_length=100,
             widget=forms.TextInput(attrs={"class": "is-mid"}),
-            help_text=_("本服务必填") if self.policy.end_user_required else "",
         )
         roles = sorted({mask.role for mask in self.policy.role_masks})
         if roles:
