@@ -9,16 +9,15 @@ from django.core import signing
 
 from jinqiao.dataplane.client.keypair import KeyPair
 from jinqiao.exchange import actions
-from jinqiao.exchange.errors import (
+from jinqiao.exchange.errors import KeyAlreadyRevoked, NotYourApplication
+from jinqiao.exchange.models import ApplicationKey
+from jinqiao.exchange.service_errors import (
     ChallengeNotGood,
     KeyAlgorithmWrong,
-    KeyAlreadyRevoked,
-    NotYourApplication,
     OverlapWrong,
     PossessionNotProved,
     PublicKeyUsed,
 )
-from jinqiao.exchange.models import ApplicationKey
 from jinqiao.kernel import moments
 from jinqiao.kernel.crypto.errors import PublicKeyNotRead
 from tests.exchange.factories import Served, make_served

@@ -8,19 +8,18 @@ from django.db.models import QuerySet
 
 from jinqiao.audit.models import AuditEvent
 from jinqiao.exchange import actions
-from jinqiao.exchange.errors import (
+from jinqiao.exchange.errors import LimitBroken, NotYourService
+from jinqiao.exchange.models import QueryService
+from jinqiao.exchange.service_errors import (
     CaseItemNotBound,
     EndTooSoon,
     FilterItemNotOpen,
     HoursWrong,
-    LimitBroken,
     NoOperationOffered,
-    NotYourService,
     RoleMaskWrong,
     SuccessorWrong,
     VersionGoesBack,
 )
-from jinqiao.exchange.models import QueryService
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.policy import Hours, Operation, RoleMask
 from jinqiao.kernel.contracts.tables import Mask

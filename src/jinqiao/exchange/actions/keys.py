@@ -15,17 +15,15 @@ from jinqiao.audit import trail
 from jinqiao.exchange import rules
 from jinqiao.exchange.actions.platform import public_identity
 from jinqiao.exchange.enums import NodeKind, NodeState
-from jinqiao.exchange.errors import (
+from jinqiao.exchange.errors import KeyAlreadyRevoked, NodeKindWrong, NodeNotActive
+from jinqiao.exchange.models import ApplicationKey, Node
+from jinqiao.exchange.service_errors import (
     ChallengeNotGood,
     KeyAlgorithmWrong,
-    KeyAlreadyRevoked,
-    NodeKindWrong,
-    NodeNotActive,
     OverlapWrong,
     PossessionNotProved,
     PublicKeyUsed,
 )
-from jinqiao.exchange.models import ApplicationKey, Node
 from jinqiao.kernel import moments
 from jinqiao.kernel.crypto import public_keys
 from jinqiao.kernel.crypto.identity import PublicIdentity

@@ -11,18 +11,18 @@ from django.db import transaction
 from jinqiao.accounts.models import Post
 from jinqiao.audit import trail
 from jinqiao.exchange import rules
-from jinqiao.exchange.errors import (
+from jinqiao.exchange.errors import LimitBroken
+from jinqiao.exchange.models import Binding, QueryService
+from jinqiao.exchange.service_errors import (
     CaseItemNotBound,
     EndTooSoon,
     FilterItemNotOpen,
     HoursWrong,
-    LimitBroken,
     NoOperationOffered,
     RoleMaskWrong,
     SuccessorWrong,
     VersionGoesBack,
 )
-from jinqiao.exchange.models import Binding, QueryService
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.policy import Hours, Operation, RoleMask
 from jinqiao.kernel.contracts.tables import Mask

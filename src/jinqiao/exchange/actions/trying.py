@@ -12,9 +12,10 @@ from jinqiao.accounts.models import Application, Post
 from jinqiao.audit import trail
 from jinqiao.exchange import rules
 from jinqiao.exchange.actions.platform import platform_identity
-from jinqiao.exchange.errors import ApplicationOfAnother, GatewayMissing, SandboxNotReached
+from jinqiao.exchange.errors import ApplicationOfAnother, GatewayMissing
 from jinqiao.exchange.models import QueryService
 from jinqiao.exchange.queries.openapi import gateway_root
+from jinqiao.exchange.service_errors import SandboxNotReached
 from jinqiao.kernel.contracts.policy import Operation, trial_key_id
 from jinqiao.kernel.errors import Language
 from jinqiao.kernel.httpsig import IdentitySigner, sign_request

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods
 from jinqiao.accounts import queries
 from jinqiao.accounts.enums import ApplicationState, Role
 from jinqiao.accounts.models import Application, Post
-from jinqiao.exchange import errors, rules
+from jinqiao.exchange import errors, rules, service_errors
 from jinqiao.exchange.actions import challenge_for, issue_key, register_key, revoke_key
 from jinqiao.exchange.enums import NodeKind, NodeState
 from jinqiao.exchange.models import ApplicationKey, Node
@@ -27,13 +27,13 @@ from jinqiao.web.accounts.refusals import explain
 
 MANAGERS = (Role.DEVELOPER, Role.DEPARTMENT_ADMINISTRATOR)
 _FIELDS = {
-    errors.OverlapWrong: "until",
+    service_errors.OverlapWrong: "until",
     errors.KeyAlreadyRevoked: "replaces",
     errors.NodeNotActive: "gateway",
-    errors.KeyAlgorithmWrong: "algorithm",
-    errors.PossessionNotProved: "signature",
-    errors.ChallengeNotGood: "signature",
-    errors.PublicKeyUsed: "public_key",
+    service_errors.KeyAlgorithmWrong: "algorithm",
+    service_errors.PossessionNotProved: "signature",
+    service_errors.ChallengeNotGood: "signature",
+    service_errors.PublicKeyUsed: "public_key",
     PublicKeyNotRead: "public_key",
 }
 
@@ -80,7 +80,7 @@ def key_register(request: PostHttpRequest, pk: int) -> HttpResponse:
             key = register_key(found, wanted.pop("gateway"), by=request.post, **wanted)
         except JinqiaoError as error:
             explain(request, form, error, _FIELDS)
-            if isinstance(error, errors.ChallengeNotGood):  # the old one cannot be signed any more
+            if isinstance(error, service_errors.ChallengeNotGood):  # the old one cannot be signed any more
                 form.data = {**request.POST.dict(), "challenge": challenge}
         else:
             messages.success(request, _("公钥已登记，密钥标识%(key)s，几秒后网关接受它。") % {"key": key.key_id})

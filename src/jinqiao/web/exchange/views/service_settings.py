@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from jinqiao.exchange import actions, errors, rules
+from jinqiao.exchange import actions, errors, rules, service_errors
 from jinqiao.exchange.actions.service_settings import bound_items, open_items
 from jinqiao.exchange.models import QueryService
 from jinqiao.exchange.queries.visible import services_visible_to
@@ -21,14 +21,14 @@ from jinqiao.web.exchange.service_forms import MASK_WORDS, OPERATION_WORDS, WEEK
 from jinqiao.web.navigation import url_of
 
 _FIELDS: dict[type[JinqiaoError], str] = {
-    errors.NoOperationOffered: "operations",
-    errors.FilterItemNotOpen: "filter_items",
-    errors.CaseItemNotBound: "case_item",
-    errors.RoleMaskWrong: "role_masks",
-    errors.HoursWrong: "last",
-    errors.VersionGoesBack: "version",
-    errors.EndTooSoon: "ends_on",
-    errors.SuccessorWrong: "successor",
+    service_errors.NoOperationOffered: "operations",
+    service_errors.FilterItemNotOpen: "filter_items",
+    service_errors.CaseItemNotBound: "case_item",
+    service_errors.RoleMaskWrong: "role_masks",
+    service_errors.HoursWrong: "last",
+    service_errors.VersionGoesBack: "version",
+    service_errors.EndTooSoon: "ends_on",
+    service_errors.SuccessorWrong: "successor",
 }
 
 
