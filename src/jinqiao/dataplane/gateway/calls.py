@@ -179,7 +179,7 @@ class CallDesk:
         async with self.gate.reading():
             body = await read_body(receive, headers.get("content-length", ""))
         view = self._policy(call.at)
-        self._admit(call, Request("GET", target, headers, body, peer), view)
+        self._admit(call, Route(Environment.PRODUCTION, "", None), Request("GET", target, headers, body, peer), view)
         language = language_of(headers.get("accept-language", ""))
         made = self.documents.body(view, view.keys[call.key_id].application, language)
         return self._given(call, Answer(made, b"application/json; charset=utf-8", 0))
