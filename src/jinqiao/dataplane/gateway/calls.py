@@ -38,6 +38,7 @@ from jinqiao.dataplane.gateway.http import (
     read_body,
 )
 from jinqiao.dataplane.gateway.keyed import KeyedDigest, answer_salt, salted_digest
+from jinqiao.dataplane.gateway.masking import items_for
 from jinqiao.dataplane.gateway.nonces import NonceStore
 from jinqiao.dataplane.gateway.notices import Header, deprecation
 from jinqiao.dataplane.gateway.openapi import Documents
@@ -62,6 +63,7 @@ from jinqiao.kernel.moments import CHINA
 logger = logging.getLogger(__name__)
 
 SANDBOX_METER = "sandbox "  # no service is called so: its rate is counted apart
+CALL_ID_BYTES = 16
 _SPEAKING_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,59}", re.ASCII)  # a number in its place could be a person's
 _ITEM_CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 
@@ -112,6 +114,7 @@ class CallDesk:
         self._keyed = KeyedDigest(home.suite, home.evidence_secret)
         self._suite_name = home.suite
         self.peers = Peers(home.proxies)
+        self._chance = b""  # drawn for many calls at once
         self.nonces = NonceStore()
         self.meter = RateMeter()
         self.quota = DayQuota()
@@ -122,7 +125,10 @@ class CallDesk:
         self.siblings: Siblings | None = None  # where several processes are this gateway
 
     def begin(self) -> Call:
-        return Call(os.urandom(16).hex(), moments.now(), time.perf_counter(), self._home.gateway_id)
+        if len(self._chance) < CALL_ID_BYTES:
+            self._chance = os.urandom(256 * CALL_ID_BYTES)
+        call_id, self._chance = self._chance[:CALL_ID_BYTES].hex(), self._chance[CALL_ID_BYTES:]
+        return Call(call_id, moments.now(), time.perf_counter(), self._home.gateway_id)
 
     async def work(self, call: Call, scope: Scope, receive: Receive) -> Answer:
         """The answer. Raises JinqiaoError: the refusal. Fills `call` as far as it gets."""
@@ -291,7 +297,7 @@ class CallDesk:
 
     def _note(self, call: Call, question: Question, service: ServicePolicy) -> None:
         """Take into the record what may stand there: no purpose that was made up, no item name that could be a value."""
-        granted = {item.code for item in service.grant.items}
+        granted = items_for(service, question.role)
         codes = question.items or tuple(dict.fromkeys(condition.item for condition in question.filter))
         call.items = tuple(code for code in codes if code in granted or _ITEM_CODE.fullmatch(code))
         call.purpose = question.purpose if question.purpose in service.grant.purposes else ""

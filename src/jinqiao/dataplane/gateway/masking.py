@@ -4,6 +4,7 @@ A role mask only tightens. An item with role masks is masked for a role that non
 for any of the roles.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce
 
@@ -19,8 +20,23 @@ def stricter(one: Mask, other: Mask) -> Mask:
     return other if one is Mask.NONE else Mask.HIDDEN
 
 
-def items_for(service: ServicePolicy, role: str) -> dict[str, GrantedItem]:
-    """The granted items by code, with the masks of this role."""
+_MOST_KEPT = 2_000
+_kept: dict[tuple[str, str], tuple[ServicePolicy, Mapping[str, GrantedItem]]] = {}
+
+
+def items_for(service: ServicePolicy, role: str) -> Mapping[str, GrantedItem]:
+    """The granted items by code, with the masks of this role. Made once for each service of a policy, not with each call."""
+    kept = _kept.get((service.service, role))
+    if kept is not None and kept[0] is service:
+        return kept[1]
+    if len(_kept) >= _MOST_KEPT:  # roles are the callers' own words: what they name may not fill the memory
+        _kept.clear()
+    items = _masked_items(service, role)
+    _kept[service.service, role] = (service, items)
+    return items
+
+
+def _masked_items(service: ServicePolicy, role: str) -> dict[str, GrantedItem]:
     items = {item.code: item for item in service.grant.items}
     if not service.role_masks:
         return items

@@ -82,7 +82,7 @@ def common_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
 def strict_json(body: bytes) -> Any:
     """RFC 8259 in UTF-8 as I-JSON (RFC 7493) wants it: no name twice, no NaN or Infinity, no number that does not fit."""
     try:
-        return json.loads(body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite)
+        return _strict_decode(body.decode("utf-8"))
     except (ValueError, RecursionError) as problem:
         raise BodyNotJson from problem
 
@@ -103,6 +103,9 @@ def _finite(text: str) -> float:
     if number - number != 0:
         raise ValueError("too large for a number")
     return number
+
+
+_strict_decode = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite).decode
 
 
 def is_code(code: Any) -> bool:
