@@ -187,6 +187,7 @@ def addresses(city: City, run_id: int) -> list[tuple[str, str]]:
             "pk": things.get(first, 1),
             "entry_id": city.parties.entry.pk,
             "paper_id": city.paper.pk,
+            "paper": city.paper.pk,
             "application": city.application.pk,
             "number": 1,
             "year": 2026,

@@ -30,8 +30,9 @@ def test_what_the_platform_signed_is_opened(world: World) -> None:
     assert (view.version, set(view.services), set(view.keys)) == (
         1,
         {"hunyin-dengji-001"},
-        {"key-housing", "key-stranger"},
+        {"key-housing", "key-stranger", "try-app-housing", "try-app-stranger"},
     )
+    assert {key.key_id for key in view.keys.values() if key.sandbox_only} == {"try-app-housing", "try-app-stranger"}
     keep(message, home)
     kept = last_kept(home)
     assert kept is not None
@@ -85,4 +86,4 @@ def test_what_was_opened_is_not_opened_again_and_what_is_gone_is_forgotten(world
     second = open_snapshot(sign_message(message, world.platform), home, newer_than=1, before=known)
 
     assert second.unsealed == {sealed: b"as it was opened before"}
-    assert set(second.keys) == {"key-housing"}
+    assert set(second.keys) == {"key-housing", "try-app-housing"}
