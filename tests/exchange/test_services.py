@@ -240,12 +240,12 @@ def test_only_the_consumers_own_applications_are_attached(served: Served) -> Non
 
 def test_a_developer_attaches_the_applications_whose_contact_he_is(served: Served) -> None:
     consumer = served.world.parties.consumer
-    own, anothers = make_application(consumer, served.developer.person), make_application(consumer)
+    own, foreign = make_application(consumer, served.developer.person), make_application(consumer)
 
     actions.attach_application(served.service, own, by=served.developer)
     actions.detach_application(served.service, own, by=served.developer)
     with pytest.raises(NotYourService):
-        actions.attach_application(served.service, anothers, by=served.developer)
+        actions.attach_application(served.service, foreign, by=served.developer)
     with pytest.raises(NotYourService):
         actions.attach_application(served.service, own, by=make_post(Role.DEVELOPER, served.world.parties.provider))
 

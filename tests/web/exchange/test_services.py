@@ -155,16 +155,16 @@ def test_an_announced_end_is_seen_by_the_consumer(enter: Any, served: Served) ->
 
 def test_a_developer_attaches_his_own_application(enter: Any, served: Served) -> None:
     own = make_application(served.world.parties.consumer, served.developer.person)
-    anothers = make_application(served.world.parties.consumer)
+    foreign = make_application(served.world.parties.consumer)
     client = enter(served.developer)
     offered = client.get(page_of(served)).context["attach_form"].fields["application"].queryset
     assert list(offered) == [own]
 
-    for application in (own, anothers):
+    for application in (own, foreign):
         client.post(reverse("exchange:service_attach", args=[served.service.pk]), {"application": application.pk})
 
     assert own in served.service.applications.all()
-    assert anothers not in served.service.applications.all()
+    assert foreign not in served.service.applications.all()
 
 
 def test_a_service_is_suspended_and_resumed(enter: Any, served: Served) -> None:
