@@ -35,7 +35,7 @@ from tests.servers import Server
 
 PORT = 58110
 TIMES_FASTAPI, TIMES_DATASETTE, CPU_US, P99_MS = 12, 5, 120, 25
-MOST_PER_SECOND = {"hello": 60_000, "gateway": 9_000, "peer": 5_000}
+MOST_PER_SECOND = {"hello": 80_000, "gateway": 9_000, "peer": 5_000}
 SCRIPTS = Path(__file__).with_name("gateway") / "peer_scripts"
 OURS = ("jinqiao on SQLite", "jinqiao on PostgreSQL")
 
@@ -120,7 +120,8 @@ def measure(variant: Variant, folder: Path, rows: int, seconds: float, connectio
 
 def held_records(world: World) -> int:
     verdict = verify(world.home / "evidence.db")
-    verdict.demand()
+    if not verdict.ok:
+        raise RuntimeError(f"the evidence is broken: {verdict.damage[0]}")
     return verdict.records
 
 
@@ -207,7 +208,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                 found.setdefault(variant.name, []).append(one)
                 if variant.world is not None:
                     answered[variant.name] = answered.get(variant.name, 0) + one.requests
-                    unrecorded += max(0, answered[variant.name] - held_records(variant.world))
                 if given.keep:
                     with given.keep.open("a") as file:
                         file.write(
@@ -223,6 +223,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 )
             if "limits" in only:
                 limit.append(pgbench(server, given.seconds, given.connections, folder))
+        for variant in ready:
+            if variant.world is not None:
+                unrecorded += max(0, answered[variant.name] - held_records(variant.world))
     lines, held = rows_of(found, limit)
     head = (
         "",
