@@ -275,3 +275,14 @@ def test_a_client_certificate_is_believed_from_a_configured_proxy_only(world: Wo
     configure(world, 'proxies = ["127.0.0.0/8"]')
     talk(world, through_the_proxy)
     assert records(world)[1]["address"] == "192.0.2.44"
+
+
+def test_a_proxy_is_believed_from_the_reload_on_that_reads_it(world: World) -> None:
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        assert (await caller.ask(headers={"X-Forwarded-For": "192.0.2.44"})).status_code == 200
+        configure(world, 'proxies = ["127.0.0.0/8"]')
+        await gateway.reload()
+        assert (await caller.ask(headers={"X-Forwarded-For": "192.0.2.44"})).status_code == 200
+
+    talk(world, conversation)
+    assert [record["address"] for record in records(world)] == ["127.0.0.1", "192.0.2.44"]

@@ -265,7 +265,7 @@ class CallDesk:
     def renew(self, home: GatewayHome) -> Readers:
         """Go on with a home that was read anew, and with connections to be made anew; the readers so far, to be closed later."""
         before, self.readers = self.readers, Readers()
-        self._home, self._peers = home, Peers(home.proxies)
+        self._home, self.peers = home, Peers(home.proxies)
         return before
 
     def hear_rate(self, metered: str, keys: int) -> None:
