@@ -132,28 +132,17 @@ class CallDesk:
 
     async def work(self, call: Call, scope: Scope, receive: Receive) -> Answer:
         """The answer. Raises JinqiaoError: the refusal. Fills `call` as far as it gets."""
-        target = path_with_query(scope)
-        path, _, query = target.partition("?")
+        path, _, query = path_with_query(scope).partition("?")
         route = self._route(call, path)
-        if scope["method"] != route.method:
-            raise MethodNotOffered(allowed=route.method)
-        headers = headers_of(scope)
-        peer = self.peers.of(scope, headers)
-        call.address = peer.address
         is_file = (
             route.operation is Operation.BATCH
             and not route.is_national
-            and is_type(headers.get("content-type", ""), "text/csv")
+            and is_type(headers_of(scope).get("content-type", ""), "text/csv")
         )
-        async with self.gate.reading():
-            body = await read_body(receive, headers.get("content-length", ""), FILE_BYTES if is_file else BODY_BYTES)
-        call.request_digest = self._commit(b"request", body)
-        if "?" in target and not is_file:
-            raise QueryStringNotTaken
-        if route.operation is not None:
-            _check_body_type(headers, is_file=is_file)
-        view = self._policy(call.at)
-        name = self._admit(call, route, Request(route.method, target, headers, body, peer), view)
+        request = await self.take(call, scope, receive, route.method, is_file=is_file)
+        headers, body = request.headers, request.body
+        view = self.policy(call.at)
+        name = self.admit(call, request, view, is_national=route.is_national) or route.service
         service = callable_service(view.services, name, call.application)
         call.grant_id, call.provider, call.consumer = (
             service.grant.grant_id,
@@ -174,19 +163,10 @@ class CallDesk:
     async def document(self, call: Call, scope: Scope, receive: Receive) -> Answer:
         """What the application that asks may ask, as OpenAPI. Raises JinqiaoError; recorded like any call."""
         call.operation = "openapi"
-        target = path_with_query(scope)
-        if scope["method"] != "GET":
-            raise MethodNotOffered(allowed="GET")
-        if "?" in target:
-            raise QueryStringNotTaken
-        headers = headers_of(scope)
-        peer = self.peers.of(scope, headers)
-        call.address = peer.address
-        async with self.gate.reading():
-            body = await read_body(receive, headers.get("content-length", ""))
-        view = self._policy(call.at)
-        self._admit(call, Route(Environment.PRODUCTION, "", None), Request("GET", target, headers, body, peer), view)
-        language = language_of(headers.get("accept-language", ""))
+        request = await self.take(call, scope, receive, "GET")
+        view = self.policy(call.at)
+        self.admit(call, request, view)
+        language = language_of(request.headers.get("accept-language", ""))
         made = self.documents.body(view, view.keys[call.key_id].application, language)
         return self._given(call, Answer(made, b"application/json; charset=utf-8", 0))
 
@@ -245,11 +225,33 @@ class CallDesk:
             call.service = route.service
         return route
 
-    def _admit(self, call: Call, route: Route, request: Request, view: PolicyView) -> str:
-        """Who calls goes into `call`; the name of the service that is meant. Raises what `admit` raises."""
-        name = route.service
+    async def take(self, call: Call, scope: Scope, receive: Receive, method: str, *, is_file: bool = False) -> Request:
+        """The whole request, of this method and within bounds: JSON, or a file of CSV with its question in the query string.
+
+        Raises MethodNotOffered, HeaderRepeated, QueryStringNotTaken, ContentTypeNotTaken and what `read_body` raises.
+        """
+        if scope["method"] != method:
+            raise MethodNotOffered(allowed=method)
+        headers, target = headers_of(scope), path_with_query(scope)
+        peer = self.peers.of(scope, headers)
+        call.address = peer.address
+        async with self.gate.reading():
+            body = await read_body(receive, headers.get("content-length", ""), FILE_BYTES if is_file else BODY_BYTES)
+        call.request_digest = self._commit(b"request", body)
+        if "?" in target and not is_file:
+            raise QueryStringNotTaken
+        if method == "POST":
+            _check_body_type(headers, is_file=is_file)
+        return Request(method, target, headers, body, peer)
+
+    def admit(self, call: Call, request: Request, view: PolicyView, *, is_national: bool = False) -> str:
+        """Who calls goes into `call`. Of a call of the national convention the name of the service that it means, else empty.
+
+        Raises what `admission.admit` raises.
+        """
+        name = ""
         try:
-            if route.is_national:
+            if is_national:
                 caller, name = national.admit_national(request, view, self.nonces, now=time.time(), on=call.at)
                 call.service = name
             else:
@@ -287,7 +289,7 @@ class CallDesk:
             await self._log.append(call, None)
             raise NonceReplayed(key_id=call.key_id) from taken
 
-    def _policy(self, now: datetime) -> PolicyView:
+    def policy(self, now: datetime) -> PolicyView:
         view = self.view
         if view is None:
             raise PolicyMissing
@@ -317,11 +319,7 @@ def is_type(content_type: str, wanted: str) -> bool:
     return kind.strip().lower() == wanted and charset in ("", "charset=utf-8")
 
 
-def is_json(content_type: str) -> bool:
-    return is_type(content_type, "application/json")
-
-
 def _check_body_type(headers: Mapping[str, str], *, is_file: bool) -> None:
-    is_known = is_file or is_json(headers.get("content-type", ""))
+    is_known = is_file or is_type(headers.get("content-type", ""), "application/json")
     if not is_known or headers.get("content-encoding", "identity") != "identity":
         raise ContentTypeNotTaken
