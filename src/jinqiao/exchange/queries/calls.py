@@ -7,7 +7,9 @@ from django.db.models import Q, QuerySet
 
 from jinqiao.accounts.models import Application, Post
 from jinqiao.exchange.models import Anomaly, Call, EvidenceAnchor, EvidenceSegment, QueryService
+from jinqiao.exchange.queries.confirmations import contradicted_calls, receipts_without_call, unconfirmed_calls
 from jinqiao.exchange.queries.visible import calls_visible_to
+from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.evidence import RECEIPT
 from jinqiao.kernel.moments import CHINA
 from jinqiao.sharing.models import Grant
@@ -34,6 +36,7 @@ class CallsWanted:
     end_user: str = ""
     case_number: str = ""
     grant: str = ""
+    pairing: str = ""  # "unconfirmed", "contradicted", or "unmatched": receipts of calls that no gateway answered
     anomaly: Anomaly | None = None
 
 
@@ -48,7 +51,10 @@ def calls_found(post: Post, wanted: CallsWanted) -> QuerySet[Call]:
     """Calls that the post may see, newest first, without their records."""
     found = calls_visible_to(post).defer("record")
     found = found.filter(**{field: value for name, field in _EXACT.items() if (value := getattr(wanted, name))})
-    found = found.filter(operation=wanted.operation) if wanted.operation else found.exclude(operation=RECEIPT)
+    if wanted.pairing:
+        found = found.filter(pk__in=paired(wanted.pairing).values("pk"))
+    if wanted.operation or wanted.pairing != "unmatched":
+        found = found.filter(operation=wanted.operation) if wanted.operation else found.exclude(operation=RECEIPT)
     if wanted.text:
         found = found.filter(Q(call_id=wanted.text) | Q(case_number=wanted.text))
     if wanted.outcome == "refused":
@@ -62,6 +68,16 @@ def calls_found(post: Post, wanted: CallsWanted) -> QuerySet[Call]:
     if wanted.hour:
         found = found.filter(at__gte=wanted.hour, at__lt=wanted.hour + timedelta(hours=1))
     return found.filter(of_anomaly(wanted.anomaly)) if wanted.anomaly is not None else found
+
+
+def paired(how: str) -> QuerySet[Call]:
+    """Calls by whether the consumer's own record of them came, and fits (`CallsWanted.pairing`)."""
+    match how:
+        case "unconfirmed":
+            return unconfirmed_calls(moments.now())
+        case "contradicted":
+            return contradicted_calls()
+    return receipts_without_call()
 
 
 def midnight(day: date) -> datetime:

@@ -23,6 +23,11 @@ OPERATIONS = {
     RECEIPT: _("需求方回执"),
 }
 ENVIRONMENTS = {Environment.PRODUCTION.value: _("生产"), Environment.SANDBOX.value: _("沙箱")}
+PAIRINGS = {
+    "unconfirmed": _("需求方未确认"),
+    "contradicted": _("双方记录不一致"),
+    "unmatched": _("只有需求方回执"),
+}
 DAYS = 30
 
 
@@ -52,6 +57,7 @@ class CallFilter(_Sides):
     grant = search_field(_("授权编号"))
     operation = forms.ChoiceField(label=_("操作"), required=False, choices=[*ALL, *OPERATIONS.items()])
     environment = forms.ChoiceField(label=_("环境"), required=False, choices=[*ALL, *ENVIRONMENTS.items()])
+    pairing = forms.ChoiceField(label=_("双方记录"), required=False, choices=[*ALL, *PAIRINGS.items()])
     hour = forms.DateTimeField(required=False, widget=forms.HiddenInput())
     anomaly = forms.IntegerField(required=False, min_value=1, max_value=2**53, widget=forms.HiddenInput())
     field_order = (
@@ -66,7 +72,7 @@ class CallFilter(_Sides):
         "application",
         "purpose",
     )
-    more = "owner,service,application,purpose,end_user,grant,operation,environment"
+    more = "owner,service,application,purpose,end_user,grant,operation,environment,pairing"
 
     def wanted(self) -> CallsWanted:
         """What is asked; a value that makes no sense narrows nothing."""
@@ -82,6 +88,7 @@ class CallFilter(_Sides):
             "environment",
             "outcome",
             "owner",
+            "pairing",
         )
         return CallsWanted(
             text=values.get("q", "").strip(),
