@@ -11,6 +11,7 @@ import httpx
 
 from jinqiao.dataplane.client.answers import Answer, BatchAnswer, Counted, Found, Page, Row, Verification
 from jinqiao.dataplane.client.errors import AnswerNotUnderstood, KeysNotReadable
+from jinqiao.dataplane.client.journal import RECEIPTS_PATH, Journal
 from jinqiao.dataplane.client.sending import Sender
 from jinqiao.kernel.errors import Language
 from jinqiao.kernel.httpsig import HmacSigner, Signer
@@ -37,10 +38,13 @@ class GatewayClient:
         ca_file: Path | None = None,
         certificate: tuple[Path, Path] | None = None,
         transport: httpx.BaseTransport | None = None,
+        journal: Journal | None = None,
     ) -> None:
         """`url` is the gateway's root. Either `secret`, the text that the platform showed once, with its `algorithm` (hmac-sha256
-        or hmac-sm3); or `key`, a `KeyPair`. `certificate`: files of a client certificate and its key. Raises ValueError for
-        another algorithm."""
+        or hmac-sm3); or `key`, a `KeyPair`. `certificate`: files of a client certificate and its key. `journal`: where each
+        answered call is written down before its answer is handed on, for `send_receipts`. Raises ValueError for another
+        algorithm."""
+        self._journal = journal
         self.url = url.rstrip("/")
         self._base = f"/gateway{'/sandbox' if sandbox else ''}/v1"
         self._sender = Sender(
@@ -118,7 +122,7 @@ class GatewayClient:
             raise KeysNotReadable(file=str(file)) from problem
         parameters = {"items": ",".join(items)} | _reason(purpose, case_number, end_user, role)
         target = f"{self._path(service, 'batch')}?{urlencode(parameters, quote_via=quote)}"
-        return self._read(self._sender.send("POST", target, body, "text/csv"), _batch)
+        return self._read(self._sender.send("POST", target, body, "text/csv"), _batch, service)
 
     def verify(
         self,
@@ -191,6 +195,13 @@ class GatewayClient:
         """The OpenAPI document of what this application may ask."""
         return self._read(self._sender.send("GET", "/gateway/v1/openapi.json"), lambda said, _told: said)
 
+    def send_receipts(self) -> int:
+        """Confirm the answers of the journal to the gateway, where both sides' records then stand; how many. Raises ValueError
+        without a journal."""
+        if self._journal is None:
+            raise ValueError("the client keeps no journal")
+        return self._journal.send_receipts(lambda body: self._sender.send("POST", RECEIPTS_PATH, body))
+
     def _path(self, service: str, last: str) -> str:
         return f"{self._base}/services/{quote(service, safe='')}/{last}"
 
@@ -202,9 +213,11 @@ class GatewayClient:
         read: Callable[[Mapping[str, Any], dict[str, Any]], T],
     ) -> T:
         body = json.dumps(question, ensure_ascii=False).encode("utf-8")
-        return self._read(self._sender.send("POST", self._path(service, operation), body), read)
+        return self._read(self._sender.send("POST", self._path(service, operation), body), read, service)
 
-    def _read(self, response: httpx.Response, read: Callable[[Mapping[str, Any], dict[str, Any]], T]) -> T:
+    def _read(
+        self, response: httpx.Response, read: Callable[[Mapping[str, Any], dict[str, Any]], T], service: str = ""
+    ) -> T:
         try:
             said = response.json()
             if not isinstance(said, dict):
@@ -214,9 +227,18 @@ class GatewayClient:
                 "salt": response.headers.get(SALT_HEADER, ""),
                 "body": response.content,
             }
-            return read(said, told)
+            answer = read(said, told)
         except (ValueError, KeyError, TypeError) as problem:
             raise AnswerNotUnderstood(host=self._sender.host, status=response.status_code) from problem
+        if self._journal is not None and service and told["salt"]:
+            self._journal.note(
+                call_id=told["call_id"],
+                service=service,
+                request=response.request.content,
+                answer=response.content,
+                salt=told["salt"],
+            )
+        return answer
 
 
 def _reason(purpose: str, case_number: str, end_user: str, role: str) -> dict[str, str]:

@@ -4,21 +4,16 @@ The journal keeps digests and salts, never an answer: with the answer, which the
 later what was disclosed; and the receipts put the application's word into the gateway's chain, beside the gateway's own.
 """
 
-import contextlib
 import json
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
-import httpx
-
-from jinqiao.dataplane.client.errors import AnswerNotUnderstood, GatewayUnreachable, Refused
 from jinqiao.kernel import moments
 from jinqiao.kernel.crypto.suites import suite
-from jinqiao.kernel.httpsig import Signer, sign_request
 
 RECEIPTS_PATH = "/gateway/v1/receipts"
 AT_ONCE = 100
@@ -86,51 +81,18 @@ class Journal:
         rows = self._db.execute("SELECT * FROM entry WHERE sent_at IS NULL ORDER BY at LIMIT ?", (limit,))
         return [Entry(*row) for row in rows]
 
-    def send_receipts(self, url: str, *, key_id: str, signer: Signer, http: httpx.Client) -> int:
-        """Send receipts of all calls that have none, signed by the application's key; how many were recorded.
+    def send_receipts(self, post: Callable[[bytes], object]) -> int:
+        """Hand receipts of all calls that have none to `post`, as bodies for `RECEIPTS_PATH`; how many were recorded.
 
-        Sent again after any trouble: the same receipt twice says the same. Raises Refused, GatewayUnreachable,
-        AnswerNotUnderstood.
+        What `post` raises ends it; sent again after any trouble: the same receipt twice says the same.
         """
         sent = 0
         while entries := self.unsent():
-            body = json.dumps(
-                {
-                    "receipts": [
-                        {"call_id": entry.call_id, "answer_commitment": entry.answer_commitment} for entry in entries
-                    ]
-                }
-            ).encode()
-            _post(f"{url.rstrip('/')}{RECEIPTS_PATH}", body, key_id, signer, http)
+            receipts = [{"call_id": one.call_id, "answer_commitment": one.answer_commitment} for one in entries]
+            post(json.dumps({"receipts": receipts}).encode())
             now = moments.now().isoformat()
-            with contextlib.closing(self._db.cursor()) as cursor:
-                cursor.executemany(
-                    "UPDATE entry SET sent_at = ? WHERE call_id = ?", [(now, entry.call_id) for entry in entries]
-                )
+            self._db.executemany(
+                "UPDATE entry SET sent_at = ? WHERE call_id = ?", [(now, entry.call_id) for entry in entries]
+            )
             sent += len(entries)
         return sent
-
-
-def _post(url: str, body: bytes, key_id: str, signer: Signer, http: httpx.Client) -> None:
-    kind = {"Content-Type": "application/json"}
-    headers = kind | sign_request("POST", url, body, key_id=key_id, signer=signer, headers=kind)
-    host = urlsplit(url).netloc
-    try:
-        response = http.post(url, content=body, headers=headers)
-    except httpx.HTTPError as problem:
-        raise GatewayUnreachable(host=host, reason=type(problem).__name__) from problem
-    if response.status_code == 200:
-        return
-    try:
-        said = response.json()
-        refusal = Refused(
-            refusal=str(said["code"]),
-            status=response.status_code,
-            message=str(said["title"]),
-            mend=str(said.get("detail", "")),
-            call_id=str(said.get("call_id", "")),
-            retry_after_s=None,
-        )
-    except (ValueError, KeyError, TypeError) as problem:
-        raise AnswerNotUnderstood(host=host, status=response.status_code) from problem
-    raise refusal
