@@ -18,7 +18,7 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from jinqiao.kernel.crypto.errors import KeyFileExposed, KeyStoreBroken, SealBroken
 from jinqiao.kernel.crypto.identity import Identity
@@ -31,13 +31,15 @@ _VERSION = 1
 _MASTER_BYTES = 32
 
 
-def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace a file in one instant: written aside, synced, renamed, and the folder synced."""
+@contextlib.contextmanager
+def written_durably(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `path` in one instant at the end of the block, or not at all: written aside,
+    synced, renamed, and the folder synced."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    descriptor = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
@@ -45,6 +47,12 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
         aside.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace a file in one instant (`written_durably`)."""
+    with written_durably(path, mode) as file:
+        file.write(data)
 
 
 def sync_folder(folder: Path) -> None:

@@ -10,8 +10,6 @@ manifest.json             SignedMessage of the PackManifest; the last one, and n
 
 import contextlib
 import json
-import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,7 +28,7 @@ from jinqiao.kernel.evidence.checking import EvidenceCheck, Head, Verdict
 from jinqiao.kernel.evidence.codes import Code, Findings
 from jinqiao.kernel.evidence.container import STORED, Container, Damaged, Writer, Written
 from jinqiao.kernel.evidence.signers import Signers
-from jinqiao.kernel.keystore import sync_folder
+from jinqiao.kernel.keystore import written_durably
 
 MANIFEST, IDENTITIES = "manifest.json", "identities.json"
 ANCHORS, COUNTERSIGNATURES, DELETIONS = "anchors.jsonl", "countersignatures.jsonl", "deletions.jsonl"
@@ -59,19 +57,8 @@ def write_pack(
     path: Path, content: PackContent, *, exporter: Identity, exported_by: str, at: datetime, purpose: str = "export"
 ) -> PackManifest:
     """Write a pack, whole or not at all. Raises NothingToExport, PackTooLarge, OSError."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        with aside.open("xb") as file:
-            aside.chmod(0o600)
-            manifest = _write(Writer(file, suite(content.suite)), content, exporter, exported_by, at, purpose)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-    return manifest
+    with written_durably(path) as file:
+        return _write(Writer(file, suite(content.suite)), content, exporter, exported_by, at, purpose)
 
 
 def _write(
