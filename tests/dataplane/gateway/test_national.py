@@ -1,7 +1,10 @@
 """The national calling convention: the published values of its signature, and what its weakness may not cost."""
 
+import base64
+import hmac
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 
 from jinqiao.dataplane.gateway import national
 from jinqiao.dataplane.gateway.app import Gateway
+from jinqiao.dataplane.gateway.keyed import PreparedVerifier
 from jinqiao.kernel.errors import JinqiaoError
 from tests.dataplane.gateway.world import HOST, PURPOSE, SECRET, Caller, World, make_world, question, records, talk
 
@@ -26,9 +30,12 @@ def world(tmp_path: Path) -> World:
 
 
 def _with_id(service: Any) -> Any:
-    from dataclasses import replace
-
     return replace(service, national_id=SID)
+
+
+def sign(sid: str, rid: str, at: str, secret: str) -> str:
+    """As a caller of the convention computes it."""
+    return base64.b64encode(hmac.digest(secret.encode(), f"{sid}{rid}{at}".encode(), "sha256")).decode()
 
 
 def headers(
@@ -37,7 +44,7 @@ def headers(
     at = str(ms if ms is not None else int(time.time() * 1000))
     return {
         national.REQUESTER: rid, national.SERVICE: sid, national.TIME: at,
-        national.SIGN: national.sign(sid, rid, at, secret.encode()), "content-type": "application/json", **changes,
+        national.SIGN: sign(sid, rid, at, secret), "content-type": "application/json", **changes,
     }  # fmt: skip
 
 
@@ -48,8 +55,17 @@ async def ask(caller: Caller, sent: dict[str, str], path: str = national.PATH, *
 
 
 def test_the_signature_is_that_of_the_synthetic_vector() -> None:
-    made = national.sign("s_demo", "rid_demo", "1700000000000", b"appsecret-demo")
-    assert made == "j9fUkGlx7DrtU4rzXGCYH1r/qzgdba3Kg8usSb0NgpY="
+    vector = "j9fUkGlx7DrtU4rzXGCYH1r/qzgdba3Kg8usSb0NgpY="
+    call = national.read_headers(
+        {
+            national.REQUESTER: "rid_demo",
+            national.SERVICE: "s_demo",
+            national.TIME: "1700000000000",
+            national.SIGN: vector,
+        }
+    )
+    assert PreparedVerifier("hmac-sha256", b"appsecret-demo").is_right(national.to_sign(call), call.sign)
+    assert sign("s_demo", "rid_demo", "1700000000000", "appsecret-demo") == vector
 
 
 def test_a_call_of_the_convention_is_answered_in_its_envelope_under_the_same_policy(world: World) -> None:

@@ -10,9 +10,7 @@ values is refused as a replay whatever its body says, so that a call that was ov
 milliseconds. Answers come as {"code": 200 | 300, "message", "data"}, with names in lower case.
 """
 
-import base64
 import binascii
-import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,12 +72,6 @@ def read_headers(headers: Mapping[str, str]) -> NationalCall:
     except (binascii.Error, ValueError) as problem:
         raise SignatureMalformed(field=SIGN) from problem
     return NationalCall(values[REQUESTER], values[SERVICE], values[TIME], sign)
-
-
-def sign(service: str, requester: str, time_ms: str, secret: bytes) -> str:
-    """The value of `gjzwfwpt_sign`: what a caller computes."""
-    data = to_sign(NationalCall(requester, service, time_ms, b""))
-    return base64.b64encode(hmac.digest(secret, data, "sha256")).decode("ascii")
 
 
 def admit_national(

@@ -266,14 +266,6 @@ class Readers:
             source = self._sources[key] = make(connection, password)
         return source
 
-    def resting(self) -> list[str]:
-        """Services whose department's interface is left alone after failures."""
-        return sorted(
-            name
-            for name, reader in self._readers.items()
-            if isinstance(reader, HttpReader) and not reader.source.circuit.is_closed
-        )
-
     async def keep_only(self, services: dict[str, ServicePolicy]) -> None:
         """Close what no service of the policy uses any more."""
         for name in [name for name in self._readers if name not in services]:
