@@ -15,6 +15,7 @@ from jinqiao.exchange.service_errors import (
     EndTooSoon,
     FilterItemNotOpen,
     HoursWrong,
+    NationalIdTaken,
     NoOperationOffered,
     RoleMaskWrong,
     SuccessorWrong,
@@ -51,6 +52,7 @@ FULL = settings(
     rows_per_day=5000,
     hours=(Hours(first="08:30", last="12:00", weekdays=(1, 2, 3, 4, 5)),),
     version=2,
+    national_id="sid-hunyin",
 )
 
 
@@ -148,3 +150,14 @@ def test_an_end_is_announced_with_notice_and_can_be_taken_back(served: Served) -
     actions.announce_end(served.service, by=clerk, ends_on=None)
     again = QueryService.objects.get(pk=served.service.pk)
     assert (again.deprecated_on, again.ends_on, again.successor) == (None, None, None)
+
+
+def test_a_national_id_belongs_to_one_service(served: Served) -> None:
+    other = served.world.grant(mode="interface").query_service
+    actions.set_service(other, settings(national_id="sid-1"), by=served.world.parties.clerk)
+
+    with pytest.raises(NationalIdTaken):
+        actions.set_service(served.service, settings(national_id="sid-1"), by=served.world.parties.clerk)
+    assert (
+        actions.set_service(other, settings(national_id="sid-1", row_cap=3), by=served.world.parties.clerk).row_cap == 3
+    )

@@ -39,6 +39,12 @@ class VersionGoesBack(InvalidInput):
     code = "exchange.service.version_back"
 
 
+class NationalIdTaken(InvalidInput):
+    """Another service has it: the gateway could not tell which of the two is meant. Details: national_id."""
+
+    code = "exchange.service.national_id_taken"
+
+
 class EndTooSoon(InvalidInput):
     """Callers need time to move. Details: earliest."""
 

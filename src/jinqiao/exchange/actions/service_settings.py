@@ -18,6 +18,7 @@ from jinqiao.exchange.service_errors import (
     EndTooSoon,
     FilterItemNotOpen,
     HoursWrong,
+    NationalIdTaken,
     NoOperationOffered,
     RoleMaskWrong,
     SuccessorWrong,
@@ -35,7 +36,7 @@ CALLS_PER_DAY = (1, 10_000_000)
 ROWS_PER_DAY = (1, 100_000_000)
 VERSIONS = (1, 999)
 NOTICE = timedelta(days=30)
-"""So long before its last day the end of a service is announced: X-Road members and ours alike need a release to move."""
+"""So long before its last day the end of a service is announced: whoever calls it needs a release to move."""
 MOST_ROLE_MASKS = 50
 MOST_HOURS = 14
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]|24:00", re.ASCII)
@@ -59,6 +60,7 @@ class ServiceSettings:
     rows_per_day: int | None = None
     hours: tuple[Hours, ...] = ()
     version: int = 1
+    national_id: str = ""
 
 
 def settings_of(service: QueryService) -> ServiceSettings:
@@ -77,6 +79,7 @@ def settings_of(service: QueryService) -> ServiceSettings:
         rows_per_day=service.rows_per_day,
         hours=tuple(Hours.from_json(hours) for hours in service.hours),
         version=service.version,
+        national_id=service.national_id,
     )
 
 
@@ -101,7 +104,7 @@ def set_service(service: QueryService, wanted: ServiceSettings, *, by: Post) -> 
     """Put settings in force; the gateway has them with its next policy.
 
     Raises NotYourService, LimitBroken (details name the field), NoOperationOffered, FilterItemNotOpen, CaseItemNotBound,
-    RoleMaskWrong, HoursWrong, VersionGoesBack.
+    RoleMaskWrong, HoursWrong, VersionGoesBack, NationalIdTaken.
     """
     service = _locked(service)
     rules.check_may_limit_service(by, service)
@@ -174,6 +177,9 @@ def _check(service: QueryService, wanted: ServiceSettings) -> None:
     if not wanted.operations:
         raise NoOperationOffered
     _check_numbers(wanted)
+    others = QueryService.objects.exclude(pk=service.pk)
+    if wanted.national_id and others.filter(national_id=wanted.national_id).exists():
+        raise NationalIdTaken(national_id=wanted.national_id)
     if wanted.version < service.version:
         raise VersionGoesBack(version=service.version)
     granted = {item["code"] for item in service.grant.items}

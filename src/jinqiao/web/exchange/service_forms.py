@@ -111,6 +111,13 @@ class ServiceForm(forms.Form):
     second_first = forms.TimeField(label=_("第二时段起"), required=False, widget=TimeInput())
     second_last = forms.TimeField(label=_("第二时段止"), required=False, widget=TimeInput())
     version = _number(_("接口版本"), VERSIONS, hint=_("数据项、操作或口径有变化时加一；只增不减"))
+    national_id = forms.CharField(
+        label=_("国家平台服务标识"),
+        required=False,
+        max_length=64,
+        help_text=_("国家平台签发的sid；未签发的留空"),
+        widget=forms.TextInput(attrs={"class": "is-mid code"}),
+    )
 
     def __init__(self, service: QueryService, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -178,6 +185,7 @@ class ServiceForm(forms.Form):
             rows_per_day=values["rows_per_day"],
             hours=values["hours"],
             version=values["version"],
+            national_id=values["national_id"],
         )
 
 
@@ -203,6 +211,7 @@ def initial_of(settings: ServiceSettings) -> dict[str, Any]:
         "second_first": spans[1][0],
         "second_last": spans[1][1],
         "version": settings.version,
+        "national_id": settings.national_id,
     }
 
 

@@ -27,6 +27,7 @@ _FIELDS: dict[type[JinqiaoError], str] = {
     service_errors.RoleMaskWrong: "role_masks",
     service_errors.HoursWrong: "last",
     service_errors.VersionGoesBack: "version",
+    service_errors.NationalIdTaken: "national_id",
     service_errors.EndTooSoon: "ends_on",
     service_errors.SuccessorWrong: "successor",
 }
@@ -103,6 +104,7 @@ def setting_pairs(service: QueryService) -> list[Pair]:
         Pair(_("每日行数"), formats.number(service.rows_per_day) if service.rows_per_day else _("不限")),
         Pair(_("开放时段"), "；".join(map(_hours, service.hours)) or _("全天")),
         Pair(_("接口版本"), str(service.version)),
+        Pair(_("国家平台服务标识"), service.national_id or _("未签发"), code=bool(service.national_id)),
         Pair(_("最后服务日"), formats.iso_day(service.ends_on) if service.ends_on else ""),
         Pair(
             _("替代服务"),
