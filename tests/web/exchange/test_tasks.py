@@ -1,5 +1,6 @@
 """Pages that set a task up, and acts besides its ordinary runs."""
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from django.urls import reverse
 from jinqiao.accounts.enums import Role
 from jinqiao.exchange.enums import ApprovalState, RunKind
 from jinqiao.exchange.models import Comparison, ExchangeTask, ReloadApproval, SourceLimits
+from jinqiao.kernel import moments
 from tests.exchange.factories import World
 from tests.factories import make_post
 
@@ -22,9 +24,14 @@ def text_of(response: Any) -> str:
     return str(response.content.decode())
 
 
-def test_a_task_tells_in_plain_words_what_it_does_and_when(enter: Any, world: World) -> None:
+def test_a_task_tells_in_plain_words_what_it_does_and_when(
+    enter: Any, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task = world.task(mode="watermark", schedule="daily 22:00", drift="adapt")
-    text = text_of(enter(world.parties.asker).get(page("task", task.pk)))
+    client = enter(world.parties.asker)
+    morning = datetime(2026, 3, 18, 10, 0, tzinfo=moments.CHINA)
+    monkeypatch.setattr(moments, "now", lambda: morning)
+    text = text_of(client.get(page("task", task.pk)))
 
     assert "只读取水位之后新增和改动的行；按主键更新或插入" in text
     assert "随结构调整" in text
