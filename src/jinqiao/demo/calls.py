@@ -83,7 +83,7 @@ async def _record(gateway: Path, records: list[CallRecord]) -> None:
     home = load(gateway)
     if home.evidence_file.exists():
         return
-    log = EvidenceLog(home.evidence_file, lane=LANE, suite_name=home.suite)
+    log = EvidenceLog(home.evidence_file, lane=home.lane(LANE), suite_name=home.suite)
     log.start()
     try:
         await asyncio.gather(*(log.append(replace(record, gateway=home.gateway_id)) for record in records))

@@ -9,6 +9,12 @@ class EvidenceUnavailable(Unavailable):
     code = "evidence.log.unavailable"
 
 
+class ClaimsUnavailable(EvidenceUnavailable):
+    """What the replicas of a gateway share is not reached: nobody can tell that a call is no replay, so it is not answered."""
+
+    code = "evidence.claims.unavailable"
+
+
 class EvidenceBroken(WrongState):
     """The log does not verify: it was changed, or its disk lost something. Details: place, reason."""
 

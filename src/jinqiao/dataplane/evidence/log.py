@@ -17,13 +17,13 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinqiao.dataplane.evidence.claims import Claims
-from jinqiao.dataplane.evidence.errors import EvidenceUnavailable, TokenTaken
+from jinqiao.dataplane.evidence.claims import Claim, Claims
+from jinqiao.dataplane.evidence.errors import ClaimsUnavailable, EvidenceUnavailable, TokenTaken
 from jinqiao.dataplane.evidence.records import Recordable, canonical_record
 from jinqiao.kernel.contracts.evidence import BodiesDeleted, CallRecord, EvidenceBatch
 from jinqiao.kernel.crypto.suites import Suite, suite
@@ -81,7 +81,7 @@ class EvidenceLog:
     """One lane of evidence. Belongs to the event loop that called `start`."""
 
     def __init__(self, path: Path, *, lane: str, suite_name: str, claims: Claims | None = None) -> None:
-        """With `claims` other processes write other lanes of the same file, and no token is recorded twice among them."""
+        """With `claims` other processes write other lanes, and no token is recorded twice among them."""
         self._claims = claims
         self.path = path
         self.lane = lane
@@ -114,6 +114,8 @@ class EvidenceLog:
             self._thread.shutdown()
             self._thread = None
         self._close()
+        if self._claims is not None:
+            self._claims.close()
         self.healthy = False
 
     @property
@@ -163,10 +165,18 @@ class EvidenceLog:
             if not self.healthy:
                 await loop.run_in_executor(thread, self._open)
             began = loop.time()
-            while taken := await loop.run_in_executor(thread, self._insert, row := self._row(batch)):
-                batch = _without(batch, taken)
-                if not batch:
-                    return
+            while batch:
+                row = self._row(batch)
+                try:
+                    taken = await loop.run_in_executor(thread, self._insert, row)
+                except ClaimsUnavailable:  # records without a token, refusals among them, are written all the same
+                    batch = _without(batch, lambda _: True, ClaimsUnavailable)
+                    continue
+                if not taken:
+                    break
+                batch = _without(batch, taken.__contains__, TokenTaken)
+            if not batch:
+                return
         except Exception as problem:  # noqa: BLE001 -- whatever it was, nobody may be answered and the log must go on
             self.healthy = False
             logger.error("evidence of %d calls could not be written: %s", len(batch), type(problem).__name__)
@@ -229,9 +239,12 @@ class EvidenceLog:
         if name != self.suite.name:
             raise EvidenceUnavailable(reason=f"suite {name}")
         if self._claims is not None:
-            self._claims.prepare(db, ((token.value, token.forget_at) for token in self.tokens(int(time.time()))))
+            self._claims.prepare(db, self._remembered)
         self._head = db.execute(HEAD, (self.lane,)).fetchone() or (0, 0, merkle.GENESIS)
         self.healthy = True
+
+    def _remembered(self) -> Iterator[Claim]:
+        return ((token.value, token.forget_at) for token in self.tokens(int(time.time())))
 
     def _close(self) -> None:
         if self._db is not None:
@@ -240,7 +253,7 @@ class EvidenceLog:
             self._db = None
 
     def _insert(self, row: Row) -> frozenset[bytes]:
-        """Write a batch, or nothing: then tokens of it that another process had before."""
+        """Write a batch, or nothing: then tokens of it that another process had before. Raises ClaimsUnavailable, sqlite3.Error."""
         db = self._db
         if db is None:
             raise EvidenceUnavailable
@@ -252,18 +265,7 @@ class EvidenceLog:
             (stamped[at : at + TOKEN_BYTES], int.from_bytes(stamped[at + TOKEN_BYTES : at + _STAMPED], "big"))
             for at in range(0, len(stamped), _STAMPED)
         ]
-        with self._claims.turn():
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                taken = self._claims.take(db, tokens, int(time.time()))
-                if not taken:
-                    db.execute(INSERT, row)
-                db.execute("ROLLBACK" if taken else "COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
-        return taken
+        return self._claims.write(db, tokens, int(time.time()), lambda: db.execute(INSERT, row))
 
 
 def _fail(batch: list[_Waiting], reason: str) -> None:
@@ -272,14 +274,16 @@ def _fail(batch: list[_Waiting], reason: str) -> None:
             done.set_exception(EvidenceUnavailable(reason=reason))
 
 
-def _without(batch: list[_Waiting], taken: frozenset[bytes]) -> list[_Waiting]:
+def _without(
+    batch: list[_Waiting], refused: Callable[[bytes], bool], problem: type[ClaimsUnavailable | TokenTaken]
+) -> list[_Waiting]:
     left = []
     for entry in batch:
         _, token, done = entry
-        if token is None or token.value not in taken:
+        if token is None or not refused(token.value):
             left.append(entry)
         elif not done.done():
-            done.set_exception(TokenTaken())
+            done.set_exception(problem())
     return left
 
 

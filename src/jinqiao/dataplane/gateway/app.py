@@ -21,9 +21,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from jinqiao.dataplane.evidence.claims import Claims
 from jinqiao.dataplane.evidence.errors import EvidenceUnavailable
 from jinqiao.dataplane.evidence.log import EvidenceLog
+from jinqiao.dataplane.evidence.shared_claims import SharedClaims
 from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway import national, receipts
 from jinqiao.dataplane.gateway.answers import Answer
@@ -40,6 +40,7 @@ from jinqiao.dataplane.gateway.openapi import PATH as DOCUMENT
 from jinqiao.dataplane.gateway.overload import Gate
 from jinqiao.dataplane.gateway.problem import PROBLEM_TYPE, extra_headers, language_of, problem_body
 from jinqiao.dataplane.gateway.quota import limited
+from jinqiao.dataplane.gateway.replicas import claims_of
 from jinqiao.dataplane.gateway.settings import GatewaySettings, read_settings
 from jinqiao.dataplane.gateway.siblings import Siblings
 from jinqiao.dataplane.gateway.snapshot import PolicyView, last_kept
@@ -52,7 +53,7 @@ from jinqiao.kernel.moments import CHINA
 
 logger = logging.getLogger(__name__)
 
-LANE = "1"  # of a process that has the home for itself
+LANE = 1  # of a process that has the home for itself
 SERVICES = "/gateway/v1/services/"
 SANDBOX = "/gateway/sandbox/v1/services/"
 SALT_HEADER = b"jinqiao-answer-salt"
@@ -75,6 +76,7 @@ class Gateway:
         self._retired: list[Readers] = []
         self._desk: CallDesk | None = None
         self._log: EvidenceLog | None = None
+        self.claims: SharedClaims | None = None  # where replicas on other machines share them
         self._link: PlatformLink | None = None
         self._keeper: EvidenceKeeper | None = None
         self._installing: set[asyncio.Task[None]] = set()
@@ -97,14 +99,16 @@ class Gateway:
         self.gate.change(self.settings.limits)
         self._locks.append(await _locked(home, shared=self._shared))
         try:
-            lane, claims = LANE, None
+            lane, claims = home.lane(LANE), claims_of(home, self.settings, shared=self._shared)
             if self._shared:
                 lane, lock = home.take_lane()
                 self._locks.append(lock)
-                claims = Claims(home.path / homes.TURN)
             log = EvidenceLog(home.evidence_file, lane=lane, suite_name=home.suite, claims=claims)
             log.start()
             self._log = log
+            if isinstance(claims, SharedClaims):
+                self.claims = claims
+                await asyncio.to_thread(claims.check)
             desk = CallDesk(home, log, self.gate)
             if self._shared:
                 self._siblings = desk.siblings = Siblings(home.path, lane, desk.hear_rate, desk.hear_use)
@@ -376,8 +380,11 @@ class Gateway:
             "platform_reached_s_ago": None,
             "platform_problem": "",
             "evidence_waiting_batches": None,
+            "claims_reached": self.claims.check() if self.claims is not None else None,
             **(asdict(kept) if (kept := self.keeping()) is not None else {}),
         }
+        if report["claims_reached"] is False:
+            report["ready"] = False
         if link is not None:
             report["platform_problem"] = link.last_problem
             if link.reached_at is not None:

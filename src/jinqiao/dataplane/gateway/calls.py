@@ -10,7 +10,7 @@ from datetime import datetime
 
 import orjson
 
-from jinqiao.dataplane.evidence.errors import TokenTaken
+from jinqiao.dataplane.evidence.errors import ClaimsUnavailable, TokenTaken
 from jinqiao.dataplane.evidence.log import EvidenceLog, Token
 from jinqiao.dataplane.gateway import national
 from jinqiao.dataplane.gateway.admission import Request, admit
@@ -280,14 +280,16 @@ class CallDesk:
 
     async def record(self, call: Call) -> None:
         """Make the record durable. Raises EvidenceUnavailable: then nothing may be answered; NonceReplayed where another process
-        of this gateway has recorded this nonce before: then that is what the record says."""
+        of this gateway has recorded this nonce before, ClaimsUnavailable where that cannot be told: that is what the record says."""
         call.duration_us = int((time.perf_counter() - call.began) * 1e6)
         try:
             await self._log.append(call, call.token)
-        except TokenTaken as taken:
-            call.outcome, call.rows, call.answer_commitment, call.token = NonceReplayed.code, 0, "", None
+        except (TokenTaken, ClaimsUnavailable) as problem:
+            is_replay = isinstance(problem, TokenTaken)
+            refusal = NonceReplayed(key_id=call.key_id) if is_replay else ClaimsUnavailable()
+            call.outcome, call.rows, call.answer_commitment, call.token = refusal.code, 0, "", None
             await self._log.append(call, None)
-            raise NonceReplayed(key_id=call.key_id) from taken
+            raise refusal from problem
 
     def policy(self, now: datetime) -> PolicyView:
         view = self.view

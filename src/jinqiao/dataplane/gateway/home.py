@@ -1,6 +1,7 @@
 """The home folder of a gateway: what it is, whom it trusts, its secrets, its last policy and its evidence.
 
-gateway.toml     platform URL, gateway id, suite; `proxies`: networks of reverse proxies whose word on callers is believed
+gateway.toml     platform URL, gateway id, suite; `proxies`: networks of reverse proxies whose word on callers is believed;
+                 `replica`: the name of this home among those of one gateway, with which its lanes begin
 platform.json    public identity of the platform: only its signature makes a policy
 master.key, keystore.json   (kernel.keystore) own identity, secret of the commitments
 policy.json      the last signed snapshot
@@ -22,6 +23,7 @@ settings.toml    what the operator set (gateway.settings)
 import fcntl
 import json
 import os
+import re
 import secrets
 import tomllib
 from dataclasses import dataclass, field
@@ -39,7 +41,7 @@ from jinqiao.kernel.keystore import KeyStore, write_durably
 
 CONFIGURATION = "gateway.toml"
 PLATFORM = "platform.json"
-SETTINGS = ("proxies",)  # of CONFIGURATION: the operator's own
+SETTINGS = ("proxies", "replica")  # of CONFIGURATION: the operator's own
 POLICY = "policy.json"
 EVIDENCE = "evidence.db"
 SHIPPED = "shipped.json"
@@ -51,6 +53,7 @@ LINK_LOCK = "link.lock"
 TURN = "evidence.turn"
 PROXIES = "JINQIAO_GATEWAY_PROXIES"
 MOST_LANES = 64
+REPLICA_NAME = re.compile(r"[a-z][a-z0-9]{0,15}", re.ASCII)
 IDENTITY = "identity"
 EVIDENCE_SECRET = "evidence-secret"  # noqa: S105 -- the name of a secret, not one
 
@@ -67,6 +70,7 @@ class GatewayHome:
     keys: KeyRing
     evidence_secret: bytes
     proxies: tuple[str, ...] = ()
+    replica: str = ""
     time: PlatformTime = field(default_factory=PlatformTime)
     ca_file: Path | None = None
 
@@ -116,12 +120,16 @@ class GatewayHome:
             raise HomeInUse(home=self.path.name)
         return descriptor
 
+    def lane(self, number: int) -> str:
+        """The name of a lane: no replica has one of another's, for to the platform they are one gateway."""
+        return f"{self.replica}-{number}" if self.replica else str(number)
+
     def take_lane(self) -> tuple[str, int]:
         """A lane of the evidence that nobody writes now, and its lock. Raises HomeInUse where all are taken."""
         for number in range(1, MOST_LANES + 1):
             descriptor = self.try_lock(f"lane-{number}.lock")
             if descriptor is not None:
-                return str(number), descriptor
+                return self.lane(number), descriptor
         raise HomeInUse(home=self.path.name)
 
     def try_lock(self, name: str, *, shared: bool = False) -> int | None:
@@ -198,8 +206,8 @@ def load(home: Path) -> GatewayHome:
         fields = tomllib.loads((home / CONFIGURATION).read_text(encoding="utf-8"))
         platform = PublicIdentity.from_json(json.loads((home / PLATFORM).read_bytes()))
         store = KeyStore(home, fields["suite"])
-        secret = store.get(EVIDENCE_SECRET)
-        if secret is None:
+        secret, replica = store.get(EVIDENCE_SECRET), fields.get("replica", "")
+        if secret is None or (replica and not REPLICA_NAME.fullmatch(replica)):
             raise HomeNotPrepared(home=home.name)
         return GatewayHome(
             home,
@@ -210,6 +218,7 @@ def load(home: Path) -> GatewayHome:
             KeyRing(home, fields["suite"]),
             secret,
             proxies=tuple(str(network) for network in networks_of([*fields.get("proxies", ()), *_proxies_beside()])),
+            replica=replica,
         )
     except (OSError, KeyError, ValueError) as problem:
         raise HomeNotPrepared(home=home.name) from problem

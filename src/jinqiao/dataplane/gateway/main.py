@@ -26,6 +26,7 @@ from jinqiao.dataplane.gateway.app import create_app
 from jinqiao.dataplane.gateway.errors import HomeInUse
 from jinqiao.dataplane.gateway.exporting import export
 from jinqiao.dataplane.gateway.keyed import KeyedDigest, answer_salt
+from jinqiao.dataplane.gateway.replicas import replicate
 from jinqiao.dataplane.gateway.workers import Workers
 from jinqiao.dataplane.node.errors import RotationPending
 from jinqiao.dataplane.node.rotation import rotate
@@ -137,7 +138,7 @@ def run(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`jinqiao gateway run|register|export|salt|rotate`; the exit code: 0 done, 1 it failed, 2 wrong command."""
+    """`jinqiao gateway run|register|export|salt|rotate|replica`; the exit code: 0 done, 1 it failed, 2 wrong command."""
     options = _parser().parse_args(argv)
     logs.set_up()
     try:
@@ -157,6 +158,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return 0
             case "rotate":
                 sys.stdout.write(f"密钥指纹 fingerprint: {fingerprint(rotate_identity(options.home))}\n")
+                return 0
+            case "replica":
+                replicate(options.home, options.to, options.name)
+                sys.stdout.write(f"{options.to}\n")
                 return 0
             case "work":
                 return run(options.home, descriptor=options.socket, tell=options.tell)
@@ -230,4 +235,10 @@ def _parser() -> argparse.ArgumentParser:
     salting.add_argument("call", metavar="CALL")
     rotating = commands.add_parser("rotate", help="更换密钥 change the gateway's key")
     rotating.add_argument("home", type=Path, metavar="HOME")
+    replicating = commands.add_parser(
+        "replica", help="为另一台机器建立副本目录 make the home of a replica on another machine"
+    )
+    replicating.add_argument("home", type=Path, metavar="HOME")
+    replicating.add_argument("to", type=Path, metavar="NEW")
+    replicating.add_argument("--name", required=True, help="小写字母开头 with which its lanes begin")
     return parser

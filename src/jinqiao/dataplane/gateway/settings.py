@@ -4,17 +4,21 @@
     [serving]   how the gateway ends, and when it says that its policy is old
     [metrics]   who may read the metrics
     [platform]  how the platform is reached
+    [replicas]  what this gateway's replicas on other machines share
 
 Everything has a default; a name that is not known is refused, so that a slip of the pen is not taken for a setting.
 """
 
 import ipaddress
+import stat
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from jinqiao.dataplane.evidence.shared_claims import has_password
 from jinqiao.dataplane.gateway.errors import SettingsNotValid
+from jinqiao.kernel.crypto.errors import KeyFileExposed
 
 SETTINGS = "settings.toml"
 
@@ -62,15 +66,27 @@ class Platform:
 
 
 @dataclass(frozen=True, slots=True)
+class Replicas:
+    """`claims`: a PostgreSQL database in libpq's form (postgresql://…), where replicas claim the nonces of calls; read at start only.
+    Empty: this home is the whole gateway. It may hold a password; `passfile` in the address names a file that does instead."""
+
+    claims: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class GatewaySettings:
     limits: Limits = Limits()
     serving: Serving = Serving()
     metrics: MetricsAccess = MetricsAccess()
     platform: Platform = Platform()
+    replicas: Replicas = Replicas()
 
 
 def read_settings(home: Path) -> GatewaySettings:
-    """The settings of a home; defaults where there is no file. Raises SettingsNotValid, which names what is wrong."""
+    """The settings of a home; defaults where there is no file.
+
+    Raises SettingsNotValid, which names what is wrong; KeyFileExposed where others may read a password in it.
+    """
     file = home / SETTINGS
     try:
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -78,7 +94,13 @@ def read_settings(home: Path) -> GatewaySettings:
         return GatewaySettings()
     except (OSError, ValueError) as problem:
         raise SettingsNotValid(name=SETTINGS) from problem
-    known = {"limits": Limits, "serving": Serving, "metrics": MetricsAccess, "platform": Platform}
+    known = {
+        "limits": Limits,
+        "serving": Serving,
+        "metrics": MetricsAccess,
+        "platform": Platform,
+        "replicas": Replicas,
+    }
     made: dict[str, Any] = {}
     for name, table in tables.items():
         if name not in known or not isinstance(table, dict):
@@ -89,7 +111,15 @@ def read_settings(home: Path) -> GatewaySettings:
             ipaddress.ip_network(network)
         except ValueError as problem:
             raise SettingsNotValid(name="metrics.networks") from problem
-    return GatewaySettings(**made)
+    settings = GatewaySettings(**made)
+    if settings.replicas.claims:
+        try:
+            is_secret = has_password(settings.replicas.claims)
+        except ValueError:
+            raise SettingsNotValid(name="replicas.claims") from None
+        if is_secret and stat.S_IMODE(file.stat().st_mode) & 0o077:
+            raise KeyFileExposed(file=SETTINGS)
+    return settings
 
 
 def _table(kind: type[Any], table: str, given: dict[str, Any]) -> Any:
