@@ -187,6 +187,8 @@ def _tell(verdict: Verdict, report: dict[str, Any], record: CallRecord | None, l
             else f"  lane {one.lane}, batches {one.first_batch}–{one.last_batch}: deleted by rule"
             f" ({one.keep_days} days) on {on}"
         )
+    for witness in verdict.witnesses:
+        _print(f"  {'副署' if zh else 'countersigned by'} {witness}")
     for signer in verdict.signers:
         mark = fingerprint(str(signer.identity.get("key_id")))
         _print(f"  {'签名者' if zh else 'signed by'} {signer.node} ({signer.kind}): {mark}")
