@@ -90,6 +90,7 @@ GROUPS: tuple[Group, ...] = (
             ),
             Item(_("人员与岗位"), "accounts:people", ("accounts:person*", "accounts:post*", "accounts:*")),
             Item(_("应用与密钥"), "accounts:applications", ("accounts:application*", "accounts:key*")),
+            Item(_("人员标识密钥"), "exchange:subject_key", ("exchange:subject_key*",)),
             Item(_("工作日历"), "accounts:calendar", ("accounts:calendar*",)),
             Item(_("日志与证据"), "audit:events", ("audit:*",)),
         ),

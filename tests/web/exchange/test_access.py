@@ -107,6 +107,8 @@ MAY_ENTER = {
     "disclosures": {Role.BUREAU},
     "disclosures_export": {Role.BUREAU},
     "unused": SEERS,
+    "subject_key": {Role.SECURITY_ADMINISTRATOR},
+    "subject_key_renew": {Role.SECURITY_ADMINISTRATOR},
 }
 
 

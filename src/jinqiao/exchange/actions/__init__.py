@@ -74,7 +74,7 @@ from jinqiao.exchange.actions.sources import (
     retire_data_source,
     test_connection,
 )
-from jinqiao.exchange.actions.subjects import commitments_of, renew_subject_key
+from jinqiao.exchange.actions.subjects import commitments_of, renew_subject_key, subject_keys
 from jinqiao.exchange.actions.tasks import limit_task, pause_task, resume_task
 from jinqiao.exchange.actions.timetable import retry_due_runs, start_due_runs
 from jinqiao.exchange.actions.unused import remind_unused
@@ -172,6 +172,7 @@ __all__ = [
     "start_wanted_runs",
     "stop_run",
     "store_chunk",
+    "subject_keys",
     "suspend_node",
     "suspend_service",
     "sweep_relay",

@@ -8,6 +8,7 @@ import base64
 import json
 import secrets
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from django.conf import settings
@@ -18,6 +19,7 @@ from jinqiao.audit import trail
 from jinqiao.exchange import rules
 from jinqiao.exchange.actions.platform import public_identity
 from jinqiao.exchange.models import Node
+from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.policy import SubjectKey
 from jinqiao.kernel.crypto.suites import SuiteName, suite
 from jinqiao.kernel.keystore import KeyStore
@@ -44,6 +46,7 @@ def _added(kept: bytes | None) -> bytes:
     made = {
         "key_id": secrets.token_hex(8),
         "suite": suite(settings.CRYPTO_SUITE).name,
+        "made_at": moments.now().isoformat(),
         "secret": base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode("ascii"),
     }
     return json.dumps([*keys, made]).encode()
@@ -53,6 +56,26 @@ def _keys() -> list[_Key]:
     """All keys, oldest first; the last one is for new calls. The first is made when there is none yet."""
     kept = _store().change(KEYS, lambda kept: kept or _added(None))
     return [_Key(key["key_id"], key["suite"], base64.b64decode(key["secret"])) for key in json.loads(kept)]
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectKeyInfo:
+    """A key as people see it; `made_at` is not known of keys of earlier releases."""
+
+    key_id: str
+    suite: SuiteName
+    made_at: datetime | None
+
+
+def subject_keys() -> list[SubjectKeyInfo]:
+    """All keys without their secrets, oldest first; the last one is for new calls."""
+    kept = json.loads(_store().change(KEYS, lambda kept: kept or _added(None)))
+    return [
+        SubjectKeyInfo(
+            key["key_id"], key["suite"], datetime.fromisoformat(key["made_at"]) if key.get("made_at") else None
+        )
+        for key in kept
+    ]
 
 
 def current_key_id() -> str:

@@ -72,7 +72,7 @@ ACTION_WORDS: dict[str, Text] = {
     "exchange.key.register": _("登记应用公钥"),
     "exchange.key.retire": _("定下应用密钥停用时间"),
     "exchange.key.revoke": _("吊销应用密钥"),
-    "exchange.subject_key.renew": _("更换对象摘要密钥"),
+    "exchange.subject_key.renew": _("更换人员标识密钥"),
     "exchange.node.approve": _("核准节点"),
     "exchange.node.cap": _("设定节点运行上限"),
     "exchange.node.expect": _("登记节点"),

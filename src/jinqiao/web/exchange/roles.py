@@ -10,5 +10,7 @@ SERVICE_SEERS = (*SEERS, Role.DEVELOPER)
 SERVICE_KEEPERS = (Role.DEPARTMENT_ADMINISTRATOR, Role.BUREAU)
 ADMINISTRATORS = (Role.DEPARTMENT_ADMINISTRATOR,)
 ALERT_WORKERS = (*WORKERS, Role.BUREAU)
+KEY_KEEPERS = (Role.SECURITY_ADMINISTRATOR,)
+"""Who looks after the city's key of persons."""
 AUTHORITY = (Role.BUREAU,)
 """Who announces samplings and answers a person's right of access."""

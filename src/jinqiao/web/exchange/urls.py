@@ -16,6 +16,7 @@ from jinqiao.web.exchange.views import (
     services,
     source_care,
     sources,
+    subject_key,
     task_acts,
     task_settings,
     tasks,
@@ -115,5 +116,7 @@ urlpatterns = [
     path("samplings/<int:pk>", samples.sampling, name="sampling"),
     path("disclosures", disclosures.disclosures, name="disclosures"),
     path("disclosures/export", disclosures.disclosures_export, name="disclosures_export"),
+    path("subject-key", subject_key.subject_key, name="subject_key"),
+    path("subject-key/renew", subject_key.subject_key_renew, name="subject_key_renew"),
     path("unused", unused.unused, name="unused"),
 ]
