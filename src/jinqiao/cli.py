@@ -50,6 +50,9 @@ def worker(arguments: list[str]) -> int:
 
 def node(arguments: list[str]) -> int:
     """a department's front-end node: `node run HOME`, `node register HOME --platform URL --code CODE --name NAME`"""
+    from jinqiao.dataplane.memory import keep_little
+
+    keep_little()
     from jinqiao.dataplane.node import main
 
     return main.main(arguments)
@@ -87,6 +90,9 @@ def copy(arguments: list[str]) -> int:
     """the exchange engine alone: `copy SOURCE TARGET --table T`, exactly once, resumed after any crash"""
     import gc
 
+    from jinqiao.dataplane.memory import keep_little
+
+    keep_little()
     gc.disable()  # imports make much and drop nothing: looking for garbage meanwhile costs a tenth of them
     from jinqiao.dataplane.copy import command
 

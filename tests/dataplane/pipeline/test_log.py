@@ -111,6 +111,7 @@ class City:
         return Memory(RunSpool(folder), batch_id="B", key=key, suite_name="international")
 
     def close(self) -> None:
+        self.source.close()
         self.source.drop_slot(slot_of(self.order))
         self.execute(f"DROP TABLE IF EXISTS {self.table}")
 
@@ -452,6 +453,7 @@ def test_an_account_without_rights_is_told_what_to_ask_for(city: City) -> None:
     reader = f"reader_{city.table}"
     city.execute(f"CREATE ROLE {reader} LOGIN PASSWORD 'x'", f"GRANT SELECT ON {city.table} TO {reader}")
     try:
+        city.source.close()
         city.source = open_source(city.server.connection(user=reader), "x")
         with pytest.raises(LogNotAllowed) as refused:
             city.run()
@@ -465,6 +467,7 @@ def test_an_account_without_rights_is_told_what_to_ask_for(city: City) -> None:
         assert city.run() == (1, 0)
         assert city.run() == (0, 0)
     finally:
+        city.source.close()
         city.source = open_source(city.server.connection(), city.server.password)
         city.source.drop_slot(slot_of(city.order))
         city.execute(f"DROP OWNED BY {reader}", f"DROP ROLE {reader}")
@@ -485,6 +488,7 @@ def test_a_server_that_writes_no_logical_log_says_so(tmp_path: Path) -> None:
         plain = City(server, tmp_path)
         with pytest.raises(LogNotEnabled) as refused:
             plain.run()
+        plain.source.close()
         assert refused.value.details == {"level": "replica"}
 
 

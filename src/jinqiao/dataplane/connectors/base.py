@@ -78,6 +78,7 @@ class DeliveryPlan:
     drift: DriftChoice = DriftChoice.REFUSE
     ledger: LedgerPlace = LedgerPlace.TARGET
     accept_doubles: bool = False  # APPEND though the ledger stands at the node
+    is_window: bool = False  # few rows as a rule, of a table that may be large
     at: datetime | None = None  # when the batch was extracted: the instant of its versions in HISTORY
 
 
@@ -124,6 +125,9 @@ class Source(Closing, ABC):
 
         Column types are what the engine gives; `values.fit` brings them to the wanted ones.
         """
+
+    def warm(self) -> None:
+        """Rows will be read soon: what is slow to open may be opened meanwhile."""
 
     def state_token(self, table: str) -> str | None:
         """Text that is another one whenever the table's contents may have changed; None where the source cannot tell."""
@@ -174,6 +178,10 @@ class Target(Closing, ABC):
 
     @abstractmethod
     def test(self) -> str: ...
+
+    def warm(self, table: str) -> None:
+        """A batch for that table will come soon: a connection may be opened meanwhile. Called in a thread, before anything else;
+        what fails here fails again where it is needed."""
 
     @abstractmethod
     def state(self, batch_id: str) -> LedgerState: ...

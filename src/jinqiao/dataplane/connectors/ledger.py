@@ -18,6 +18,7 @@ batch is delivered again: at least once.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -154,8 +155,7 @@ class LedgerTarget(SqlTarget):
         else:
             self.lock(plan.table)
             self.hold_schema(plan, there, adapt=self.transactional_ddl)
-            # a run that found nothing new looks at no row of a table that may be large
-            changes = merge.run() if received or gone or shows_only(plan) else Changes(0)
+            changes = self._changed(plan, merge, is_empty=not received and not gone)
         shown = merge.visible_rows() if changes.target_rows is None else changes.target_rows
         unchanged = received - changes.inserted - changes.updated
         short = not matches_rows(plan) and unchanged != 0
@@ -171,6 +171,20 @@ class LedgerTarget(SqlTarget):
             guarantee=Guarantee.AT_LEAST_ONCE if temporary else Guarantee.EXACTLY_ONCE,
         )
 
+    def _changed(self, plan: DeliveryPlan, merge: Merge, *, is_empty: bool) -> Changes:
+        """The batch into a table that is there and locked."""
+        if shows_only(plan):
+            return merge.run()
+        if is_empty:  # a run that found nothing new compares no row of a table that may be large
+            return Changes(0)
+        counting = self.count_beside(plan, merge.is_visible())
+        if counting is None:
+            return merge.run()
+        with counting:
+            changes = merge.run()
+            before = counting.rows()
+        return changes if before is None else replace(changes, target_rows=before + changes.inserted - changes.deleted)
+
     def _create_target(self, plan: DeliveryPlan) -> None:
         self.create(NewTable(plan.table, table_columns(plan), table_key(plan), Role.TARGET, plan.comment))
 
@@ -183,7 +197,9 @@ class LedgerTarget(SqlTarget):
 
     def _run_tables(self, plan: DeliveryPlan, role: Role) -> list[NewTable]:
         name = run_table(plan.batch_id)
-        tables = [NewTable(name, plan.columns, run_key(plan), role, plan.comment, beside=plan.table)]
+        tables = [
+            NewTable(name, plan.columns, run_key(plan), role, plan.comment, beside=plan.table, is_small=plan.is_window)
+        ]
         if plan.rows_deleted != 0:
             tables.append(NewTable(name + DELETES_SUFFIX, key_columns(plan), plan.keys, role, beside=plan.table))
         return tables

@@ -70,7 +70,11 @@ class Merge:
 
     def visible_rows(self) -> int:
         """Rows that the table shows; of a history the versions that are valid now."""
-        return self._target.count(self._table, f"{self._to} IS NULL" if self._history else "")
+        return self._target.count(self._table, self.is_visible())
+
+    def is_visible(self) -> str:
+        """What is true of the rows that the table shows; empty where it shows all."""
+        return f"{self._to} IS NULL" if self._history else ""
 
     def _overwrite(self, new: int, changed: int) -> Changes:
         target, plan, staged = self._target, self._plan, self._staged

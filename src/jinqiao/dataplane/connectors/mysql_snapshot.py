@@ -17,7 +17,7 @@ from pymysql.cursors import SSCursor
 
 from jinqiao.dataplane.connectors.base import ReadPlan, select_columns
 from jinqiao.dataplane.connectors.mysql import Place, array_of, expression, quote, server_version, telling, where_clause
-from jinqiao.dataplane.connectors.protection import Throttle, timeout_of
+from jinqiao.dataplane.connectors.protection import OBJECT_ROWS, Throttle, timeout_of
 from jinqiao.dataplane.connectors.ranges import bounds_of, key_ranges, window_is_split
 from jinqiao.dataplane.connectors.snapshots import WHOLE, Reader, Snapshot, SnapshotState
 from jinqiao.kernel.contracts.tables import LogicalType, TableSchema
@@ -69,7 +69,7 @@ class MysqlReader(Reader):
                 cursor.execute(statement, values)
             while True:
                 with telling(self._plan.table):
-                    rows = cursor.fetchmany(self._throttle.batch_rows)
+                    rows = cursor.fetchmany(min(self._throttle.batch_rows, OBJECT_ROWS))
                 if not rows:
                     finished = True
                     return

@@ -261,16 +261,25 @@ class PostgresqlSource(Source):
     snapshot = "repeatable read, read only"
 
     def __init__(self, connection: Connection, password: str | None = None) -> None:
+        from jinqiao.dataplane.connectors.postgresql_connections import Connections
+
         self._place = Place(connection, password)
+        self._connections = Connections(self._place)
         self._known: dict[str, tuple[TableSchema, dict[str, str]]] = {}
 
+    def close(self) -> None:
+        self._connections.close()
+
+    def warm(self) -> None:
+        self._connections.warm()
+
     def test(self) -> str:
-        with closing(self._place.connect()) as connection, telling():
+        with self._connections.asking() as connection:
             row = connection.execute("SELECT current_setting('server_version')").fetchone()
         return f"PostgreSQL {row[0] if row else ''}"
 
     def tables(self) -> tuple[TableSchema, ...]:
-        with closing(self._place.connect()) as connection:
+        with self._connections.asking() as connection:
             return tuple(schema for schema, _ in read_catalogue(connection, self._place))
 
     def schema(self, table: str) -> TableSchema:
@@ -279,7 +288,7 @@ class PostgresqlSource(Source):
     def _table(self, table: str) -> tuple[TableSchema, dict[str, str]]:
         """The catalogue's word on a table, asked once: a source is opened for one command."""
         if table not in self._known:
-            with closing(self._place.connect()) as connection:
+            with self._connections.asking(table) as connection:
                 found = read_catalogue(connection, self._place, table)
             if not found:
                 raise TableMissing(table=table)
@@ -297,7 +306,7 @@ class PostgresqlSource(Source):
         from jinqiao.dataplane.connectors.postgresql_reading import Query
 
         schema, expressions = self._table(plan.table)
-        return Query(self._place, plan, schema, expressions, Throttle(plan))
+        return Query(self._connections, plan, schema, expressions, Throttle(plan))
 
     @property
     def place(self) -> Place:

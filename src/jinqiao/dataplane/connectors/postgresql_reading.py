@@ -6,7 +6,7 @@ snapshot stands in exactly one block, so the splits of one snapshot hold each ro
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from jinqiao.dataplane.connectors.postgresql import (
     translated,
     where_clause,
 )
+from jinqiao.dataplane.connectors.postgresql_connections import AdbcSession, Connections
 from jinqiao.dataplane.connectors.protection import Throttle, timeout_of
 from jinqiao.dataplane.connectors.snapshots import WHOLE, RawReader, Reader
 from jinqiao.kernel.contracts.tables import LogicalType, TableSchema
@@ -37,7 +38,7 @@ _END = b"\xff\xff"
 class Query:
     """What one plan asks of one table."""
 
-    place: Place
+    connections: Connections
     plan: ReadPlan
     schema: TableSchema
     expressions: dict[str, str]  # column → the expression that reads it exactly
@@ -50,6 +51,10 @@ class Query:
         select_columns(self.schema, self.plan.columns)
         self.where, self.settings = where_clause(self.plan.row_filter, self.schema)
         self.timeout_s = timeout_of(self.plan, self.schema.row_estimate)
+
+    @property
+    def place(self) -> Place:
+        return self.connections.place
 
     def statement(self, split: str = WHOLE) -> str:
         chosen = ", ".join(f"{self.expressions[name]} AS {quote(name)}" for name in self.plan.columns)
@@ -103,43 +108,34 @@ class AdbcReader(Reader):
 
     def __init__(self, query: Query, snapshot: str = "") -> None:
         self._query, self._snapshot = query, snapshot
-        self._connection: Any = None
+        self._session: AdbcSession | None = None
 
     def close(self) -> None:
-        if self._connection is not None:
-            with suppress(Exception):  # the server may be gone; nothing was written
-                self._connection.close()
-            self._connection = None
+        if self._session is not None:
+            self._session.close()
+            self._session = None
 
-    def _opened(self) -> Any:
-        import adbc_driver_manager
-        import adbc_driver_postgresql.dbapi as adbc
-
-        if self._connection is None:
-            query = self._query
-            try:
-                self._connection = adbc.connect(query.place.address)
-            except adbc_driver_manager.Error as problem:
-                raise query.place.refusal(str(problem)) from None
-            with telling_adbc(query.plan.table), closing(self._connection.cursor()) as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    def _opened(self) -> AdbcSession:
+        if self._session is None:
+            query, session = self._query, self._query.connections.adbc()
+            self._session = session
+            with telling_adbc(query.plan.table):
+                session.begin()
+                session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 if self._snapshot:
-                    cursor.execute(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'")
-                cursor.execute(f"SET LOCAL statement_timeout = {query.timeout_s * 1000}")
+                    session.execute(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'")
+                session.execute(f"SET LOCAL statement_timeout = {query.timeout_s * 1000}")
                 binding, values = query.bind()
                 if binding:
-                    cursor.execute(binding, tuple(values))
-                    cursor.fetchall()
-        return self._connection
+                    session.execute(binding, tuple(values))
+        return self._session
 
     def read(self, split: str) -> Iterator[pa.RecordBatch]:
-        query = self._query
-        with closing(self._opened().cursor()) as cursor:
-            deadline = time.monotonic() + query.timeout_s
+        query, session = self._query, self._opened()
+        deadline = time.monotonic() + query.timeout_s
+        with ExitStack() as opened:
             with telling_adbc(query.plan.table, deadline):
-                cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(PIECE_BYTES)})
-                cursor.execute(query.statement(split))
-                reader = cursor.fetch_record_batch()
+                reader = opened.enter_context(session.rows(query.statement(split), PIECE_BYTES))
             while True:
                 try:
                     with telling_adbc(query.plan.table, deadline):

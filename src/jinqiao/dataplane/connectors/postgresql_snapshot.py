@@ -102,7 +102,7 @@ class PostgresqlSnapshot(Snapshot):
             self._keeper = None
 
     def _begin(self, snapshot: str) -> "psycopg.Connection[tuple[Any, ...]]":
-        connection = self._query.place.connect()
+        connection = self._query.connections.take()
         with telling(self._query.plan.table):
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             if snapshot:

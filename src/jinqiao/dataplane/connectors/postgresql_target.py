@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import psycopg
 import pyarrow as pa
@@ -16,6 +16,9 @@ from jinqiao.dataplane.connectors.postgresql import ZONE, Place, quote, read_cat
 from jinqiao.dataplane.connectors.sql_target import NewTable, Role, Staged
 from jinqiao.dataplane.connectors.values import arrow_type
 from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType
+
+if TYPE_CHECKING:
+    from jinqiao.dataplane.connectors.postgresql_counting import CountBeside
 
 _COPY_ROWS = 20_000
 _WRITE_BYTES = 1 << 20
@@ -66,6 +69,10 @@ class PostgresqlTarget(LedgerTarget):
             self._opened.close()
             self._opened = None
 
+    def warm(self, table: str) -> None:
+        """Connect, and let the server learn what it must know of the table: a new session reads the catalogue anew."""
+        self.existing(table)
+
     def test(self) -> str:
         with telling():
             row = self._connection.execute("SELECT current_setting('server_version')").fetchone()
@@ -107,9 +114,10 @@ class PostgresqlTarget(LedgerTarget):
         return [str(name) for (name,) in rows]
 
     def create(self, table: NewTable) -> None:
-        # An unlogged table is emptied when its server crashes; `prepare` notices. One that becomes the target is logged.
+        # An unlogged table is emptied when its server crashes; `prepare` notices. One that becomes the target is logged, and one
+        # for few rows too: making an unlogged table forces three files to the disk, which takes longer than the log of these rows.
         beside = table.role is Role.RUN and self.has(table.beside)
-        unlogged = "UNLOGGED " if beside else ""
+        unlogged = "UNLOGGED " if beside and not table.is_small else ""
         parts = [
             _declared(column, required=column.name in table.key or not column.nullable) for column in table.columns
         ]
@@ -147,6 +155,14 @@ class PostgresqlTarget(LedgerTarget):
 
     def _text(self, text: str) -> str:
         return psycopg.sql.Literal(text).as_string(self._connection)
+
+    def count_beside(self, plan: DeliveryPlan, where: str) -> "CountBeside | None":
+        from jinqiao.dataplane.connectors.postgresql_counting import IS_PLAIN, WORTH_BYTES, CountBeside
+
+        table = self.quoted(plan.table)
+        if self.fetch(IS_PLAIN, (WORTH_BYTES, table)) != [(True,)]:
+            return None
+        return CountBeside(self._place, f"SELECT count(*) FROM {table}{f' WHERE {where}' if where else ''}")  # noqa: S608
 
     def run_becomes_table(self, plan: DeliveryPlan, run: str) -> bool:
         if self.fetch("SELECT relpersistence FROM pg_class WHERE oid = to_regclass(%s)", (self.quoted(run),)) != [

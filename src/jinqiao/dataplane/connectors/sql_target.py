@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -19,6 +19,9 @@ from jinqiao.dataplane.connectors.plans import VALID_TO, is_history, table_colum
 from jinqiao.dataplane.errors import ManifestMismatch, TargetSchemaChanged
 from jinqiao.kernel.contracts.exchange import DriftChoice
 from jinqiao.kernel.contracts.tables import Column
+
+if TYPE_CHECKING:
+    from jinqiao.dataplane.connectors.postgresql_counting import CountBeside
 
 RUN_PREFIX = "jinqiao_run_"
 DELETES_SUFFIX, CHANGES_SUFFIX = "_d", "_c"
@@ -37,7 +40,8 @@ class Role(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class NewTable:
-    """A table to make, in portable types. `key` is its primary key; `beside` the target's table whose text a run table compares alike."""
+    """A table to make, in portable types. `key` is its primary key; `beside` the target's table whose text a run table compares alike;
+    `is_small` where few rows are expected."""
 
     name: str
     columns: tuple[Column, ...]
@@ -45,6 +49,7 @@ class NewTable:
     role: Role
     comment: str = ""
     beside: str = ""
+    is_small: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +178,11 @@ class SqlTarget(Target):
 
     def before_match(self, plan: DeliveryPlan, staged: Staged) -> None:
         """The rows of a batch are about to be matched. Raises TargetKeyNotUnique where two have the same key."""
+
+    def count_beside(self, plan: DeliveryPlan, where: str) -> "CountBeside | None":
+        """Inside the merge, the table locked and nothing changed yet: begin to count its rows over another connection, where that is
+        exact and worth it."""
+        return None
 
     def run_becomes_table(self, plan: DeliveryPlan, run: str) -> bool:
         """Inside the merge, the table absent: rename the run table into its place. False where that is not possible."""

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from jinqiao.dataplane.connectors.base import ReadPlan, select_columns
-from jinqiao.dataplane.connectors.protection import Throttle, timeout_of
+from jinqiao.dataplane.connectors.protection import OBJECT_ROWS, Throttle, timeout_of
 from jinqiao.dataplane.connectors.ranges import bounds_of, key_ranges, window_is_split
 from jinqiao.dataplane.connectors.snapshots import WHOLE, Reader, Snapshot, SnapshotState
 from jinqiao.dataplane.connectors.sqlite import SqliteSource, array_of, quote, telling, where_clause
@@ -41,7 +41,7 @@ class SqliteReader(Reader):
             cursor = connection.execute(statement, values)
         while True:
             with telling(plan.table):
-                rows = cursor.fetchmany(self._throttle.batch_rows)
+                rows = cursor.fetchmany(min(self._throttle.batch_rows, OBJECT_ROWS))
             if not rows:
                 return
             arrays = [

@@ -76,10 +76,10 @@ def read_facts(source: Source, plan: ReadPlan, column: Column) -> WatermarkFacts
 
 def postgresql_facts(query: "Query", column: Column) -> WatermarkFacts:
     """`query` is that of a plan with the grant's filter."""
-    from jinqiao.dataplane.connectors.postgresql import quote, statement, telling
+    from jinqiao.dataplane.connectors.postgresql import quote, statement
 
     null_rows = None
-    with closing(query.place.connect()) as connection, telling(query.plan.table):
+    with query.connections.asking(query.plan.table) as connection:
         # the clock first: what is not seen to be open afterwards has ended, or begins later
         now = _in_frame(connection.execute(_POSTGRESQL_NOW).fetchone(), column)
         tells = connection.execute(_POSTGRESQL_TELLS).fetchone()

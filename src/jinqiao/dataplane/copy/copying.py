@@ -193,16 +193,19 @@ class Copying:
         with ExitStack() as opened:
             with _at("source"):
                 source = opened.enter_context(open_source(request.source.connection, request.source.password))
-                order = self._order(source)
             with _at("target"):
                 target = opened.enter_context(open_target(request.target.connection, request.target.password))
+            warming = opened.enter_context(_Warming(target, request.to))
+            with _at("source"):
+                order = self._order(source)
             snapshot, manifest = None, self.spool.outgoing(order.run_id).manifest()
             if manifest is None:
-                run = opened.enter_context(_SideBySide(self, order, source, target, progress, stop))
+                run = opened.enter_context(_SideBySide(self, order, source, target, warming, progress, stop))
                 manifest, counts = run.run(seconds)
                 snapshot = run.snapshot
             else:
                 let_go(self.spool.outgoing(order.run_id), source)
+                warming.close()
                 with _at("target"), _timed(seconds, "deliver"):
                     self._link(order, manifest.chunks)
                     counts = deliver(
@@ -352,10 +355,11 @@ class _SideBySide(Closing):
         order: ExchangeOrder,
         source: Source,
         target: Target,
+        warming: "_Warming",
         progress: Callable[[Told], None] | None,
         stop: Callable[[], bool],
     ) -> None:
-        self._copying, self._order, self._target = copying, order, target
+        self._copying, self._order, self._target, self._warming = copying, order, target, warming
         self._progress, self._asked_to_stop = progress, stop
         self._chunks = _Feed()
         self._failed = threading.Event()
@@ -380,6 +384,7 @@ class _SideBySide(Closing):
             extraction.begin()
         reporter = Reporter(order.run_id, self._progress)
         incoming = self._copying.spool.incoming(order.run_id)
+        self._warming.close()
         loader = Loader(order, extraction.head(), self._target, incoming, self._copying.identity, reporter, self._stop)
         with _at("target"):
             merged = loader.prepare()
@@ -424,6 +429,22 @@ class _SideBySide(Closing):
             self._problem = problem
             self._failed.set()
         self._loaded_s = time.monotonic() - began
+
+
+class _Warming(Closing):
+    """The target is connected to while the source is asked. `close` waits for it, and comes before the target is used."""
+
+    def __init__(self, target: Target, table: str) -> None:
+        self._target, self._table = target, table
+        self._thread = threading.Thread(target=self._warm, name="warm")
+        self._thread.start()
+
+    def close(self) -> None:
+        self._thread.join()
+
+    def _warm(self) -> None:
+        with contextlib.suppress(Exception):  # it comes again where it is needed, and is told there
+            self._target.warm(self._table)
 
 
 class _Feed:

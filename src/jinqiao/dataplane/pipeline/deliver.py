@@ -23,6 +23,7 @@ from jinqiao.kernel.contracts.exchange import (
     ChunkForm,
     ChunkKind,
     ChunkManifest,
+    CopyMode,
     DeliveryCounts,
     ExchangeOrder,
     Stage,
@@ -96,9 +97,8 @@ class Loader:
         self._reporter, self._stop = reporter, stop
         self._key = identity.unseal(head.wrapped_key)
         is_open = not head.chunks and not head.batch_digest
-        self._plan = (
-            replace(self._plan_of(head), rows_deleted=None) if is_open and not is_whole(order) else self._plan_of(head)
-        )
+        may_delete = order.mode in (CopyMode.DIFF, CopyMode.LOG)
+        self._plan = replace(self._plan_of(head), rows_deleted=None) if is_open and may_delete else self._plan_of(head)
         self._loaded: dict[int, str] = {}
         keys = set(self._plan.keys)
         self._schema = arrow_schema(head.columns)
@@ -173,6 +173,7 @@ class Loader:
             drift=order.drift,
             ledger=order.ledger,
             at=manifest.extracted_at,
+            is_window=order.mode is CopyMode.WATERMARK and bool(order.after),
         )
 
     def _is_in(self, chunk: ChunkManifest) -> bool:

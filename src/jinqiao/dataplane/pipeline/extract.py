@@ -116,12 +116,14 @@ class Extraction(Closing):
         self._order, self._source, self._out, self._identity = order, source, out, identity
         self._stop, self._on_chunk = stop, on_chunk
         self._schema = source.schema(order.source_table)
+        self._is_raw = can_go_raw(order, source.engine, self._schema)
+        if not self._is_raw:
+            source.warm()
         gone = self._gone()
         self._session = session_of(order, source, self._schema, states)
         self._reading = Reading(order, self._session, tokens, gone)
         self._plan = self._reading.plan(stop=self._stopping, hold=hold)
         self._reporter = Reporter(order.run_id, progress, rows_total=self._schema.row_estimate)
-        self._is_raw = can_go_raw(order, source.engine, self._schema)
         self._failed = threading.Event()
         self.snapshot: Snapshot | None = None
         self.batch_id = self.wrapped_key = ""
