@@ -8,7 +8,9 @@ import pytest
 from jinqiao.audit.models import AuditEvent
 from jinqiao.exchange.actions.platform import platform_identity
 from jinqiao.exchange.models import Call
+from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import SignedMessage
+from jinqiao.kernel.contracts.health import ServiceHealth, ServicesHealth
 from jinqiao.kernel.contracts.policy import PolicySnapshot
 from jinqiao.kernel.crypto.identity import open_message
 from tests.api.conftest import Caller
@@ -78,3 +80,21 @@ def test_a_gap_names_the_batch_that_is_missing(served: Served) -> None:
     response = Caller(served.gateway.identity).send("POST", EVIDENCE, second)
 
     assert (response.status_code, response.json()["details"]["expected"]) == (409, 1)
+
+
+def test_a_gateway_tells_how_its_own_services_are(served: Served) -> None:
+    caller = Caller(served.gateway.identity)
+    now = moments.now()
+    word = ServiceHealth(service=served.service.number, is_well=False, problem="status 503", since=now, at=now)
+    told = ServicesHealth(services=(word, dataclasses.replace(word, service="another")))
+
+    assert caller.send("POST", "/api/gateways/health", told).status_code == 204
+    served.service.refresh_from_db()
+    assert served.service.source_health == word.to_json()
+
+    odd = ServicesHealth(services=(dataclasses.replace(word, problem="<b>620302199001010015</b>"),))
+    caller.send("POST", "/api/gateways/health", odd)
+    served.service.refresh_from_db()
+    assert served.service.source_health["problem"] == "other"
+    front_end = Caller(served.world.provider_node.identity).send("POST", "/api/gateways/health", told)
+    assert (front_end.status_code, front_end.json()["code"]) == (403, "exchange.node.kind_wrong")

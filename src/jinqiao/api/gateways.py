@@ -14,6 +14,7 @@ from jinqiao.exchange import actions
 from jinqiao.exchange.errors import EvidenceBroken
 from jinqiao.kernel.contracts.evidence import AnchorsOffered, EvidenceBatch
 from jinqiao.kernel.contracts.exchange import SignedMessage
+from jinqiao.kernel.contracts.health import ServicesHealth
 
 router = Router(tags=["gateways"])
 LONGEST_WAIT_S = 10
@@ -80,3 +81,10 @@ def anchors(request: HttpRequest) -> HttpResponse:
         actions.note_broken(gateway, error)
         raise
     return answer_json(taken.to_json())
+
+
+@router.post("health", url_name="health", openapi_extra=operation(body=ServicesHealth, _204="kept"))
+def health(request: HttpRequest) -> HttpResponse:
+    """How the departments' HTTP services behind a gateway are, as it probed them."""
+    actions.note_health(caller(request).node, read_body(request, ServicesHealth))
+    return HttpResponse(status=204)

@@ -98,6 +98,7 @@ OPTIONS: Mapping[Engine, tuple[Option, ...]] = {
     Engine.HTTP: (
         Option("tables", "mapping", _("接口和列")),
         Option("auth", "mapping", _("认证方式")),
+        Option("health", "mapping", _("健康探测")),
         _integer("timeout_s", _("每次请求超时（秒）"), 1, 600),
         _integer("retries", _("每页重试次数"), 0, 20),
         _integer("max_pages", _("最多页数"), 1, 10_000_000),

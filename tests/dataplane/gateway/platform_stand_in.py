@@ -1,4 +1,4 @@
-"""A platform's two addresses for gateways, on a real socket, with real signatures: what the gateway sees of the control plane.
+"""A platform's addresses for gateways, on a real socket, with real signatures: what the gateway sees of the control plane.
 
 It stands for another process. That the real one speaks the same is held by the tests of `jinqiao.api` and by `demo verify`.
 """
@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from jinqiao.kernel.contracts.evidence import EvidenceBatch
 from jinqiao.kernel.contracts.exchange import SignedMessage
+from jinqiao.kernel.contracts.health import ServicesHealth
 from jinqiao.kernel.crypto.identity import PublicIdentity
 from jinqiao.kernel.httpsig import IdentityVerifier, verify_request
 
@@ -26,6 +27,7 @@ class PlatformStandIn:
         self.policy: SignedMessage | None = None
         self.version = 0
         self.batches: list[EvidenceBatch] = []
+        self.healths: list[ServicesHealth] = []
         self.refusing = 0
         self.expects = 1
         self.pulls: list[float] = []
@@ -68,6 +70,9 @@ class PlatformStandIn:
                 self.batches.append(batch)
                 self.expects += 1
             return 200, {"taken": True}
+        if (handler.command, parts.path) == ("POST", "/api/gateways/health"):
+            self.healths.append(ServicesHealth.from_json(json.loads(body)))
+            return 204, None
         return 404, {"code": "access.not_found"}
 
 

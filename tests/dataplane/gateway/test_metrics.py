@@ -79,8 +79,8 @@ def test_a_source_is_named_without_user_and_path() -> None:
         "postgresql:10.1.1.1:5432/city"
     )
     assert source_name(Connection(engine=Engine.SQLITE, database="/srv/people/civil.db")) == "sqlite:civil.db"
-    named = source_name(Connection(engine=Engine.HTTP, host="api.test", database="https://api.test/q?token=secret"))
-    assert named == "http:api.test:"
+    named = source_name(Connection(engine=Engine.HTTP, database="https://u:geheim@api.test:8443/q?token=secret"))
+    assert named == "http:api.test:8443"
     assert source_name(None) == "sandbox"
 
 

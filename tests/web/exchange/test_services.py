@@ -1,6 +1,7 @@
 """Pages of query services and calls."""
 
 import dataclasses
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from django.urls import reverse
 
 from jinqiao.accounts.enums import Role
 from jinqiao.exchange import actions
-from jinqiao.exchange.models import QueryService
+from jinqiao.exchange.models import Binding, QueryService
+from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.health import ServiceHealth
 from jinqiao.sharing import actions as sharing_actions
 from tests.exchange.factories import Served, call_record, evidence_batches
 from tests.factories import make_application, make_post
@@ -226,3 +229,26 @@ def test_queries_do_not_grow_with_the_rows(enter: Any, served: Served, django_as
     for name, count in counts.items():
         with django_assert_max_num_queries(count):
             client.get(reverse(f"exchange:{name}"))
+
+
+def test_the_page_says_how_the_http_service_behind_is(enter: Any, served: Served) -> None:
+    client = enter(served.world.parties.clerk)
+    assert "健康探测" not in client.get(page_of(served)).content.decode()  # a table has none
+    source = Binding.objects.get(entry=served.grant.entry).source
+    source.engine, source.options = "http", {"tables": {}}
+    source.save()
+    assert "没有登记探测路径" in client.get(page_of(served)).content.decode()
+    source.options = {"tables": {}, "health": {"path": "/health"}}
+    source.save()
+    assert "还没有探测结果" in client.get(page_of(served)).content.decode()
+    now = moments.now()
+    word = ServiceHealth(service=served.service.number, is_well=False, problem="status 503", since=now, at=now)
+    for told, words in (
+        (word, "不正常（status 503）"),
+        (dataclasses.replace(word, is_well=True, problem=""), "正常，自"),
+        (dataclasses.replace(word, at=now - timedelta(hours=1)), "没有报来更新的"),
+    ):
+        QueryService.objects.filter(pk=served.service.pk).update(source_health=told.to_json())
+        assert words in client.get(page_of(served)).content.decode()
+    QueryService.objects.filter(pk=served.service.pk).update(source_health={"_": "ServiceHealth/9"})
+    assert "还没有探测结果" in client.get(page_of(served)).content.decode()

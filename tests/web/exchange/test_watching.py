@@ -8,11 +8,13 @@ import pytest
 from django.urls import reverse
 
 from jinqiao.accounts.enums import Role
+from jinqiao.dataplane.connectors.http_options import HealthPath, options_of
 from jinqiao.exchange.enums import AlertKind, SourceState
 from jinqiao.exchange.models import Alert, AlertChannel, AlertRule, BundleRecord, DataSource
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import CommandKind
 from jinqiao.kernel.contracts.tables import Engine
+from jinqiao.web.exchange.http_form import http_initial
 from jinqiao.web.exchange.source_forms import SourceForm
 from tests.exchange.factories import World, make_source
 from tests.factories import make_organisation, make_post
@@ -229,6 +231,27 @@ def test_an_http_source_is_described_field_by_field(world: World) -> None:
         "auth": {"kind": "bearer"},
         "timeout_s": 20,
     }
+    asked = {
+        "h-lookup": "id = idNo",
+        "h-lookup_in": "json",
+        "h-lookup_method": "POST",
+        "h-lookup_missing": "404，410",
+        "h-health_path": "/health",
+        "h-health_interval_s": "30",
+    }
+    for_gateways = SourceForm(world.parties.clerk, Engine.HTTP, {**fields, **asked})
+    assert for_gateways.is_valid(), for_gateways.errors
+    options = for_gateways.wanted()["options"]
+    assert options["health"] == {"path": "/health", "interval_s": 30}
+    lookup = {"method": "POST", "in": "json", "keys": {"id": "idNo"}, "missing": [404, 410]}
+    assert options["tables"]["marriages"]["lookup"] == lookup
+    assert options_of(options).health == HealthPath("/health", 30, 3)
+    shown = http_initial(options)
+    assert (shown["h-lookup"], shown["h-lookup_missing"]) == ("id=idNo", "404, 410")
+    assert (shown["h-health_path"], shown["h-health_timeout_s"]) == ("/health", "")
+    for name, wrong in (("h-lookup", "id"), ("h-lookup_missing", "500"), ("h-health_path", "health")):
+        lost = SourceForm(world.parties.clerk, Engine.HTTP, {**fields, **asked, name: wrong})
+        assert list(lost.errors) == [name]
     lost = SourceForm(world.parties.clerk, Engine.HTTP, {**fields, "h-parameter": ""})
     assert not lost.is_valid()
     assert list(lost.errors) == ["h-parameter"]

@@ -18,6 +18,8 @@ tables      {name: table}, where a table is
                       keys        {column: parameter}
                       missing     status codes that say "there is none", e.g. [404]
 auth        kind: none | bearer | basic | header | query; name: of the header or parameter. The password is the secret
+health      path (below the root address), interval_s (15), timeout_s (3): where the gateway asks whether the service is well;
+            without it, it does not ask
 timeout_s, retries, max_pages, max_mb, ca (file of certificate authorities)
 """
 
@@ -82,6 +84,15 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthPath:
+    """Where a service says that it is well (any status 2xx), and how often it is asked."""
+
+    path: str
+    interval_s: float
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class HttpOptions:
     tables: Mapping[str, Table]
     auth: str
@@ -91,11 +102,12 @@ class HttpOptions:
     max_pages: int
     max_bytes: int
     ca: str | None
+    health: HealthPath | None = None
 
 
 def options_of(given: Mapping[str, Any]) -> HttpOptions:
     """Raises ConnectionOptionWrong, naming the option."""
-    known = {"tables", "auth", "timeout_s", "retries", "max_pages", "max_mb", "ca"}
+    known = {"tables", "auth", "timeout_s", "retries", "max_pages", "max_mb", "ca", "health"}
     if unknown := sorted(set(given) - known):
         raise ConnectionOptionWrong(option=unknown[0][:40])
     tables = _mapping(given, "tables", needed=True)
@@ -116,7 +128,32 @@ def options_of(given: Mapping[str, Any]) -> HttpOptions:
         max_pages=int(_number(given, "max_pages", 100_000, most=10_000_000)),
         max_bytes=int(_number(given, "max_mb", 10_000, most=1_000_000) * 1_000_000),
         ca=str(given["ca"]) if given.get("ca") else None,
+        health=_health(_mapping(given, "health")),
     )
+
+
+def _health(given: Mapping[str, Any]) -> HealthPath | None:
+    if not given:
+        return None
+    if sorted(set(given) - {"path", "interval_s", "timeout_s"}):
+        raise ConnectionOptionWrong(option="health")
+    path = str(given.get("path", ""))
+    _check_path(path, "health.path")
+    if "{" in path or "}" in path:
+        raise ConnectionOptionWrong(option="health.path")
+    interval_s = _number(given, "interval_s", 15, least=1, most=3600)
+    return HealthPath(path, interval_s, _number(given, "timeout_s", 3, least=0.1, most=30))
+
+
+def _check_path(path: str, option: str) -> None:
+    """A path below the root address, which leads nowhere else."""
+    if (
+        not path.startswith("/")
+        or path.startswith("//")
+        or any(mark in path for mark in "\\?#")
+        or ".." in path.split("/")
+    ):
+        raise ConnectionOptionWrong(option=option)
 
 
 def _mapping(given: Mapping[str, Any], option: str, *, needed: bool = False) -> Mapping[str, Any]:
@@ -137,13 +174,7 @@ def _table(name: str, given: Any) -> Table:
     if not isinstance(given, Mapping):
         raise ConnectionOptionWrong(option=f"tables.{name[:40]}")
     path, rows = str(given.get("path", "")), str(given.get("rows", ""))
-    if (
-        not path.startswith("/")
-        or path.startswith("//")
-        or any(mark in path for mark in "\\?#")
-        or ".." in path.split("/")
-    ):
-        raise ConnectionOptionWrong(option="path")
+    _check_path(path, "path")
     key = [str(column) for column in given.get("key", ())]
     fields = tuple(_field(str(column), field, key) for column, field in _mapping(given, "fields", needed=True).items())
     if set(key) - {field.column.name for field in fields}:

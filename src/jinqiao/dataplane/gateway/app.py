@@ -38,6 +38,7 @@ from jinqiao.dataplane.gateway.national import is_national
 from jinqiao.dataplane.gateway.notices import Header, policy_age
 from jinqiao.dataplane.gateway.openapi import PATH as DOCUMENT
 from jinqiao.dataplane.gateway.overload import Gate
+from jinqiao.dataplane.gateway.probing import Prober
 from jinqiao.dataplane.gateway.problem import PROBLEM_TYPE, extra_headers, language_of, problem_body
 from jinqiao.dataplane.gateway.quota import limited
 from jinqiao.dataplane.gateway.replicas import claims_of
@@ -48,6 +49,7 @@ from jinqiao.dataplane.gateway.sources.readers import Readers
 from jinqiao.dataplane.gateway.state import SharedFigures, samples
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.evidence import SHED
+from jinqiao.kernel.contracts.health import ServicesHealth
 from jinqiao.kernel.errors import JinqiaoError, Unavailable
 from jinqiao.kernel.moments import CHINA
 
@@ -79,6 +81,7 @@ class Gateway:
         self.claims: SharedClaims | None = None  # where replicas on other machines share them
         self._link: PlatformLink | None = None
         self._keeper: EvidenceKeeper | None = None
+        self.prober: Prober | None = None
         self._installing: set[asyncio.Task[None]] = set()
         self._recorder: asyncio.Task[None] | None = None
         self._refusals = RefusalLog()
@@ -124,6 +127,16 @@ class Gateway:
         self._desk = desk
         self._open_link(home, desk.view)
         self._recorder = asyncio.create_task(self._record_shed_forever())
+        self.prober = Prober(desk, self._tell_health)
+        self.prober.start()
+
+    def _tell_health(self, report: ServicesHealth) -> bool:
+        """Tell the platform, where this process is the one that speaks with it; whether it was told. Runs in a thread."""
+        link = self._link
+        if link is None or not link.leads:
+            return False
+        link.tell_health(report)
+        return True
 
     def _open_link(self, home: homes.GatewayHome, view: PolicyView | None) -> None:
         loop = asyncio.get_running_loop()
@@ -185,6 +198,9 @@ class Gateway:
 
     async def stop(self) -> None:
         """Let go of everything; records that wait are written first."""
+        if self.prober is not None:
+            await self.prober.stop()
+            self.prober = None
         if self._recorder is not None:
             self._recorder.cancel()
             await asyncio.wait([self._recorder])

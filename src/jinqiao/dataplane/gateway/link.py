@@ -20,6 +20,7 @@ from jinqiao.dataplane.gateway.snapshot import PolicyView, keep, open_snapshot
 from jinqiao.dataplane.platform import PlatformClient, PlatformRefused
 from jinqiao.kernel.contracts.evidence import EvidenceBatch
 from jinqiao.kernel.contracts.exchange import SignedMessage
+from jinqiao.kernel.contracts.health import ServicesHealth
 from jinqiao.kernel.errors import JinqiaoError
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ FOLLOW_EVERY_S = 0.2  # how often a process that does not lead looks for what th
 ANSWER_WITHIN_S = 10.0
 POLICY_PATH = "/api/gateways/policy"
 EVIDENCE_PATH = "/api/gateways/evidence"
+HEALTH_PATH = "/api/gateways/health"
 
 
 class PlatformLink:
@@ -72,6 +74,11 @@ class PlatformLink:
         if self._lead is not None:
             os.close(self._lead)
             self._lead = None
+
+    def tell_health(self, report: ServicesHealth) -> None:
+        """Tell the platform how the services of departments are. Raises PlatformAway, PlatformRefused."""
+        with self._home.client(ANSWER_WITHIN_S) as platform:
+            platform.post(HEALTH_PATH, report)
 
     def age_s(self) -> float:
         """Seconds since the platform said last that the policy in force is the newest: so long nobody could revoke anything."""

@@ -5,6 +5,7 @@ import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from jinqiao.dataplane.evidence.log import EvidenceLog
 from jinqiao.dataplane.gateway.calls import CallDesk
@@ -56,6 +57,8 @@ def samples(
             now = moments.now()
             made.append(Sample("policy_age_seconds", max(0.0, (now - view.issued_at).total_seconds())))
             made.append(Sample("policy_expires_in_seconds", (view.expires_at - now).total_seconds()))
+    if gateway.prober is not None:
+        made.extend(gateway.prober.samples())
     if link is not None:
         made.append(Sample("policy_confirmed_seconds_ago", link.age_s()))
     return made
@@ -65,6 +68,8 @@ def source_name(connection: Connection | None) -> str:
     """Which source, without user or path: what distinguishes it on the operator's screen. None: the sandbox."""
     if connection is None:
         return "sandbox"
+    if connection.engine is Engine.HTTP:  # its address stands where others have the name of a database
+        return f"http:{urlsplit(connection.database).netloc.rpartition('@')[2]}"
     if connection.engine is Engine.SQLITE:
         return f"sqlite:{connection.database.rpartition('/')[2]}"
     place = f"{connection.engine.value}:{connection.host}:{connection.port or ''}"

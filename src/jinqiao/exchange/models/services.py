@@ -43,6 +43,9 @@ class QueryService(models.Model):
         "self", models.SET_NULL, null=True, blank=True, related_name="predecessors", verbose_name=_("替代服务")
     )
     national_id = models.CharField(_("国家平台服务标识"), max_length=64, blank=True)  # sid, where one was issued
+    source_health = models.JSONField(
+        _("数据源健康"), null=True, blank=True
+    )  # kernel ServiceHealth, as its gateway told it last
     created_at = models.DateTimeField(_("开通时间"))
 
     class Meta:

@@ -1,4 +1,5 @@
-"""The options of an HTTP source as fields: one paged interface, its columns line by line, its paging and its authentication."""
+"""The options of an HTTP source as fields: one paged interface, its columns line by line, its paging and its authentication, and how the
+query gateway asks it: for one key, and whether it is well."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,8 @@ from django.utils.translation import gettext_lazy as _
 HTTP_FIELDS = [
     "h-table", "h-path", "h-rows", "h-fields", "h-key", "h-query", "h-paging", "h-parameter", "h-first", "h-size",
     "h-size_parameter", "h-next", "h-total", "h-auth", "h-auth_name", "h-timeout_s", "h-retries", "h-ca",
+    "h-lookup", "h-lookup_method", "h-lookup_in", "h-lookup_missing", "h-health_path", "h-health_interval_s",
+    "h-health_timeout_s",
 ]  # fmt: skip
 _PAGINGS = [
     ("none", _("不分页")),
@@ -24,6 +27,8 @@ _AUTHS = [
     ("header", _("请求头里的密钥")),
     ("query", _("查询参数里的密钥")),
 ]
+_METHODS = [("GET", "GET"), ("POST", "POST")]
+_PLACES = [("query", _("查询参数")), ("json", _("请求体（JSON）")), ("path", _("路径里的{参数}"))]
 
 
 def _text(label: Any, hint: Any = "", *, required: bool = False) -> forms.CharField:
@@ -67,6 +72,13 @@ def http_fields() -> dict[str, forms.Field]:
         "h-timeout_s": _number(_("每次请求超时（秒）"), _("空着30秒"), most=600, least=1),
         "h-retries": _number(_("每页重试次数"), _("空着4次"), most=20),
         "h-ca": _text(_("受信根证书文件"), _("自签证书的接口要它；填节点机器上的路径")),
+        "h-lookup": _lines(_("查询条件列"), _("每行一个：列名=参数名；空着表示不供查询网关按条件查询")),
+        "h-lookup_method": forms.ChoiceField(label=_("查询方法"), choices=_METHODS, initial="GET", required=False),
+        "h-lookup_in": forms.ChoiceField(label=_("参数放在"), choices=_PLACES, initial="query", required=False),
+        "h-lookup_missing": _text(_("表示没有的状态码"), _("例如404；多个用逗号分开")),
+        "h-health_path": _text(_("健康探测路径"), _("接在根地址之后，以/开头，答复2xx为正常；空着不探测")),
+        "h-health_interval_s": _number(_("探测间隔（秒）"), _("空着15秒"), most=3600, least=1),
+        "h-health_timeout_s": _number(_("探测超时（秒）"), _("空着3秒"), most=30, least=1),
     }
 
 
@@ -119,7 +131,37 @@ def http_options(values: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("timeout_s", "retries", "ca"):
         if values[f"h-{name}"] not in (None, ""):
             options[name] = values[f"h-{name}"]
+    if lookup := _lookup(values):
+        table["lookup"] = lookup
+    if values["h-health_path"]:
+        if not values["h-health_path"].startswith("/"):
+            raise forms.ValidationError({"h-health_path": _("以/开头。")})
+        options["health"] = {"path": values["h-health_path"]}
+        for name in ("interval_s", "timeout_s"):
+            if values[f"h-health_{name}"] is not None:
+                options["health"][name] = values[f"h-health_{name}"]
     return options
+
+
+def _lookup(values: Mapping[str, Any]) -> dict[str, Any]:
+    """How the gateway asks for one key. Raises ValidationError by field."""
+    lines = [line.strip() for line in values["h-lookup"].splitlines() if line.strip()]
+    if not lines:
+        return {}
+    if any("=" not in line for line in lines):
+        raise forms.ValidationError({"h-lookup": _("写成：列名=参数名")})
+    codes = [part.strip() for part in values["h-lookup_missing"].replace("，", ",").split(",") if part.strip()]
+    if not all(code.isascii() and code.isdigit() and 400 <= int(code) < 500 for code in codes):
+        raise forms.ValidationError({"h-lookup_missing": _("写4开头的三位状态码。")})
+    keys = (line.split("=", 1) for line in lines)
+    lookup: dict[str, Any] = {
+        "method": values["h-lookup_method"] or "GET",
+        "in": values["h-lookup_in"] or "query",
+        "keys": {column.strip(): parameter.strip() for column, parameter in keys},
+    }
+    if codes:
+        lookup["missing"] = [int(code) for code in codes]
+    return lookup
 
 
 def http_initial(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,6 +171,7 @@ def http_initial(options: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     name, table = next(iter(tables.items()))
     paging, auth = table.get("paging", {}), options.get("auth", {})
+    lookup, health = table.get("lookup", {}), options.get("health", {})
     return {
         "h-table": name,
         "h-path": table.get("path", ""),
@@ -144,6 +187,11 @@ def http_initial(options: Mapping[str, Any]) -> dict[str, Any]:
         "h-auth": auth.get("kind", "none"),
         "h-auth_name": auth.get("name", ""),
         **{f"h-{part}": options.get(part, "") for part in ("timeout_s", "retries", "ca")},
+        "h-lookup": "\n".join(f"{column}={name}" for column, name in lookup.get("keys", {}).items()),
+        "h-lookup_method": lookup.get("method", "GET"),
+        "h-lookup_in": lookup.get("in", "query"),
+        "h-lookup_missing": ", ".join(map(str, lookup.get("missing", ()))),
+        **{f"h-health_{part}": health.get(part, "") for part in ("path", "interval_s", "timeout_s")},
     }
 
 

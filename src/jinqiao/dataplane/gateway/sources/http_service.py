@@ -21,7 +21,7 @@ from urllib.parse import quote
 import httpx
 
 from jinqiao.dataplane.connectors.http_json import HttpSource
-from jinqiao.dataplane.connectors.http_options import Field, Lookup, Table, at, options_of
+from jinqiao.dataplane.connectors.http_options import Field, HealthPath, HttpOptions, Lookup, Table, at, options_of
 from jinqiao.dataplane.gateway.circuit import Circuit
 from jinqiao.dataplane.gateway.errors import (
     FieldNotValid,
@@ -68,16 +68,20 @@ class HttpLookups:
         self._threads = ThreadPoolExecutor(THREADS, "http-lookups")
         self._opening = threading.Lock()
         self._client: httpx.Client | None = None
-        self._tables: dict[str, Table] | None = None
+        self._options: HttpOptions | None = None
+
+    def options(self) -> HttpOptions:
+        """Raises SourceNotUsable."""
+        if self._options is None:
+            try:
+                self._options = options_of(self.connection.options)
+            except JinqiaoError as problem:
+                raise SourceNotUsable from problem
+        return self._options
 
     def table(self, name: str) -> Table:
         """Raises SourceNotUsable."""
-        try:
-            if self._tables is None:
-                self._tables = dict(options_of(self.connection.options).tables)
-        except JinqiaoError as problem:
-            raise SourceNotUsable from problem
-        table = self._tables.get(name)
+        table = self.options().tables.get(name)
         if table is None or table.lookup is None:
             raise SourceNotUsable
         return table
@@ -126,13 +130,10 @@ class HttpLookups:
         else:
             body = json.dumps(keys, ensure_ascii=False).encode("utf-8")
         try:
-            source = HttpSource(self.connection, self.password, allowed=self._allowed, resolver=self._resolver)
-            with self._opening:
-                if self._client is None:
-                    self._client = source.client(timeout_s=self._timeout_s)
-            target = httpx.URL(self._root + path).copy_merge_params({**parameters, **source.secret_query()})
+            client, secret = self._opened()
+            target = httpx.URL(self._root + path).copy_merge_params({**parameters, **secret})
             headers = {"Content-Type": "application/json"} if body is not None else {}
-            with self._client.stream(lookup.method, target, content=body, headers=headers) as response:
+            with client.stream(lookup.method, target, content=body, headers=headers) as response:
                 return self._answer(response, lookup, deadline)
         except httpx.TimeoutException as problem:
             raise SourceTooSlow from problem
@@ -147,6 +148,22 @@ class HttpLookups:
         except (ValueError, RecursionError) as problem:  # no address, no JSON
             logger.warning("a look-up failed: %s", type(problem).__name__)
             raise SourceNotUsable from problem
+
+    def _opened(self) -> tuple[httpx.Client, dict[str, str]]:
+        """The client, which reaches allowed hosts only, and the secret where it stands in the query. Raises what the connector raises."""
+        source = HttpSource(self.connection, self.password, allowed=self._allowed, resolver=self._resolver)
+        with self._opening:
+            if self._client is None:
+                self._client = source.client(timeout_s=self._timeout_s)
+            return self._client, source.secret_query()
+
+    def probe(self, health: HealthPath) -> int:
+        """The status of the health path's answer, of which nothing is read; runs in a thread. Raises httpx.HTTPError, JinqiaoError,
+        ValueError."""
+        client, secret = self._opened()
+        target = httpx.URL(self._root + health.path).copy_merge_params(secret)
+        with client.stream("GET", target, timeout=health.timeout_s) as response:
+            return response.status_code
 
     def _answer(self, response: httpx.Response, lookup: Lookup, deadline: float) -> Any:
         if response.status_code in lookup.missing:

@@ -20,6 +20,7 @@ from jinqiao.web import formats
 from jinqiao.web.access import PostHttpRequest, post_required
 from jinqiao.web.components import Pair
 from jinqiao.web.exchange.forms import AttachForm, ReasonForm, ServiceFilter
+from jinqiao.web.exchange.health_view import health_pairs
 from jinqiao.web.exchange.roles import SERVICE_KEEPERS, SERVICE_SEERS, WORKERS
 from jinqiao.web.exchange.service_forms import MASK_WORDS
 from jinqiao.web.exchange.views.service_settings import setting_pairs
@@ -127,6 +128,7 @@ def service(request: PostHttpRequest, pk: int) -> HttpResponse:
             Pair(_("用途"), "、".join(grant.purposes)),
             Pair(_("业务编号"), _("每次调用必填") if grant.case_number_required else _("选填")),
             Pair(_("最近调用"), formats.moment(last_call_at(found))),
+            *health_pairs(found),
         ],
         "settings": setting_pairs(found),
         "items": _masks(found),
