@@ -19,7 +19,8 @@ _WRONG_BY = "JINQIAO_CLOCK_OFFSET_S"
 
 
 def _wrong_by_s() -> float:
-    return float(os.environ.get(_WRONG_BY) or 0)
+    wrong_by = os.environ.get(_WRONG_BY)
+    return float(wrong_by) if wrong_by else 0.0
 
 
 def real_time() -> float:
@@ -29,12 +30,13 @@ def real_time() -> float:
 
 def now() -> datetime:
     """The present instant, aware, in UTC; shifted by whole days where a fixed date is set."""
-    real = datetime.now(UTC)
-    wrong = timedelta(seconds=_wrong_by_s())
+    real = shown = datetime.now(UTC)
+    if wrong_by_s := _wrong_by_s():
+        shown += timedelta(seconds=wrong_by_s)
     fixed = os.environ.get(_FIXED)
     if not fixed:
-        return real + wrong
-    return real + wrong + timedelta(days=(date.fromisoformat(fixed) - real.astimezone(CHINA).date()).days)
+        return shown
+    return shown + timedelta(days=(date.fromisoformat(fixed) - real.astimezone(CHINA).date()).days)
 
 
 def today() -> date:

@@ -85,7 +85,7 @@ def test_where_too_many_bodies_come_in_the_oldest_is_refused_and_the_newest_gets
         whole = asyncio.Event()
 
         async def read(already: bool) -> None:
-            async with gate.reading():
+            with gate.reading():
                 if not already:
                     await whole.wait()
 

@@ -59,8 +59,8 @@ def refused(
 def test_what_is_granted_is_permitted() -> None:
     permission = permitted()
 
-    assert [item.code for item in permission.items] == ["xm", "hyzk"]
-    assert ([item.code for item in permission.key_items], permission.keys) == (["sfzh"], ((ANN,),))
+    assert [item.code for item in permission.shape.items] == ["xm", "hyzk"]
+    assert ([item.code for item in permission.shape.key_items], permission.keys) == (["sfzh"], ((ANN,),))
     assert permission.row_cap == 100
 
 
@@ -278,7 +278,7 @@ MASKS = (
 )
 def test_masks_follow_the_role_and_are_the_strictest_for_an_unknown_one(role: str, masks: dict[str, Mask]) -> None:
     permission = permitted(replace(QUESTION, items=("hyzk", "xm", "sfzh"), role=role), role_masks=MASKS)
-    assert {item.code: item.mask for item in permission.items if item.code in masks} == masks
+    assert {item.code: item.mask for item in permission.shape.items if item.code in masks} == masks
 
 
 def test_an_item_that_a_role_sees_masked_cannot_be_filtered_by_that_role() -> None:
@@ -317,7 +317,7 @@ def test_filters_take_operators_and_values_of_their_items_type() -> None:
 
 def test_persons_of_rows_are_read_for_the_record_where_nobody_is_named() -> None:
     named = permitted(subject_items=("sfzh",))
-    assert [item.code for item in named.read] == ["xm", "hyzk"]
+    assert [item.code for item in named.shape.read] == ["xm", "hyzk"]
     listed = permitted(replace(QUESTION, by={}), Operation.LIST, subject_items=("sfzh", "gone"))
-    assert [item.code for item in listed.read] == ["xm", "hyzk", "sfzh"]
-    assert [item.code for item in listed.items] == ["xm", "hyzk"]
+    assert [item.code for item in listed.shape.read] == ["xm", "hyzk", "sfzh"]
+    assert [item.code for item in listed.shape.items] == ["xm", "hyzk"]

@@ -66,7 +66,7 @@ HEAD = "SELECT batch, first_number + records - 1, chain FROM batch WHERE lane = 
 Row = tuple[str, int, int, int, bytes, bytes, bytes, bytes, bytes, int, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Token:
     """Something of 16 bytes to be remembered with a record until `forget_at` (Unix seconds)."""
 

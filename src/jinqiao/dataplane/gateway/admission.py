@@ -10,14 +10,14 @@ from jinqiao.dataplane.gateway.nonces import WINDOW_S, NonceStore
 from jinqiao.dataplane.gateway.peers import Peer, is_within
 from jinqiao.dataplane.gateway.snapshot import OpenedKey, PolicyView
 from jinqiao.kernel.contracts.policy import ApplicationPolicy
-from jinqiao.kernel.httpsig import verify_request
+from jinqiao.kernel.httpsig import verify_fields
 
 SANDBOX = "/gateway/sandbox/"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
-    """What identity is decided from. `target` is path and query as they were sent."""
+    """What identity is decided from. `target` is path and query as they were sent; `headers` as `http.headers_of` gives them."""
 
     method: str
     target: str
@@ -26,7 +26,7 @@ class Request:
     peer: Peer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Caller:
     """An application, the key that it showed, and the nonce to remember with its record."""
 
@@ -38,10 +38,10 @@ class Caller:
 def admit(request: Request, view: PolicyView, nonces: NonceStore, *, now: float, on: datetime) -> Caller:
     """Verify the request and take its nonce. `now` is Unix time, for the signature; `on` business time, for keys.
 
-    Raises what `verify_request` raises, KeyForSandboxOnly, AddressNotAllowed, CertificateNotShown and NonceReplayed; details carry `key_id`
+    Raises what `verify_fields` raises, KeyForSandboxOnly, AddressNotAllowed, CertificateNotShown and NonceReplayed; details carry `key_id`
     where one was claimed.
     """
-    signed = verify_request(
+    signed = verify_fields(
         request.method,
         request.target,
         request.headers.get("host", ""),

@@ -14,7 +14,7 @@ from jinqiao.dataplane.gateway.formats import Form, arrow_bytes, csv_bytes
 from jinqiao.dataplane.gateway.policy import Permission, offered
 from jinqiao.dataplane.gateway.sources.base import Row
 from jinqiao.dataplane.gateway.sources.readers import Reader, Start
-from jinqiao.dataplane.gateway.values import agrees, json_value
+from jinqiao.dataplane.gateway.values import Told, agrees
 from jinqiao.kernel.contracts.policy import Operation
 from jinqiao.kernel.contracts.tables import Operator
 
@@ -25,7 +25,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 _JSON = b"application/json; charset=utf-8"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """`rows` is how many rows of the source are in it: what quotas and records count. `persons`: numbers of whom they are, as
     the source has them; for the record's commitments alone."""
@@ -37,7 +37,7 @@ class Answer:
     persons: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Telling:
     """How a call is answered: its number, the form, and the cursors of its application in its environment."""
 
@@ -63,16 +63,17 @@ async def answer_call(permission: Permission, reader: Reader, telling: Telling) 
 
 async def answer_query(permission: Permission, reader: Reader, telling: Telling) -> Answer:
     """Rows of one key."""
-    found = await reader.look_up(permission, permission.keys[0])
-    rows = found[: permission.row_cap]
-    truncated = len(found) > len(rows)
-    values = _values(permission, rows)
+    rows = await reader.look_up(permission, permission.keys[0])
+    truncated = len(rows) > permission.row_cap
+    if truncated:
+        rows = rows[: permission.row_cap]
     if telling.form is not Form.JSON:
+        values = _values(permission, rows)
         return _table(permission, values, telling, _persons(permission, rows), truncated=truncated)
     fields: dict[str, Any] = {
         "call_id": telling.call_id,
-        "items": [item.code for item in permission.items],
-        "rows": _named(permission, values),
+        "items": permission.shape.codes,
+        "rows": _named(permission, rows),
         "count": len(rows),
         "truncated": truncated,
     }
@@ -86,18 +87,17 @@ async def answer_batch(permission: Permission, reader: Reader, telling: Telling)
     flat = [row for rows in shown for row in rows]
     persons = _persons(permission, flat)
     truncated = [len(rows) > permission.row_cap for rows in found]
-    values = [_values(permission, rows) for rows in shown]
     if telling.form is not Form.JSON:
         keys = [number for number, rows in enumerate(shown, 1) for _ in rows]
-        every = [row for rows in values for row in rows]
+        every = _values(permission, flat)
         return _table(permission, every, telling, persons, truncated=any(truncated), keys=keys)
     results = [
         {"rows": _named(permission, rows), "count": len(rows), "truncated": cut}
-        for rows, cut in zip(values, truncated, strict=True)
+        for rows, cut in zip(shown, truncated, strict=True)
     ]
     fields = {
         "call_id": telling.call_id,
-        "items": [item.code for item in permission.items],
+        "items": permission.shape.codes,
         "results": results,
         "count": len(flat),
     }
@@ -135,7 +135,7 @@ async def answer_verification(permission: Permission, reader: Reader, telling: T
     Which claims agree is told where the service answers queries too: there it tells nothing that could not be asked.
     """
     found = await reader.look_up(permission, permission.keys[0])
-    nobody: Row = (None,) * len(permission.read)
+    nobody: Row = (None,) * len(permission.shape.read)
     best: Sequence[bool] = ()
     for row in found[: max(1, permission.row_cap)] or [nobody]:
         right = [
@@ -147,14 +147,14 @@ async def answer_verification(permission: Permission, reader: Reader, telling: T
     result = "yes" if all(best) else "partial" if any(best) else "no"
     fields: dict[str, Any] = {"call_id": telling.call_id, "result": result}
     if Operation.QUERY in offered(permission.service):
-        fields["agrees"] = {item.code: right for item, right in zip(permission.items, best, strict=True)}
+        fields["agrees"] = {item.code: right for item, right in zip(permission.shape.items, best, strict=True)}
     return Answer(orjson.dumps(fields), _JSON, 0)
 
 
 def _agrees(permission: Permission, claim: str, value: Any, at: int) -> bool:
     """A value that is not of its item's type agrees with nothing: an error would tell that there is somebody."""
     try:
-        return agrees(claim, value, permission.items[at])
+        return agrees(claim, value, permission.shape.items[at])
     except (ValueError, TypeError, ArithmeticError):
         logger.warning("service %s: a value is not of its item's type", permission.service.service)
         return False
@@ -168,15 +168,14 @@ async def answer_list(permission: Permission, reader: Reader, telling: Telling) 
         after, skip = cursors.read(permission, telling.scope)
         start = Start(start.salt, after, skip)
     page = await reader.page(permission, start)
-    values = _values(permission, page.rows)
     following = None if page.last is None else cursors.make(permission, telling.scope, page.last, page.skip)
     persons = _persons(permission, page.rows)
     if telling.form is not Form.JSON:
-        return _table(permission, values, telling, persons, following=following)
+        return _table(permission, _values(permission, page.rows), telling, persons, following=following)
     fields = {
         "call_id": telling.call_id,
-        "items": [item.code for item in permission.items],
-        "rows": _named(permission, values),
+        "items": permission.shape.codes,
+        "rows": _named(permission, page.rows),
         "count": len(page.rows),
         "next": following,
     }
@@ -193,24 +192,43 @@ async def answer_count(permission: Permission, reader: Reader, telling: Telling)
     return Answer(orjson.dumps(fields), _JSON, 0)
 
 
-def _values(permission: Permission, rows: Iterable[Row]) -> list[list[Any]]:
+_BAD_VALUE = (ValueError, TypeError, ArithmeticError)
+
+
+def _values(permission: Permission, rows: Iterable[Row]) -> list[list[Told]]:
     """Rows as they are answered, masked. Raises SourceNotUsable where a value is not of its item's type."""
-    items = permission.items
+    tellers = permission.shape.tellers
     try:
-        return [[json_value(value, item) for item, value in zip(items, row, strict=False)] for row in rows]
-    except (ValueError, TypeError, ArithmeticError) as problem:
-        logger.warning("service %s: a value is not of its item's type", permission.service.service)
-        raise SourceNotUsable from problem
+        return [
+            [None if value is None else tell(value) for tell, value in zip(tellers, row, strict=False)] for row in rows
+        ]
+    except _BAD_VALUE as problem:
+        raise _unreadable(permission) from problem
 
 
-def _named(permission: Permission, values: list[list[Any]]) -> list[dict[str, Any]]:
-    codes = [item.code for item in permission.items]
-    return [dict(zip(codes, row, strict=True)) for row in values]
+def _named(permission: Permission, rows: Iterable[Row]) -> list[dict[str, Told]]:
+    """The same with the codes of the items."""
+    codes, tellers = permission.shape.codes, permission.shape.tellers
+    try:
+        return [
+            {
+                code: None if value is None else tell(value)
+                for code, tell, value in zip(codes, tellers, row, strict=False)
+            }
+            for row in rows
+        ]
+    except _BAD_VALUE as problem:
+        raise _unreadable(permission) from problem
+
+
+def _unreadable(permission: Permission) -> SourceNotUsable:
+    logger.warning("service %s: a value is not of its item's type", permission.service.service)
+    return SourceNotUsable()
 
 
 def _table(
     permission: Permission,
-    values: list[list[Any]],
+    values: list[list[Told]],
     telling: Telling,
     persons: frozenset[str],
     *,
@@ -223,31 +241,30 @@ def _table(
     if following is not None:
         headers.append((b"jinqiao-next", following.encode()))
     if telling.form is Form.CSV:
-        body, kind = csv_bytes(permission.items, values, keys), b"text/csv; charset=utf-8; header=present"
+        body, kind = csv_bytes(permission.shape.items, values, keys), b"text/csv; charset=utf-8; header=present"
     else:
-        body, kind = arrow_bytes(permission.items, values, keys), telling.form.value.encode()
+        body, kind = arrow_bytes(permission.shape.items, values, keys), telling.form.value.encode()
     return Answer(body, kind, len(values), tuple(headers), persons)
+
+
+_NOBODY: frozenset[str] = frozenset()
 
 
 def _persons(permission: Permission, rows: Iterable[Row]) -> frozenset[str]:
     """Numbers of persons in rows, before any mask."""
-    persons = permission.service.subject_items
-    places = [at for at, item in enumerate(permission.read) if item.code in persons]
-    if not places:
-        return frozenset()
-    return frozenset(str(row[at]) for row in rows for at in places if row[at])
+    places = permission.shape.row_persons
+    return frozenset(str(row[at]) for row in rows for at in places if row[at]) if places else _NOBODY
 
 
 def asked_persons(permission: Permission) -> frozenset[str]:
     """Numbers that a call asks for: as keys, claims, or by filters that name them."""
-    persons = set(permission.service.subject_items)
+    persons = permission.service.subject_items
     if not persons:
-        return frozenset()
-    places = [at for at, item in enumerate(permission.key_items) if item.code in persons]
-    found = {key[at] for key in permission.keys for at in places}
+        return _NOBODY
+    found = {key[at] for key in permission.keys for at in permission.shape.key_persons}
     if permission.claims:
         found |= {
-            claim for item, claim in zip(permission.items, permission.claims, strict=True) if item.code in persons
+            claim for code, claim in zip(permission.shape.codes, permission.claims, strict=True) if code in persons
         }
     for item, condition in zip(permission.filtered, permission.conditions, strict=True):
         if item.code in persons and condition.operator in (Operator.EQUAL, Operator.ONE_OF):

@@ -10,6 +10,7 @@ GET  /gateway/metrics                         for Prometheus, from allowed netwo
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -60,6 +61,7 @@ SERVICES = "/gateway/v1/services/"
 SANDBOX = "/gateway/sandbox/v1/services/"
 SALT_HEADER = b"jinqiao-answer-salt"
 LOCK_WITHIN_S = 5.0
+FIRST_POLICY_WITHIN_S = 5.0
 SHED_RECORDED_EVERY_S = 1.0
 FIGURES_EVERY = 5  # of these
 THREADS = 64
@@ -84,6 +86,7 @@ class Gateway:
         self.prober: Prober | None = None
         self._installing: set[asyncio.Task[None]] = set()
         self._recorder: asyncio.Task[None] | None = None
+        self._has_policy = asyncio.Event()
         self._refusals = RefusalLog()
         self.settings = GatewaySettings()
         self.gate = Gate(self.settings.limits)
@@ -129,6 +132,10 @@ class Gateway:
         self._recorder = asyncio.create_task(self._record_shed_forever())
         self.prober = Prober(desk, self._tell_health)
         self.prober.start()
+        if self._shared and desk.view is None:
+            # on the socket that all share nobody could tell this process, which has no policy yet, from those that have one
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._has_policy.wait(), FIRST_POLICY_WITHIN_S)
 
     def _tell_health(self, report: ServicesHealth) -> bool:
         """Tell the platform, where this process is the one that speaks with it; whether it was told. Runs in a thread."""
@@ -241,6 +248,7 @@ class Gateway:
         if desk is None:
             return
         desk.view = view
+        self._has_policy.set()
         desk.meter.keep_only({*view.services, *(f"{SANDBOX_METER}{name}" for name in view.services)})
         desk.sandbox.keep_only(dict(view.services))
         self._in_background(desk.readers.keep_only(dict(view.services)))

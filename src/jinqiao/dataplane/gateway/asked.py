@@ -22,7 +22,7 @@ class Ordering:
     descending: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Question:
     """Look up by these items, give me those, for this purpose, in this case, on behalf of that person.
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 
 import orjson
 
@@ -235,7 +236,7 @@ class CallDesk:
         headers, target = headers_of(scope), path_with_query(scope)
         peer = self.peers.of(scope, headers)
         call.address = peer.address
-        async with self.gate.reading():
+        with self.gate.reading():
             body = await read_body(receive, headers.get("content-length", ""), FILE_BYTES if is_file else BODY_BYTES)
         call.request_digest = self._commit(b"request", body)
         if "?" in target and not is_file:
@@ -303,7 +304,9 @@ class CallDesk:
         """Take into the record what may stand there: no purpose that was made up, no item name that could be a value."""
         granted = items_for(service, question.role)
         codes = question.items or tuple(dict.fromkeys(condition.item for condition in question.filter))
-        call.items = tuple(code for code in codes if code in granted or _ITEM_CODE.fullmatch(code))
+        if codes not in granted.looked_up:
+            codes = tuple(code for code in codes if code in granted or _ITEM_CODE.fullmatch(code))
+        call.items = codes
         call.purpose = question.purpose if question.purpose in service.grant.purposes else ""
         call.case_number, call.end_user, call.role = question.case_number, question.end_user, question.role
         call.keys = question.keys
@@ -314,6 +317,7 @@ class CallDesk:
         return self._keyed.digest(kind + b"\x00" + data).hex()
 
 
+@lru_cache(256)
 def is_type(content_type: str, wanted: str) -> bool:
     """Whether a Content-Type says this type, in UTF-8."""
     kind, _, parameters = content_type.partition(";")

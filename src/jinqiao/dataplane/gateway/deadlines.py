@@ -27,6 +27,16 @@ class _Watch:
 
 
 _watches: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch]" = WeakKeyDictionary()
+_last: _Watch | None = None  # a process serves with one loop
+
+
+def _watch_of(loop: asyncio.AbstractEventLoop) -> _Watch:
+    global _last
+    watch = _watches.get(loop)
+    if watch is None:
+        watch = _watches[loop] = _Watch(loop)
+    _last = watch
+    return watch
 
 
 class within:
@@ -40,9 +50,9 @@ class within:
 
     def __enter__(self) -> "within":
         loop = asyncio.get_running_loop()
-        watch = _watches.get(loop)
-        if watch is None:
-            watch = _watches[loop] = _Watch(loop)
+        watch = _last
+        if watch is None or watch.loop is not loop:
+            watch = _watch_of(loop)
         task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a deadline is kept for a task")

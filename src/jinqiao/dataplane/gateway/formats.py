@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -26,6 +27,7 @@ class Form(enum.StrEnum):
     ARROW = "application/vnd.apache.arrow.stream"
 
 
+@lru_cache(256)
 def form_of(accept: str, operation: Operation) -> Form:
     """The form that an Accept header wants most (RFC 9110, 12.5.1); JSON without one. Raises AcceptNotOffered."""
     offered = tuple(Form) if operation in _ROWS else (Form.JSON,)

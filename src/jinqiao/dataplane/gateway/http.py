@@ -5,15 +5,13 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from jinqiao.dataplane.gateway.deadlines import within
-from jinqiao.dataplane.gateway.errors import BodyTooLarge, BodyTooSlow, CallerGone, HeaderRepeated
+from jinqiao.dataplane.gateway.errors import BodyTooLarge, CallerGone, HeaderRepeated
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_BYTES = 64 * 1024
-BODY_WITHIN_S = 10.0
 JSON_TYPE = b"application/json; charset=utf-8"
 # a second one of these could be read by us and by a proxy before us in different ways
 ONCE = frozenset(
@@ -30,12 +28,12 @@ ONCE = frozenset(
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
-    """Headers by lower-case name; of those that may come often, the first. Raises HeaderRepeated."""
+    """Headers by lower-case name, without blanks around them; of those that may come often, the first. Raises HeaderRepeated."""
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
         key = _header_name(name)
         if key not in headers:
-            headers[key] = value.decode("latin-1")
+            headers[key] = value.decode("latin-1").strip(" \t")
         elif key in ONCE:
             raise HeaderRepeated(header=key)
     return headers
@@ -55,20 +53,14 @@ def path_with_query(scope: Scope) -> str:
 
 
 async def read_body(receive: Receive, declared: str, limit: int = BODY_BYTES) -> bytes:
-    """The whole body. Raises BodyTooLarge, BodyTooSlow, CallerGone."""
+    """The whole body; its deadline is the caller's to keep. Raises BodyTooLarge, CallerGone."""
     if declared and (not declared.isascii() or not declared.isdigit() or int(declared[:12]) > limit):
         raise BodyTooLarge(limit_bytes=limit)
-    try:
-        with within(BODY_WITHIN_S):
-            message = await receive()
-            body: bytes = message.get("body", b"")
-            while message["type"] == "http.request" and message.get("more_body", False):
-                if len(body) > limit:
-                    break
-                message = await receive()
-                body += message.get("body", b"")
-    except TimeoutError as problem:
-        raise BodyTooSlow(limit_s=int(BODY_WITHIN_S)) from problem
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message["type"] == "http.request" and message.get("more_body", False) and len(body) <= limit:
+        message = await receive()
+        body += message.get("body", b"")
     if message["type"] != "http.request":
         raise CallerGone
     if len(body) > limit:

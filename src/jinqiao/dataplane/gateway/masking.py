@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce
 
+from jinqiao.dataplane.gateway.shapes import Shape
 from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.policy import ServicePolicy
 from jinqiao.kernel.contracts.tables import Mask
@@ -20,18 +21,30 @@ def stricter(one: Mask, other: Mask) -> Mask:
     return other if one is Mask.NONE else Mask.HIDDEN
 
 
+class Granted(dict[str, GrantedItem]):
+    """The granted items by code, with the masks of one role; and, for `policy`, the shapes of what was asked of them so far."""
+
+    __slots__ = ("listed", "looked_up", "verified")
+
+    def __init__(self, items: Mapping[str, GrantedItem]) -> None:
+        super().__init__(items)
+        self.looked_up: dict[tuple[str, ...], Shape] = {}
+        self.verified: dict[tuple[str, ...], Shape] = {}
+        self.listed: dict[tuple[str, ...], Shape] = {}
+
+
 _MOST_KEPT = 2_000
-_kept: dict[tuple[str, str], tuple[ServicePolicy, Mapping[str, GrantedItem]]] = {}
+_kept: dict[tuple[str, str], tuple[ServicePolicy, Granted]] = {}
 
 
-def items_for(service: ServicePolicy, role: str) -> Mapping[str, GrantedItem]:
-    """The granted items by code, with the masks of this role. Made once for each service of a policy, not with each call."""
+def items_for(service: ServicePolicy, role: str) -> Granted:
+    """The granted items with the masks of this role. Made once for each service of a policy, not with each call."""
     kept = _kept.get((service.service, role))
     if kept is not None and kept[0] is service:
         return kept[1]
     if len(_kept) >= _MOST_KEPT:  # roles are the callers' own words: what they name may not fill the memory
         _kept.clear()
-    items = _masked_items(service, role)
+    items = Granted(_masked_items(service, role))
     _kept[service.service, role] = (service, items)
     return items
 

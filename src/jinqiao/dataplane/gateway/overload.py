@@ -26,7 +26,7 @@ from jinqiao.dataplane.gateway.errors import (
 from jinqiao.dataplane.gateway.settings import Limits
 from jinqiao.kernel.errors import JinqiaoError
 
-A_DAY_S = 86_400.0
+BODY_WITHIN_S = 10.0
 RETRY_AFTER_S = 3  # at most; callers are spread over the seconds before it
 
 
@@ -44,10 +44,16 @@ class Bulkhead:
     def waiting(self) -> int:
         return len(self._line)
 
-    async def enter(self, within_s: float) -> bool:
-        """Take a place; False where the line is full or none came free in time."""
+    def enter_at_once(self) -> bool:
+        """Take a place that is free now."""
         if self.running < self.places:
             self.running += 1
+            return True
+        return False
+
+    async def enter(self, within_s: float) -> bool:
+        """Take a place; False where the line is full or none came free in time."""
+        if self.enter_at_once():
             return True
         if len(self._line) >= self.queue:
             return False
@@ -88,7 +94,7 @@ class Gate:
         self.limits = limits
         self.inside = 0
         self.in_flight = 0
-        self.services: Counter[str] = Counter()
+        self.services: dict[str, int] = {}  # in flight
         self.shed: Counter[str] = Counter()  # refusals for want of a place since the start, by code
         self._unrecorded: Counter[str] = Counter()
         self._sources: WeakKeyDictionary[Any, Bulkhead] = WeakKeyDictionary()
@@ -115,7 +121,7 @@ class Gate:
         return taken
 
     def reading(self) -> "_Reading":
-        """While a body comes in. Raises BodyTooSlow in the oldest where there are too many."""
+        """While a body comes in. Raises BodyTooSlow when its time is over, and in the oldest where there are too many."""
         return _Reading(self._reading, self)
 
     def place(self, service: str, source: Any, began: float) -> "_Place":
@@ -145,26 +151,29 @@ class Gate:
 
 
 class _Reading:
-    __slots__ = ("_all", "_began", "_gate", "_patience")
+    __slots__ = ("_all", "_began", "_gate", "_is_pushed_out", "_patience")
 
     def __init__(self, all_of_them: "OrderedDict[_Reading, None]", gate: Gate) -> None:
         self._all, self._gate = all_of_them, gate
         self._began = time.monotonic()
-        self._patience = within(A_DAY_S)  # ended by who needs the place; its own time read_body keeps
+        self._patience = within(BODY_WITHIN_S)
+        self._is_pushed_out = False  # by who needs the place
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         if len(self._all) >= self._gate.limits.reading:
             oldest, _ = self._all.popitem(last=False)
+            oldest._is_pushed_out = True
             oldest._patience.strike()
         self._patience.__enter__()
         self._all[self] = None
 
-    async def __aexit__(self, *raised: Any) -> None:
+    def __exit__(self, *raised: Any) -> None:
         self._all.pop(self, None)
         try:
             self._patience.__exit__(*raised)
         except TimeoutError as problem:
-            self._gate.shed[BodyTooSlow.code] += 1
+            if self._is_pushed_out:
+                self._gate.shed[BodyTooSlow.code] += 1
             raise BodyTooSlow(limit_s=int(time.monotonic() - self._began)) from problem
 
 
@@ -179,16 +188,18 @@ class _Place:
         gate, limits = self._gate, self._gate.limits
         if gate.in_flight >= limits.in_flight:
             raise gate.refused(GatewayOverloaded)
-        if gate.services[self._service] >= limits.per_service:
+        of_service = gate.services.get(self._service, 0)
+        if of_service >= limits.per_service:
             raise gate.refused(ServiceOverloaded)
         gate.in_flight += 1
-        gate.services[self._service] += 1
-        try:
-            if not await self._bulkhead.enter(limits.source_wait_s):
-                raise gate.refused(SourceOverloaded)
-        except BaseException:
-            self._out()
-            raise
+        gate.services[self._service] = of_service + 1
+        if not self._bulkhead.enter_at_once():
+            try:
+                if not await self._bulkhead.enter(limits.source_wait_s):
+                    raise gate.refused(SourceOverloaded)
+            except BaseException:
+                self._out()
+                raise
         left = self._began + limits.call_within_s - time.perf_counter()
         self._end = within(left)
         self._end.__enter__()
@@ -205,6 +216,8 @@ class _Place:
     def _out(self) -> None:
         gate = self._gate
         gate.in_flight -= 1
-        gate.services[self._service] -= 1
-        if not gate.services[self._service]:
+        left = gate.services[self._service] - 1
+        if left:
+            gate.services[self._service] = left
+        else:
             del gate.services[self._service]

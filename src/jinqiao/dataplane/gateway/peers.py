@@ -18,7 +18,7 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{64}", re.ASCII)
 Network = IPv4Network | IPv6Network
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Peer:
     """`address` as text, empty where it is not known; `certificate` the SHA-256 fingerprint in lower-case hex, or empty."""
 

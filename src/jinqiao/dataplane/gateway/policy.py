@@ -35,8 +35,9 @@ from jinqiao.dataplane.gateway.errors import (
     ServiceUnknown,
 )
 from jinqiao.dataplane.gateway.hours import in_words, is_open
-from jinqiao.dataplane.gateway.masking import items_for
+from jinqiao.dataplane.gateway.masking import Granted, items_for
 from jinqiao.dataplane.gateway.quota import Use, day_ends_in_s
+from jinqiao.dataplane.gateway.shapes import NOTHING, Shape
 from jinqiao.dataplane.gateway.values import filter_text, key_text, key_value
 from jinqiao.kernel.contracts.grants import GrantedItem, SharingMode
 from jinqiao.kernel.contracts.policy import Operation, ServicePolicy
@@ -45,23 +46,21 @@ from jinqiao.kernel.contracts.tables import Engine, LogicalType, Mask, Operator,
 ONE_BY_ONE = (Operation.QUERY, Operation.BATCH, Operation.VERIFY)
 """What an HTTP service of a department can be asked: it answers look-ups, it cannot be filtered."""
 
+MOST_SHAPES = 500  # kept of one service and role
 Key = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would cost every call as much as its masks do
 class Permission:
-    """What may be read, and what of it may be said.
+    """What may be read, and what of it may be said: the items of `shape`, with the masks of the caller's role.
 
-    `items` with the masks of the caller's role: what is answered (of a verification: what is compared). `read` are the items to
-    read, `items` first; the rest are persons' numbers for the record. `keys` are canonical texts in the order of `key_items`,
-    one of a query or verification, many of a batch. `row_cap` rows are answered for one key or on one page at most.
+    `keys` are canonical texts in the order of the shape's key items, one of a query or verification, many of a batch. `row_cap`
+    rows are answered for one key or on one page at most.
     """
 
     service: ServicePolicy
     operation: Operation
-    items: tuple[GrantedItem, ...]
-    read: tuple[GrantedItem, ...]
-    key_items: tuple[GrantedItem, ...]
+    shape: Shape
     keys: tuple[Key, ...]
     row_cap: int
     case_number: str = ""
@@ -104,7 +103,7 @@ def permit(service: ServicePolicy, operation: Operation, question: Question, *, 
         case Operation.COUNT:
             conditions, filtered = _conditions(service, question.filter, granted)
             return Permission(
-                service, operation, (), (), (), (), 0, question.case_number, conditions=conditions, filtered=filtered
+                service, operation, NOTHING, (), 0, question.case_number, conditions=conditions, filtered=filtered
             )
     return _look_up(service, operation, question, granted, cap)
 
@@ -164,33 +163,48 @@ def _check_reason(service: ServicePolicy, question: Question) -> None:
 
 
 def _look_up(
-    service: ServicePolicy, operation: Operation, question: Question, granted: Mapping[str, GrantedItem], cap: int
+    service: ServicePolicy, operation: Operation, question: Question, granted: Granted, cap: int
 ) -> Permission:
-    items = _granted_items(question.items, granted)
-    given = question.batch if operation is Operation.BATCH else (question.by,)
+    shape = granted.looked_up.get(question.items) or _look_up_shape(service, question.items, granted)
+    given: Sequence[Mapping[str, Any]] = (question.by,)
     if operation is Operation.BATCH:
+        given = question.batch
         most = min(service.batch_cap, service.calls_per_minute)
         if len(given) > most:
             raise BatchTooLarge(allowed=most)
-    key_items, keys = _keys(service, given, granted, is_file=question.is_file)
-    return Permission(
-        service, operation, items, _with_persons(service, items, key_items, granted), key_items, keys, cap,
-        question.case_number,
-    )  # fmt: skip
+    keys = _keys(service, given, shape, is_file=question.is_file)
+    return Permission(service, operation, shape, keys, cap, question.case_number)
 
 
-def _verification(service: ServicePolicy, question: Question, granted: Mapping[str, GrantedItem]) -> Permission:
+def _look_up_shape(service: ServicePolicy, codes: tuple[str, ...], granted: Granted) -> Shape:
+    items, key_items = _granted_items(codes, granted), _key_items(service, granted)
+    read = _with_persons(service, items, key_items, granted)
+    return _kept(granted.looked_up, codes, Shape(items, read, key_items, service.subject_items))
+
+
+def _kept(shapes: dict[tuple[str, ...], Shape], codes: tuple[str, ...], shape: Shape) -> Shape:
+    if len(shapes) >= MOST_SHAPES:  # callers may ask for their items in any order
+        shapes.clear()
+    shapes[codes] = shape
+    return shape
+
+
+def _verification(service: ServicePolicy, question: Question, granted: Granted) -> Permission:
     """Granted items may be verified as far as their masks show them; what is hidden whole, not at all."""
     claims = question.claims or {}
+    shape = granted.verified.get(tuple(claims)) or _verified_shape(service, tuple(claims), granted)
+    keys = _keys(service, (question.by,), shape)
+    texts = tuple(_claim(claims[item.code], item) for item in shape.items)
+    return Permission(service, Operation.VERIFY, shape, keys, service.row_cap, question.case_number, texts)
+
+
+def _verified_shape(service: ServicePolicy, claimed: tuple[str, ...], granted: Granted) -> Shape:
     open_ = {code: item for code, item in granted.items() if not _is_hidden(item)}
-    if not claims or any(code not in open_ for code in claims):
+    if not claimed or any(code not in open_ for code in claimed):
         raise ClaimsNotGranted(allowed="、".join(open_))
-    key_items, keys = _keys(service, (question.by,), granted)
-    items = tuple(open_[code] for code in claims)
-    texts = tuple(_claim(claims[item.code], item) for item in items)
-    return Permission(
-        service, Operation.VERIFY, items, items, key_items, keys, service.row_cap, question.case_number, texts
-    )
+    items = tuple(open_[code] for code in claimed)
+    shape = Shape(items, items, _key_items(service, granted), service.subject_items)
+    return _kept(granted.verified, claimed, shape)
 
 
 def _claim(value: Any, item: GrantedItem) -> str:
@@ -206,8 +220,8 @@ def _is_hidden(item: GrantedItem) -> bool:
     return item.mask is Mask.HIDDEN or (item.mask is not Mask.NONE and item.type is not LogicalType.TEXT)
 
 
-def _listing(service: ServicePolicy, question: Question, granted: Mapping[str, GrantedItem], cap: int) -> Permission:
-    items = _granted_items(question.items, granted)
+def _listing(service: ServicePolicy, question: Question, granted: Granted, cap: int) -> Permission:
+    shape = granted.listed.get(question.items) or _listed_shape(service, question.items, granted)
     conditions, filtered = _conditions(service, question.filter, granted)
     order = _order(service, question.order, granted)
     if question.size > service.row_cap:
@@ -215,9 +229,7 @@ def _listing(service: ServicePolicy, question: Question, granted: Mapping[str, G
     return Permission(
         service,
         Operation.LIST,
-        items,
-        _with_persons(service, items, (), granted),
-        (),
+        shape,
         (),
         min(question.size or service.row_cap, cap),
         question.case_number,
@@ -229,25 +241,32 @@ def _listing(service: ServicePolicy, question: Question, granted: Mapping[str, G
     )
 
 
+def _listed_shape(service: ServicePolicy, codes: tuple[str, ...], granted: Granted) -> Shape:
+    items = _granted_items(codes, granted)
+    read = _with_persons(service, items, (), granted)
+    return _kept(granted.listed, codes, Shape(items, read, (), service.subject_items))
+
+
 def _granted_items(codes: Sequence[str], granted: Mapping[str, GrantedItem]) -> tuple[GrantedItem, ...]:
     if not codes or any(code not in granted for code in codes):
         raise ItemsNotGranted(allowed="、".join(granted))
     return tuple(granted[code] for code in codes)
 
 
+def _key_items(service: ServicePolicy, granted: Mapping[str, GrantedItem]) -> tuple[GrantedItem, ...]:
+    """None where not all of them are granted: then no key is exact."""
+    codes = service.key_items
+    return tuple(granted[code] for code in codes) if all(code in granted for code in codes) else ()
+
+
 def _keys(
-    service: ServicePolicy,
-    given: Sequence[Mapping[str, Any]],
-    granted: Mapping[str, GrantedItem],
-    *,
-    is_file: bool = False,
-) -> tuple[tuple[GrantedItem, ...], tuple[Key, ...]]:
-    wanted = set(service.key_items)
-    if not wanted or any(code not in granted for code in wanted) or any(key.keys() != wanted for key in given):
-        raise KeysNotExact(wanted="、".join(service.key_items))
-    key_items = tuple(granted[code] for code in service.key_items)
+    service: ServicePolicy, given: Sequence[Mapping[str, Any]], shape: Shape, *, is_file: bool = False
+) -> tuple[Key, ...]:
+    for key in given:
+        if not shape.key_items or key.keys() != shape.key_codes:
+            raise KeysNotExact(wanted="、".join(service.key_items))
     read = _file_value if is_file else key_value
-    return key_items, tuple(tuple(read(key[item.code], item) for item in key_items) for key in given)
+    return tuple([tuple([read(key[item.code], item) for item in shape.key_items]) for key in given])
 
 
 def _file_value(value: Any, item: GrantedItem) -> str:

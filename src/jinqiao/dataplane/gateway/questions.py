@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+import orjson
+
 from jinqiao.dataplane.gateway.asked import Condition, Ordering, Question
 from jinqiao.dataplane.gateway.errors import BodyNotJson, FieldNotValid
 from jinqiao.dataplane.gateway.values import is_plain
@@ -81,10 +83,43 @@ def common_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def strict_json(body: bytes) -> Any:
     """RFC 8259 in UTF-8 as I-JSON (RFC 7493) wants it: no name twice, no NaN or Infinity, no number that does not fit."""
+    value = _usual_json(body)
+    if value is not None:
+        return value
     try:
         return _strict_decode(body.decode("utf-8"))
     except (ValueError, RecursionError) as problem:
         raise BodyNotJson from problem
+
+
+def _usual_json(body: bytes) -> Any:
+    """What the strict decoder would read, in a third of its time; None where this way cannot tell.
+
+    orjson takes a name that stands twice, and drops the first. But where no quote is escaped each text of the body, names
+    included, has two of them: as many texts are read as the body has only where none was dropped.
+    """
+    if b'\\"' in body:
+        return None
+    try:
+        value = orjson.loads(body)
+        return value if body.count(b'"') == 2 * _texts(value) else None
+    except (orjson.JSONDecodeError, RecursionError):
+        return None
+
+
+def _texts(value: Any) -> int:
+    """How many texts there are in a value, names included; of a number that is not whole, more than any body has."""
+    kind = type(value)
+    if kind is str:
+        return 1
+    if kind is dict:
+        return len(value) + sum([_texts(inner) for inner in value.values()])
+    if kind is list:
+        return sum([_texts(inner) for inner in value])
+    return _NOT_WHOLE if kind is float else 0
+
+
+_NOT_WHOLE = 1 << 60
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -109,7 +144,7 @@ _strict_decode = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_refus
 
 
 def is_code(code: Any) -> bool:
-    return isinstance(code, str) and 0 < len(code) <= CODE_CHARACTERS and is_plain(code)
+    return type(code) is str and 0 < len(code) <= CODE_CHARACTERS and is_plain(code)
 
 
 def _key(by: Any, field: str = "by", *, most: int = MOST_KEYS) -> dict[str, Any]:
@@ -184,6 +219,8 @@ def _page(given: Any) -> tuple[int, str]:
 
 def _text(fields: Mapping[str, Any], name: str, most: int) -> str:
     value = fields.get(name, "")
+    if value == "":
+        return ""
     if not isinstance(value, str) or len(value) > most or not is_plain(value):
         raise FieldNotValid(field=name)
     return value

@@ -27,7 +27,7 @@ _OUT_OF_ORDER = timedelta(minutes=5)  # a slow call is recorded after younger on
 _COUNTED = frozenset(Operation)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Use:
     """`wait_s` until the next call is within the rate (0: it is already); `calls` and `rows` of today, by the application."""
 

@@ -8,6 +8,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from jinqiao.kernel.contracts.policy import Environment, Operation
 
@@ -31,6 +32,7 @@ class Route:
         return "GET" if self.operation is None else "POST"
 
 
+@lru_cache(1_000)
 def route_of(path: str) -> Route | None:
     """The route of a path as it was sent (not decoded); None where nothing of ours has this address."""
     match = _PATH.fullmatch(path)

@@ -2,8 +2,10 @@
 
 import math
 import re
+from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from jinqiao.dataplane.gateway.errors import KeyNotValid
@@ -50,7 +52,7 @@ def _key_text(value: Any, kind: LogicalType) -> str | None:
         case LogicalType.DATE:
             return text if DATE.fullmatch(text) and _is_date(text) else None
         case LogicalType.DATETIME:
-            return _datetime_text(text) if DATETIME.fullmatch(text) else None
+            return _written_datetime(text) if DATETIME.fullmatch(text) else None
         case LogicalType.BINARY:
             return text if BINARY.fullmatch(text) else None
     return None  # doubles are not looked up by equality
@@ -105,7 +107,7 @@ def cursor_text(value: Any, kind: LogicalType) -> str | None:
         return None
     match kind:
         case LogicalType.TEXT:
-            return value if isinstance(value, str) else _loose_text(value)
+            return _text(value)
         case LogicalType.INTEGER:
             return str(_integer(value))
         case LogicalType.DECIMAL:
@@ -115,15 +117,16 @@ def cursor_text(value: Any, kind: LogicalType) -> str | None:
         case LogicalType.BOOLEAN:
             return str(int(_boolean(value)))
         case LogicalType.DATE:
-            return _date(value).isoformat()
+            return _date_text(value)
         case LogicalType.DATETIME:
-            return _datetime(value).isoformat(timespec="microseconds")
-    return bytes(value).hex()
+            return _datetime_text(value)
+    return _hex(value)
 
 
 def is_plain(text: str) -> bool:
     """No control characters, no half surrogates: nothing that a database or a log would read otherwise than it looks."""
-    return _NOT_PLAIN.search(text) is None
+    # what Python finds printable is plain; beyond that a few blanks are, such as the ideographic one
+    return text.isprintable() or _NOT_PLAIN.search(text) is None
 
 
 def _is_date(text: str) -> bool:
@@ -134,41 +137,40 @@ def _is_date(text: str) -> bool:
     return True
 
 
-def _datetime_text(text: str) -> str | None:
+def _written_datetime(text: str) -> str | None:
     try:
         return datetime.fromisoformat(text).isoformat(timespec="microseconds")
     except ValueError:
         return None
 
 
-def json_value(value: Any, item: GrantedItem) -> str | int | float | bool | None:
+Told = str | int | float | bool | None
+
+
+def json_value(value: Any, item: GrantedItem) -> Told:
     """A value of the source as the consumer gets it: masked, decimals as text to their scale, dates ISO 8601, bytes as hex.
 
     A mask on anything but a text hides it whole, as in an exchange. Raises ValueError, TypeError or ArithmeticError where the
     source holds something else than the catalogue says.
     """
-    if value is None:
-        return None
-    kind = item.type
+    return None if value is None else teller(item)(value)
+
+
+def teller(item: GrantedItem) -> Callable[[Any], Told]:
+    """`json_value` of one item for values that are there, to be kept where many values of it are told."""
     if item.mask is not Mask.NONE:
-        return mask_text(str(value), item.mask if kind is LogicalType.TEXT else Mask.HIDDEN)
-    if kind is LogicalType.TEXT:
-        return value if isinstance(value, str) else _loose_text(value)
-    match kind:
-        case LogicalType.INTEGER:
-            return _integer(value)
-        case LogicalType.DECIMAL:
-            return _decimal(value, item.scale)
-        case LogicalType.DOUBLE:
-            number = float(value)
-            return number if math.isfinite(number) else str(number)
-        case LogicalType.BOOLEAN:
-            return _boolean(value)
-        case LogicalType.DATE:
-            return _date(value).isoformat()
-        case LogicalType.DATETIME:
-            return _datetime(value).isoformat(timespec="microseconds")
-    return bytes(value).hex()
+        return partial(_masked, mask=item.mask if item.type is LogicalType.TEXT else Mask.HIDDEN)
+    if item.type is LogicalType.DECIMAL:
+        return partial(_decimal, scale=item.scale)
+    return _TELLERS[item.type]
+
+
+def _masked(value: Any, mask: Mask) -> str | None:
+    return mask_text(str(value), mask)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else _loose_text(value)
 
 
 def _loose_text(value: Any) -> str:
@@ -210,3 +212,31 @@ def _date(value: Any) -> date:
 def _datetime(value: Any) -> datetime:
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
     return moment.astimezone(CHINA).replace(tzinfo=None) if moment.tzinfo is not None else moment
+
+
+def _double(value: Any) -> float | str:
+    number = float(value)
+    return number if math.isfinite(number) else str(number)
+
+
+def _date_text(value: Any) -> str:
+    return _date(value).isoformat()
+
+
+def _datetime_text(value: Any) -> str:
+    return _datetime(value).isoformat(timespec="microseconds")
+
+
+def _hex(value: Any) -> str:
+    return bytes(value).hex()
+
+
+_TELLERS: dict[LogicalType, Callable[[Any], Told]] = {
+    LogicalType.TEXT: _text,
+    LogicalType.INTEGER: _integer,
+    LogicalType.DOUBLE: _double,
+    LogicalType.BOOLEAN: _boolean,
+    LogicalType.DATE: _date_text,
+    LogicalType.DATETIME: _datetime_text,
+    LogicalType.BINARY: _hex,
+}

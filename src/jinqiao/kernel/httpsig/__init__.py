@@ -16,7 +16,7 @@ from jinqiao.kernel.httpsig.errors import (
     SignatureWrong,
 )
 from jinqiao.kernel.httpsig.keys import HmacSigner, HmacVerifier, IdentitySigner, IdentityVerifier, Signer, Verifier
-from jinqiao.kernel.httpsig.signing import SignedBy, content_digest, sign_request, verify_request
+from jinqiao.kernel.httpsig.signing import SignedBy, content_digest, sign_request, verify_fields, verify_request
 
 __all__ = [
     "DigestMismatch",
@@ -35,5 +35,6 @@ __all__ = [
     "Verifier",
     "content_digest",
     "sign_request",
+    "verify_fields",
     "verify_request",
 ]

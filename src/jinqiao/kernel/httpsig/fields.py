@@ -22,7 +22,7 @@ _USUAL_INPUT = re.compile(
 _USUAL_BINARY = re.compile(r"([a-z*][a-z0-9_\-.*]*)=:([A-Za-z0-9+/]*={0,2}):")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InnerList:
     """`("a" "b");key=value`, with the characters it was written in: they are what the signature covers."""
 

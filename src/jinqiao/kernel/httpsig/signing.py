@@ -27,7 +27,7 @@ _NONCE_LENGTHS = range(16, 129)
 _DIGESTS = {suite(name).digest_name: suite(name) for name in SUITE_NAMES}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SignedBy:
     """Who made a call, as its signature shows. `created` is Unix time in seconds."""
 
@@ -42,6 +42,7 @@ def content_digest(body: bytes, name: str = "sha-256") -> str:
     return f"{name}={written_binary(_DIGESTS[name].digest(body))}"
 
 
+@lru_cache(256)
 def _normal_authority(authority: str) -> str:
     """Lower case, without a default port (RFC 9421, 2.2.3). Behind a proxy the scheme is not known: both defaults go."""
     return authority.strip().lower().rpartition("@")[2].removesuffix(":80").removesuffix(":443")
@@ -106,10 +107,27 @@ def verify_request(
 ) -> SignedBy:
     """Who signed this request. The caller then checks that the nonce is new.
 
-    `verifier_for(key_id, algorithm)` gives the key, or None where it is unknown, revoked or of another algorithm. Raises
+    `headers` by name, in whatever case, with one value each. `verifier_for(key_id, algorithm)` gives the key, or None where it is unknown, revoked or of another algorithm. Raises
     SignatureMissing, SignatureMalformed, KeyUnknown, OutsideWindow, DigestMismatch, SignatureWrong.
     """
     fields = {name.lower(): value.strip() for name, value in headers.items()}
+    return verify_fields(
+        method, path_with_query, authority, fields, body, verifier_for=verifier_for, now=now, window_s=window_s
+    )
+
+
+def verify_fields(
+    method: str,
+    path_with_query: str,
+    authority: str,
+    fields: Mapping[str, str],
+    body: bytes,
+    *,
+    verifier_for: Callable[[str, str], Verifier | None],
+    now: float,
+    window_s: int = 600,
+) -> SignedBy:
+    """`verify_request` where the names of the headers are in lower case already, and their values without blanks around them."""
     if "signature-input" not in fields or "signature" not in fields:
         raise SignatureMissing
     ours = [

@@ -1,7 +1,7 @@
 """What every kind of source offers, and the statement that it is asked."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,7 +193,7 @@ class LookupSource(ABC):
         """A digest (hex) of these columns under the salt (hex)."""
 
     @abstractmethod
-    async def fetch(self, statement: Statement, keys: Sequence[str]) -> list[Row]:
+    def fetch(self, statement: Statement, keys: Sequence[str]) -> Awaitable[list[Row]]:
         """Rows for these key values (canonical texts). Raises SourceNotReachable, SourceTooSlow, SourceNotUsable."""
 
     def columns(self, table: str) -> dict[str, Column]:

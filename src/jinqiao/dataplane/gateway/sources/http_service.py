@@ -202,11 +202,11 @@ class HttpReader:
         table = self.source.table(self.service.table)
         lookup = table.lookup
         fields = {field.column.name: field for field in table.fields}
-        columns = [item.column for item in permission.key_items]
+        columns = [item.column for item in permission.shape.key_items]
         if lookup is None or set(columns) != set(lookup.keys):
             raise SourceNotUsable
         asked = dict(zip(columns, key, strict=True))
-        for item, text in zip(permission.key_items, key, strict=True):
+        for item, text in zip(permission.shape.key_items, key, strict=True):
             if lookup.place == "path" and text in (".", ".."):
                 raise KeyNotValid(item=item.code, type=item.type.value)
         own = self._conditions(permission, fields, asked)
@@ -219,7 +219,9 @@ class HttpReader:
             kept = [
                 row for row in rows if all(meets(condition, row[condition.column], kind) for condition, kind in own)
             ]
-            return [tuple(row[item.column] for item in permission.read) for row in kept[: self.service.row_cap + 1]]
+            return [
+                tuple(row[item.column] for item in permission.shape.read) for row in kept[: self.service.row_cap + 1]
+            ]
         except (ValueError, TypeError, ArithmeticError, KeyError) as problem:
             logger.warning("service %s: the answer of its source is not of the declared form", self.service.service)
             raise SourceNotUsable from problem
@@ -237,7 +239,11 @@ class HttpReader:
             if case is None:
                 raise FieldNotValid(field="case_number")
             conditions.append(RowCondition(column=field.column.name, operator=Operator.EQUAL, values=(case,)))
-        needed = {condition.column for condition in conditions} | {item.column for item in permission.read} | set(asked)
+        needed = (
+            {condition.column for condition in conditions}
+            | {item.column for item in permission.shape.read}
+            | set(asked)
+        )
         if not needed <= fields.keys():
             raise SourceNotUsable
         return [(condition, fields[condition.column].column.type) for condition in conditions]

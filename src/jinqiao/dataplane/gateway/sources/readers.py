@@ -14,6 +14,7 @@ from jinqiao.dataplane.gateway.errors import (
     SourceNotUsable,
 )
 from jinqiao.dataplane.gateway.policy import Permission
+from jinqiao.dataplane.gateway.shapes import Shape
 from jinqiao.dataplane.gateway.sources.base import LookupSource, Paging, Reading, Row, Statement, column_named
 from jinqiao.dataplane.gateway.sources.http_service import HttpLookups, HttpReader
 from jinqiao.dataplane.gateway.sources.mariadb import MariadbLookups
@@ -40,7 +41,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows of `permission.read`; `last` and `skip` go on after them, None where there are no more."""
+    """Rows of `permission.shape.read`; `last` and `skip` go on after them, None where there are no more."""
 
     rows: list[Row]
     last: tuple[Any, ...] | None
@@ -61,7 +62,7 @@ class Reader(Protocol):
         """How many look-ups of one batch are made side by side."""
 
     async def look_up(self, permission: Permission, key: Sequence[str]) -> list[Row]:
-        """Rows of `permission.read` for one key: the service's row cap and one more at most.
+        """Rows of `permission.shape.read` for one key: the service's row cap and one more at most.
 
         Raises SourceNotReachable, SourceTooSlow, SourceNotUsable, KeyNotValid; nothing of the source's words is in them.
         """
@@ -80,20 +81,19 @@ class ServiceReader:
         self.source = source
         self._columns: dict[str, Column] | None = None
         self._asking = asyncio.Lock()
-        self._statements: dict[tuple[str, ...], Statement] = {}
+        self._statements: dict[Shape, Statement] = {}
 
     @property
     def at_once(self) -> int:
         return self.source.at_once
 
     async def look_up(self, permission: Permission, key: Sequence[str]) -> list[Row]:
-        codes = tuple(item.code for item in permission.read)
-        statement = self._statements.get(codes)
+        statement = self._statements.get(permission.shape)
         if statement is None:
             statement = await self._key_statement(permission)
             if len(self._statements) >= MOST_STATEMENTS:
                 self._statements.clear()
-            self._statements[codes] = statement
+            self._statements[permission.shape] = statement
         return await self._fetch(statement, permission, key)
 
     async def page(self, permission: Permission, start: Start) -> Page:
@@ -103,7 +103,7 @@ class ServiceReader:
         statement = self._built(
             Reading(
                 self.service.table,
-                tuple(column_named(columns, item.column) for item in permission.read),
+                tuple(column_named(columns, item.column) for item in permission.shape.read),
                 self._case(columns),
                 (*self.service.grant.row_filter, *permission.conditions),
                 size + 1,
@@ -112,7 +112,7 @@ class ServiceReader:
             columns,
         )
         rows = await self._fetch(statement, permission, ())
-        shown, width = rows[:size], len(permission.read)
+        shown, width = rows[:size], len(permission.shape.read)
         if len(rows) <= size or not shown:
             return Page([row[:width] for row in shown], None, 0)
         last, skip = self._mark(shown, width, paging)
@@ -129,8 +129,8 @@ class ServiceReader:
         columns = await self._table()
         reading = Reading(
             self.service.table,
-            tuple(column_named(columns, item.column) for item in permission.read),
-            (*(column_named(columns, item.column) for item in permission.key_items), *self._case(columns)),
+            tuple(column_named(columns, item.column) for item in permission.shape.read),
+            (*(column_named(columns, item.column) for item in permission.shape.key_items), *self._case(columns)),
             self.service.grant.row_filter,
             self.service.row_cap + 1,
         )
@@ -197,7 +197,7 @@ class ServiceReader:
             self._forget()  # the table may have been altered: look again at the next call
             raise
         except KeyNotValid as problem:
-            items = permission.key_items or permission.filtered
+            items = permission.shape.key_items or permission.filtered
             kinds = "、".join(dict.fromkeys(item.type.value for item in items))
             raise KeyNotValid(item="、".join(item.code for item in items), type=kinds) from problem
 

@@ -13,7 +13,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -90,8 +90,8 @@ class SqliteLookups(LookupSource):
             raise SourceNotUsable
         return {column.name: column for column in found}
 
-    async def fetch(self, statement: Statement, keys: Sequence[str]) -> list[Row]:
-        return await self._merger.fetch(statement, keys)
+    def fetch(self, statement: Statement, keys: Sequence[str]) -> Awaitable[list[Row]]:
+        return self._merger.fetch(statement, keys)
 
     async def fetch_many(self, statement: Statement, keys: Sequence[Sequence[str]]) -> list[list[Row]]:
         """The rows of several look-ups, in the order of their keys. Raises what `fetch` raises."""
@@ -217,23 +217,29 @@ def key_condition(column: Column) -> str:
 def _parameters(statement: Statement, keys: Sequence[str]) -> tuple[Any, ...]:
     bound: list[Any] = []
     for text, column in zip(keys, statement.key_columns, strict=True):
-        bound.extend(key_parameters(text, column))
+        bound += _KEY_PARAMETERS.get(column.type, _as_text)(text)
     return (*bound, *statement.fixed)
 
 
-def key_parameters(text: str, column: Column) -> tuple[Any, ...]:
-    match column.type:
-        case LogicalType.TEXT:
-            return (text, text)
-        case LogicalType.INTEGER | LogicalType.BOOLEAN:
-            return (_whole(text),)
-        case LogicalType.BINARY:
-            return (bytes.fromhex(text),)
-        case LogicalType.DATETIME:  # the ways in which SQLite programs write one instant
-            day, _, hour = text.partition("T")
-            short = hour.split(".")[0] if hour.endswith(".000000") else hour
-            return tuple(f"{day}{sign}{time_}" for sign in "T " for time_ in (hour, short))
+def _as_text(text: str) -> tuple[Any, ...]:
     return (text,)
+
+
+def _instants(text: str) -> tuple[Any, ...]:
+    """The ways in which SQLite programs write one instant."""
+    day, _, hour = text.partition("T")
+    short = hour.split(".")[0] if hour.endswith(".000000") else hour
+    return tuple(f"{day}{sign}{time_}" for sign in "T " for time_ in (hour, short))
+
+
+# for the marks of `key_condition`
+_KEY_PARAMETERS: dict[LogicalType, Callable[[str], tuple[Any, ...]]] = {
+    LogicalType.TEXT: lambda text: (text, text),
+    LogicalType.INTEGER: lambda text: (_whole(text),),
+    LogicalType.BOOLEAN: lambda text: (_whole(text),),
+    LogicalType.BINARY: lambda text: (bytes.fromhex(text),),
+    LogicalType.DATETIME: _instants,
+}
 
 
 def _whole(text: str) -> int | str:
