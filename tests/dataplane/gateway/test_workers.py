@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,6 +125,29 @@ def test_what_one_process_alone_has_answered_its_workers_refuse(world: World) ->
     assert asyncio.run(once(shared=False)).status_code == 200
     assert asyncio.run(once(shared=True)).json()["code"] == "signature.replayed"
     assert asyncio.run(once(shared=False)).json()["code"] == "signature.replayed"
+
+
+def test_a_worker_begins_to_answer_when_it_has_its_first_policy(world: World) -> None:
+    """The callers of a socket that several share cannot choose: none may meet one that knows nothing yet."""
+
+    async def first_policy() -> bool:
+        app = create_app(world.home, shared=True)
+        await app.start()
+        try:
+            return bool(app.readiness()["ready"])
+        finally:
+            await app.stop()
+
+    with platform(world.gateway) as stand_in:
+        stand_in.waits = True
+        homes.prepare(world.home, stand_in.url, "gw-1", world.platform.public)
+        (world.home / homes.POLICY).unlink(missing_ok=True)
+        timer = threading.Timer(0.5, stand_in.put_in_force, (world.signed(), world.version))
+        timer.start()
+        try:
+            assert asyncio.run(first_policy())
+        finally:
+            timer.join()
 
 
 def test_a_home_has_one_process_or_workers_but_never_both(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
