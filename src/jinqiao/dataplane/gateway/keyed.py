@@ -1,7 +1,7 @@
 """What is prepared once for a key and used with every call: keyed digests, and verifiers of signatures.
 
-`hmac.digest` lets go of the interpreter's lock for each call; under load that costs ten times what the digest does. A prepared
-HMAC that is copied keeps the lock for the short texts of a call.
+`hmac.digest` lets go of the interpreter's lock for each call; under load that costs ten times what the digest does. Prepared
+digests that are copied (`Suite.keyed`) keep the lock for the short texts of a call.
 """
 
 import hashlib
@@ -15,7 +15,6 @@ from jinqiao.kernel.crypto.sm2 import PUBLIC_BYTES, sm2
 from jinqiao.kernel.crypto.suites import SUITE_NAMES, suite
 from jinqiao.kernel.httpsig import Verifier
 
-_DIGESTS = {"international": "sha256", "guomi": "sm3"}
 _HASHES: dict[str, Callable[[bytes], "hashlib._Hash"]] = {"international": hashlib.sha256}
 _BLOCK_BYTES = 64
 _INNER, _OUTER = (bytes(octet ^ pad for octet in range(256)) for pad in (0x36, 0x5C))
@@ -24,23 +23,10 @@ _INNER, _OUTER = (bytes(octet ^ pad for octet in range(256)) for pad in (0x36, 0
 class KeyedDigest:
     """HMAC of a suite under one key."""
 
-    __slots__ = ("_key", "_prepared", "_suite")
+    __slots__ = ("digest",)
 
     def __init__(self, suite_name: str, key: bytes) -> None:
-        self._suite = suite(suite_name)
-        self._key = key
-        self._prepared: hmac.HMAC | None = None
-        try:
-            self._prepared = hmac.new(key, digestmod=_DIGESTS[self._suite.name])
-        except ValueError:  # an OpenSSL without SM3: the suite has its own
-            self._prepared = None
-
-    def digest(self, data: bytes) -> bytes:
-        if self._prepared is None:
-            return self._suite.hmac(self._key, data)
-        keyed = self._prepared.copy()
-        keyed.update(data)
-        return keyed.digest()
+        self.digest: Callable[[bytes], bytes] = suite(suite_name).keyed(key)
 
 
 def suite_of_hmac(algorithm: str) -> str:

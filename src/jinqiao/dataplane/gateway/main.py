@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -40,6 +41,7 @@ logger = logging.getLogger(__name__)
 HEADERS_WITHIN_MS = 10_000
 # threads of the server and of the log wait a little longer for the interpreter: changing hands less often is worth 6 % of calls
 SWITCH_EVERY_S = 0.02
+GARBAGE_AFTER = 20_000  # objects made and not dropped
 BACKLOG = 1024
 CONNECTIONS = 10_000
 READY_AFTER_S = 0.05  # the socket is served by a thread that starts just now
@@ -69,6 +71,9 @@ async def serve(home: Path, host: str, port: int, *, descriptor: int | None = No
     sys.setswitchinterval(SWITCH_EVERY_S)
     gateway = create_app(home, shared=descriptor is not None)
     await gateway.start()
+    # calls leave next to nothing behind that only the search for garbage could find: it need not look after every few of them
+    gc.freeze()
+    gc.set_threshold(GARBAGE_AFTER)
     options: dict[str, Any] = {
         "interface": Interfaces.ASGINL,
         "websockets": False,

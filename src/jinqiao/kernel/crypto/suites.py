@@ -134,6 +134,9 @@ class International(Suite):
     def hasher(self) -> Hasher:
         return hashlib.sha256()
 
+    def digest(self, data: bytes) -> bytes:
+        return hashlib.sha256(data).digest()
+
     def hmac(self, key: bytes, data: bytes) -> bytes:
         return hmac.digest(key, data, "sha256")
 
