@@ -1,21 +1,18 @@
-"""How the two HTTP processes are served, by granian: the front in this very process, the pages in one worker below it."""
+"""How the two HTTP processes are served: the front by uvicorn in this very process, the pages by granian in one worker below it."""
 
 import asyncio
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import uvloop
 from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
-from granian.server.embed import Server as EmbeddedServer
 
+from jinqiao.dataplane.gateway.listening import HttpServer, listening_socket
 from jinqiao.front import Front, create
 
-HEADERS_WITHIN_MS = 10_000
 THREADS = 4
 
 
@@ -55,17 +52,7 @@ def front(arguments: list[str]) -> int:
 async def _serve(application: Front, host: str, port: int) -> None:
     """In one process, so that killed is killed: a gateway's home has one master."""
     await application.start()
-    server: Any = EmbeddedServer(
-        application,
-        address=host,
-        port=port,
-        interface=Interfaces.ASGINL,
-        http=HTTPModes.http1,
-        websockets=False,
-        backlog=1024,
-        log_level=LogLevels.warning,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_WITHIN_MS),
-    )
+    server = HttpServer(application, listening_socket(host, port))
     loop = asyncio.get_running_loop()
     ending: set[asyncio.Task[None]] = set()
 
@@ -76,6 +63,6 @@ async def _serve(application: Front, host: str, port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: ending.add(loop.create_task(end())))
     try:
-        await server.serve()
+        await server.serve_calls()
     finally:
         await application.stop()

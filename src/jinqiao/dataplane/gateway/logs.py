@@ -58,7 +58,7 @@ def set_up(lane: str = "", level: int = logging.INFO) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
-    for name in ("httpx", "httpcore", "asyncio", "_granian", "granian"):
+    for name in ("httpx", "httpcore", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

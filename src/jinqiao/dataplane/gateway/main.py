@@ -1,4 +1,4 @@
-"""A gateway as a process of its own, with granian in this very process: killed is killed, nothing is left behind."""
+"""A gateway as a process of its own, with its HTTP server in this very process: killed is killed, nothing is left behind."""
 
 import argparse
 import asyncio
@@ -7,6 +7,7 @@ import logging
 import os
 import resource
 import signal
+import socket
 import sqlite3
 import sys
 import time
@@ -15,11 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from granian._granian import SocketHolder
-from granian.constants import Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
-from granian.server.embed import Server
 
 from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway import logs
@@ -27,6 +23,7 @@ from jinqiao.dataplane.gateway.app import create_app
 from jinqiao.dataplane.gateway.errors import HomeInUse
 from jinqiao.dataplane.gateway.exporting import export
 from jinqiao.dataplane.gateway.keyed import KeyedDigest, answer_salt
+from jinqiao.dataplane.gateway.listening import HttpServer, listening_socket
 from jinqiao.dataplane.gateway.replicas import replicate
 from jinqiao.dataplane.gateway.workers import Workers
 from jinqiao.dataplane.node.errors import RotationPending
@@ -38,28 +35,11 @@ from jinqiao.kernel.keystore import write_durably
 
 logger = logging.getLogger(__name__)
 
-HEADERS_WITHIN_MS = 10_000
-# threads of the server and of the log wait a little longer for the interpreter: changing hands less often is worth 6 % of calls
+# threads beside the one of the calls wait a little longer for the interpreter: changing hands less often is worth 6 % of calls
 SWITCH_EVERY_S = 0.02
 GARBAGE_AFTER = 20_000  # objects made and not dropped
-BACKLOG = 1024
-CONNECTIONS = 10_000
-READY_AFTER_S = 0.05  # the socket is served by a thread that starts just now
+READY_AFTER_S = 0.05  # the server begins to listen in the next moment
 ROTATE_WITHIN_S = 60.0
-
-
-class _OnSocket(Server):
-    """Serves on a socket that is open already: a worker's, which it has from its parent."""
-
-    def __init__(self, target: Any, descriptor: int, **options: Any) -> None:
-        super().__init__(target, **options)
-        self._descriptor = descriptor
-
-    def _init_shared_socket(self) -> None:
-        holder: Any = SocketHolder  # its types do not know how it is made
-        shared: Any = self
-        shared._shd = holder(self._descriptor, False, BACKLOG)
-        shared._sfd, shared._ssp = shared._shd.get_fd(), None
 
 
 async def serve(home: Path, host: str, port: int, *, descriptor: int | None = None, tell: int | None = None) -> None:
@@ -74,18 +54,12 @@ async def serve(home: Path, host: str, port: int, *, descriptor: int | None = No
     # calls leave next to nothing behind that only the search for garbage could find: it need not look after every few of them
     gc.freeze()
     gc.set_threshold(GARBAGE_AFTER)
-    options: dict[str, Any] = {
-        "interface": Interfaces.ASGINL,
-        "websockets": False,
-        "backlog": BACKLOG,
-        "backpressure": CONNECTIONS,
-        "log_level": LogLevels.warning,
-        "http1_settings": HTTP1Settings(header_read_timeout=HEADERS_WITHIN_MS),
-    }
-    if descriptor is None:
-        server: Any = Server(gateway, address=host, port=port, **options)
-    else:
-        server = _OnSocket(gateway, descriptor, **options)
+    try:
+        listening = socket.socket(fileno=descriptor) if descriptor is not None else listening_socket(host, port)
+    except OSError:
+        await gateway.stop()
+        raise
+    server = HttpServer(gateway, listening)
     loop = asyncio.get_running_loop()
     kept: set[asyncio.Task[None]] = set()
 
@@ -112,7 +86,7 @@ async def serve(home: Path, host: str, port: int, *, descriptor: int | None = No
     if tell is not None:
         loop.call_later(READY_AFTER_S, _tell_ready, tell)
     try:
-        await server.serve()
+        await server.serve_calls()
     finally:
         await gateway.stop()
 
@@ -173,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.workers > 1:
             return Workers(options.home, options.host, options.port, options.workers).run()
         return run(options.home, options.host, options.port)
-    except (JinqiaoError, FileNotFoundError, sqlite3.Error) as problem:
+    except (JinqiaoError, OSError, sqlite3.Error) as problem:
         if not isinstance(problem, JinqiaoError):
             sys.stderr.write(f"{problem}\n")
             return 1

@@ -10,7 +10,6 @@ import logging
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from jinqiao.dataplane.gateway.listening import listening_socket
 from jinqiao.dataplane.gateway.settings import read_settings
 
 logger = logging.getLogger(__name__)
 
-BACKLOG = 1024
 READY_WITHIN_S = 30.0
 MARGIN_S = 5.0
 LOOK_EVERY_S = 0.1
@@ -56,7 +55,7 @@ class Workers:
 
     def __init__(self, home: Path, host: str, port: int, count: int) -> None:
         self._home, self._count = home, count
-        self._socket = socket.create_server((host, port), backlog=BACKLOG, family=_family(host))
+        self._socket = listening_socket(host, port)
         self._workers: list[Worker] = []
         self._failures = 0
         self._next_start = 0.0
@@ -144,7 +143,3 @@ class Workers:
     def _renew(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self._renews = True
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
