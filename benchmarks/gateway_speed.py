@@ -4,7 +4,7 @@
                                        [--keep FILE] [--report FILE]
 
 Ours: RFC 9421 signature with nonce, policy, masks, commitments, and a durable record (fsync) before each answer; on SQLite and on
-PostgreSQL, and in the suite guomi. The limits: a hello world on the same server, and pgbench asking for the same row. Peers:
+PostgreSQL, and in the suite guomi. The limits: a hello world on our own server, and pgbench asking for the same row. Peers:
 FastAPI with SQLAlchemy and a plain Django view (token, purpose, masks, a row of audit), Datasette (nothing of that). One server
 process each, wrk with one thread as the load, rounds in turns, medians by rate; every call asks for a person of its own.
 
@@ -58,7 +58,7 @@ def variants(server: Server, folder: Path, rows: int, only: set[str]) -> Iterato
     table = people.sqlite_table(folder / "person.db", rows)
     postgresql = people.postgresql_table(server, rows)
     if "limits" in only:
-        command = (str(Path(sys.executable).with_name("granian")), "--interface", "asginl", *granian, "hello:app")
+        command = (sys.executable, str(SCRIPTS / "hello.py"), str(PORT))
         yield Variant("limit: hello world", "hello", command, {"PYTHONPATH": str(SCRIPTS)}, "/hello", "/hello?{}")
     if "ours" in only:
         for name, connection, suite in (
