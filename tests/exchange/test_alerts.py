@@ -225,6 +225,26 @@ def _slot(world: World, task: ExchangeTask, retained: int) -> None:
     )
 
 
+def test_a_platform_that_has_just_begun_to_listen_calls_nobody_silent_and_nobody_heard(world: World) -> None:
+    node = world.provider_node.node
+    Node.objects.update(seen_at=moments.now(), spool_free_bytes=10**10)
+    Node.objects.filter(pk=node.pk).update(seen_at=moments.now() - timedelta(minutes=11))
+    silences = Alert.objects.filter(kind=AlertKind.NODE_SILENT, closed_at=None)
+
+    actions.watch(listening_s=30)
+    assert not silences.exists()
+    assert actions.alert_silent_nodes(listening_s=30) == 0
+
+    actions.watch(listening_s=86_400)
+    assert silences.get().node == node
+    actions.watch(listening_s=30)  # a worker that was started again
+    assert silences.get().node == node
+
+    Node.objects.filter(pk=node.pk).update(seen_at=moments.now())
+    actions.watch(listening_s=30)
+    assert not silences.exists()
+
+
 def test_a_slot_that_holds_back_the_log_is_told_to_the_provider(world: World) -> None:
     task = world.task(mode="log")
     Node.objects.update(spool_free_bytes=10**10)

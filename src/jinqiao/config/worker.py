@@ -146,6 +146,7 @@ class Duty:
 
 def duties(neighbours: Neighbours | None = None) -> list[Duty]:
     """What a worker does, in this order; with others beside it, it beats under its own name and looks after them."""
+    began = time.monotonic()
     if neighbours is None:
         beats = [Duty("beat", 10, exchange.beat)]
     else:
@@ -161,10 +162,10 @@ def duties(neighbours: Neighbours | None = None) -> list[Duty]:
         Duty("wanted runs", 5, exchange_actions.start_wanted_runs),
         Duty("retries", 5, exchange_actions.retry_due_runs),
         Duty("due comparisons", 30, exchange_actions.compare_due),
-        Duty("alerts", 30, exchange_actions.watch),
+        Duty("alerts", 30, lambda: exchange_actions.watch(time.monotonic() - began)),
         Duty("replication slots", 60, exchange_actions.watch_slots),
         Duty("grants that ended", 60, sharing.expire_grants),
-        Duty("silent nodes", 30, exchange_actions.alert_silent_nodes),
+        Duty("silent nodes", 30, lambda: exchange_actions.alert_silent_nodes(time.monotonic() - began)),
         Duty("old nonces", 60, exchange.forget_nonces),
         Duty("seal of the trail", 60, anchor.seal_head),
         Duty("reminders", 600, sharing.remind_due),

@@ -1,6 +1,7 @@
 """Nodes come, are watched, and go."""
 
 import hashlib
+import math
 import secrets
 from datetime import datetime, timedelta
 
@@ -205,10 +206,13 @@ def _change(
     return node
 
 
-def alert_silent_nodes() -> int:
+def alert_silent_nodes(listening_s: float = math.inf) -> int:
     """A to-do for the department of each node that has not been heard for ten minutes, once per silence. Gives their count.
 
-    A node whose words are carried by bundles is not expected every minute."""
+    A node whose words are carried by bundles is not expected every minute. `listening_s`: for how long the platform has been
+    there to be heard from; nothing is said of a silence that began before."""
+    if listening_s < SILENT_AFTER_S:
+        return 0
     limit = moments.now() - timedelta(seconds=SILENT_AFTER_S)
     silent = Node.objects.filter(state=NodeState.ACTIVE, seen_at__lt=limit, silence_noticed_at=None, bundles=None)
     return sum(_alert(node.pk, limit) for node in silent)

@@ -4,6 +4,7 @@ Each kind has one function that gives what it finds now, by key; an open alert o
 Looking twice, or by two workers at once, changes nothing.
 """
 
+import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -44,9 +45,9 @@ class Found:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-def watch() -> int:
-    """Open what is found, close what is over; gives the count of alerts opened."""
-    book = RuleBook()
+def watch(listening_s: float = math.inf) -> int:
+    """Open what is found, close what is over; gives the count of alerts opened. `listening_s` as `RuleBook` has it."""
+    book = RuleBook(listening_s)
     return sum(_watch(kind, list(find(book))) for kind, find in FINDERS.items())
 
 
@@ -226,7 +227,10 @@ def silent(book: RuleBook) -> Iterator[Found]:
     rule = book.rule(AlertKind.NODE_SILENT)
     limit = moments.now() - timedelta(seconds=rule.number("after_s"))
     # a node whose words are carried by bundles is not expected every minute
-    for node in _nodes().filter(seen_at__lt=limit, bundles=None) if rule.is_on else ():
+    nodes = _nodes().filter(seen_at__lt=limit, bundles=None)
+    if book.listening_s < rule.number("after_s"):  # what is open stays open; who has had no time to call gets it
+        nodes = nodes.filter(pk__in=Alert.objects.filter(kind=AlertKind.NODE_SILENT, closed_at=None).values("node"))
+    for node in nodes if rule.is_on else ():
         seen = node.seen_at.isoformat() if node.seen_at else ""
         yield _of_node(node, rule, _("节点“%(name)s”失去联系"), seen_at=seen)
 

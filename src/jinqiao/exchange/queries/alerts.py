@@ -1,5 +1,6 @@
 """Reading alerts, the rules behind them and where they are sent."""
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -81,9 +82,11 @@ def _with(rule: Rule, row: AlertRule | None, origin: str) -> Rule:
 
 
 class RuleBook:
-    """All rules as they hold now, read at once."""
+    """All rules as they hold now, read at once. `listening_s`: for how long the platform has been there to be heard from, or
+    more; whoever was silent before had nobody to talk to."""
 
-    def __init__(self) -> None:
+    def __init__(self, listening_s: float = math.inf) -> None:
+        self.listening_s = listening_s
         self._rows = {(row.kind, row.task_id): row for row in AlertRule.objects.order_by("id")}
 
     def rule(self, kind: AlertKind, task_id: int | None = None) -> Rule:
