@@ -50,12 +50,13 @@ from jinqiao.dataplane.gateway.problem import language_of
 from jinqiao.dataplane.gateway.questions import read_question
 from jinqiao.dataplane.gateway.quota import DayQuota, has_day_quota
 from jinqiao.dataplane.gateway.rate import RateMeter
-from jinqiao.dataplane.gateway.routes import EXAMPLES, Route, route_of
+from jinqiao.dataplane.gateway.routes import Route, route_of
 from jinqiao.dataplane.gateway.sandbox import Sandbox, examples
 from jinqiao.dataplane.gateway.siblings import Siblings
 from jinqiao.dataplane.gateway.snapshot import PolicyView
 from jinqiao.dataplane.gateway.sources.readers import Readers
 from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.evidence import DOCUMENT, EXAMPLES
 from jinqiao.kernel.contracts.policy import Environment, Operation, ServicePolicy
 from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.kernel.httpsig import NonceReplayed
@@ -163,7 +164,7 @@ class CallDesk:
 
     async def document(self, call: Call, scope: Scope, receive: Receive) -> Answer:
         """What the application that asks may ask, as OpenAPI. Raises JinqiaoError; recorded like any call."""
-        call.operation = "openapi"
+        call.operation = DOCUMENT
         request = await self.take(call, scope, receive, "GET")
         view = self.policy(call.at)
         self.admit(call, request, view)

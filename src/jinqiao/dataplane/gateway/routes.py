@@ -10,12 +10,12 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from jinqiao.kernel.contracts.evidence import EXAMPLES
 from jinqiao.kernel.contracts.policy import Environment, Operation
 
 _PATH = re.compile(r"/gateway(?P<sandbox>/sandbox)?/v1/services/(?P<service>[^/?]+)/(?P<operation>[a-z]+)", re.ASCII)
 _OPERATIONS = {operation.value: operation for operation in Operation}
 _NATIONAL = re.compile(r"/gateway/httpproxy(?:/(?P<operation>[a-z]+))?", re.ASCII)
-EXAMPLES = "examples"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,10 @@ from jinqiao.kernel.contracts.exchange import SignedMessage
 
 RECEIPT = "receipt"
 """`operation` of a record by which a consumer confirms what it got: the other side's record of the call in `confirms`."""
+EXAMPLES = "examples"
+"""`operation` of a record of who asked what he may ask the sandbox."""
+DOCUMENT = "openapi"
+"""`operation` of a record of who asked for the description of what he may ask."""
 SHED = "shed"
 """`operation` of a record that sums up calls refused unread for want of a place; `keys` says how many they were."""
 

@@ -9,18 +9,21 @@ from django.utils.translation import gettext_lazy as _
 from jinqiao.exchange.enums import AnomalyKind, AnomalyState, ErrorOwner, SampleState
 from jinqiao.exchange.queries.calls import CallsWanted
 from jinqiao.kernel import moments
-from jinqiao.kernel.contracts.evidence import RECEIPT
+from jinqiao.kernel.contracts.evidence import DOCUMENT, EXAMPLES, RECEIPT, SHED
 from jinqiao.kernel.contracts.policy import Environment, Operation
 from jinqiao.web.exchange.forms import ALL, DateInput, OrganisationChoice, search_field
 from jinqiao.web.sharing.forms import ManyFilesField
 
 OPERATIONS = {
-    Operation.QUERY.value: _("单笔查询"),
+    Operation.QUERY.value: _("单条查询"),
     Operation.BATCH.value: _("批量查询"),
     Operation.VERIFY.value: _("核验"),
     Operation.LIST.value: _("列表"),
     Operation.COUNT.value: _("计数"),
+    EXAMPLES: _("沙箱样例"),
+    DOCUMENT: _("接口文档"),
     RECEIPT: _("需求方回执"),
+    SHED: _("过载拒绝"),
 }
 ENVIRONMENTS = {Environment.PRODUCTION.value: _("生产"), Environment.SANDBOX.value: _("沙箱")}
 PAIRINGS = {

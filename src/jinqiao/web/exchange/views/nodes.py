@@ -116,6 +116,12 @@ def node(request: PostHttpRequest, pk: int) -> HttpResponse:
 
 
 def _pairs(node: Node) -> list[Pair]:
+    """What the node is; what only runs of an exchange have, a gateway has not."""
+    of_exchange = [
+        Pair(_("Python版本"), node.python),
+        Pair(_("直接接收地址"), node.url, code=True),
+        Pair(_("同时运行上限"), _("%(count)s次") % {"count": node.run_cap}),
+    ]
     return [
         Pair(_("节点标识"), node.number, code=True),
         Pair(_("类别"), node.get_kind_display()),
@@ -124,9 +130,7 @@ def _pairs(node: Node) -> list[Pair]:
         Pair(_("接入时间"), formats.moment(node.registered_at)),
         Pair(_("最近联系"), formats.ago(node.seen_at)),
         Pair(_("程序版本"), node.version),
-        Pair(_("Python版本"), node.python),
-        Pair(_("直接接收地址"), node.url, code=True),
-        Pair(_("同时运行上限"), _("%(count)s次") % {"count": node.run_cap}),
+        *(of_exchange if node.kind != NodeKind.GATEWAY else ()),
     ]
 
 
@@ -136,8 +140,7 @@ def _health(node: Node) -> list[Figure]:
     since = (
         NodeIdentity.objects.filter(node=node, until=None).order_by("-since").values_list("since", flat=True).first()
     )
-    return [
-        Figure(formats.ago(node.seen_at), _("最近联系")),
+    told = [
         Figure(
             None if clock is None else f"{clock:+.1f}",
             _("时钟偏差"),
@@ -152,6 +155,10 @@ def _health(node: Node) -> list[Figure]:
             _("不足，清理磁盘或加大预算") if free is not None and free < LOW_SPACE_BYTES else "",
             trend="rise" if free is not None and free < LOW_SPACE_BYTES else "",
         ),
+    ]
+    return [
+        Figure(formats.ago(node.seen_at), _("最近联系")),
+        *(told if node.kind != NodeKind.GATEWAY else ()),
         Figure(formats.iso_day(since) if since else None, _("现用密钥启用")),
     ]
 
