@@ -69,8 +69,9 @@ def test_what_was_opened_ahead_is_used_by_the_first_reader_and_opened_once(city:
 def test_what_was_opened_ahead_holds_no_transaction_open(city: Server) -> None:
     with source_of(city) as source:
         source.warm()
-        source._connections.adbc().close()  # it is there
-        source.warm()
+        spare = source._connections._spare
+        assert spare is not None
+        spare.result()  # it is there
         open_ = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'jinqiao' AND xact_start IS NOT NULL"
         assert city.fetch(open_) == [(0,)]
 

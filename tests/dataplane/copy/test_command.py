@@ -170,6 +170,24 @@ def test_the_side_that_failed_is_told_by_the_exit_code(tmp_path: Path, capsys: p
     assert command.main(["--nonsense"]) == 3
 
 
+def test_nothing_is_staged_for_a_target_that_refuses(sqlite_copy: Copies) -> None:
+    people(sqlite_copy.folder / "b.db", [])
+    change(sqlite_copy.folder / "b.db", "ALTER TABLE people DROP COLUMN name")
+    for _ in range(2):
+        code, told = sqlite_copy("--delivery", "upsert")
+        assert (code, told["problem"]["code"]) == (command.TARGET, "pipeline.target.drift")
+        (run,) = sqlite_copy.spool.runs()
+        out = sqlite_copy.spool.outgoing(run)
+        assert (out.chunk_numbers(), out.manifest()) == (set(), None)
+
+    # mended, it takes the rows that the source has now
+    change(sqlite_copy.folder / "b.db", "DROP TABLE people")
+    change(sqlite_copy.folder / "a.db", "DELETE FROM people WHERE id > 10")
+    code, told = sqlite_copy("--delivery", "upsert")
+    assert (code, told["rows"]["read"]) == (command.COPIED, 10)
+    assert sqlite_copy.same()
+
+
 def test_a_password_in_an_address_is_never_repeated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = command.main(
         [

@@ -68,8 +68,8 @@ def add_database(record: NodeRecord, operator: Post, file: Path, rows: list[tupl
     )
 
 
-def agreed_task(parties: Any, source: DataSource | None, target: DataSource | None) -> ExchangeTask:
-    """The entry bound to the table, granted, and a task that brings it to `hunyin`."""
+def bind_table(parties: Any, source: DataSource | None) -> None:
+    """The entry's items are the columns of the table `marriage` in that database."""
     actions.bind_entry(
         parties.entry,
         by=parties.clerk,
@@ -85,10 +85,19 @@ def agreed_task(parties: Any, source: DataSource | None, target: DataSource | No
         },
         key_columns=["id_card"],
     )
+
+
+def granted_task(parties: Any, target: DataSource | None) -> ExchangeTask:
+    """A grant of the entry, and the task that brings it to `hunyin`."""
     grant = sharing.make_grant(parties, mode="batch", row_filter=[], use_from=moments.today())
-    return actions.configure_task(
-        ExchangeTask.objects.get(grant=grant), by=parties.asker, target=target, target_table="hunyin"
-    )
+    task = ExchangeTask.objects.get(grant=grant)
+    return actions.configure_task(task, by=parties.asker, target=target, target_table="hunyin")
+
+
+def agreed_task(parties: Any, source: DataSource | None, target: DataSource | None) -> ExchangeTask:
+    """The entry bound to the table, granted, and a task that brings it to `hunyin`."""
+    bind_table(parties, source)
+    return granted_task(parties, target)
 
 
 def sharing_asker(task: ExchangeTask) -> Post:

@@ -24,7 +24,7 @@ from jinqiao.exchange.models import Node as NodeRecord
 from jinqiao.exchange.queries.receipts import signatures
 from jinqiao.kernel import moments
 from jinqiao.kernel.identifiers.resident_id import check_sign
-from tests.dataplane.node.marriages import ROWS, make_database
+from tests.dataplane.node.marriages import ROWS, bind_table, granted_task, make_database
 from tests.dataplane.node.world import kill, wait_until
 from tests.factories import make_organisation, make_post, seed_calendar
 from tests.sharing import factories as sharing
@@ -145,28 +145,11 @@ def city(tmp_path: Path, live_server: Any, settings: Any) -> Iterator[City]:
             lambda: DataSource.objects.filter(state=SourceState.REACHABLE, tables_listed_at__isnull=False).count() == 3,
             "the sources are reached",
         )
-        actions.bind_entry(
-            parties.entry,
-            by=parties.clerk,
-            source=DataSource.objects.get(pk=sources["minzheng"].pk),
-            table="marriage",
-            columns={
-                "xm": "name",
-                "sfzh": "id_card",
-                "djrq": "reg_date",
-                "je": "amount",
-                "yx": "valid",
-                "qh": "area",
-            },
-            key_columns=["id_card"],
-        )
-        tasks = {}
-        for who, department in ((parties, away), (others, wrong)):
-            grant = sharing.make_grant(who, mode="batch", row_filter=[], use_from=moments.today())
-            name = department.folder.name
-            target = DataSource.objects.get(pk=sources[name].pk)
-            task = ExchangeTask.objects.get(grant=grant)
-            tasks[name] = actions.configure_task(task, by=department.operator, target=target, target_table="hunyin")
+        bind_table(parties, DataSource.objects.get(pk=sources["minzheng"].pk))
+        tasks = {
+            name: granted_task(who, DataSource.objects.get(pk=sources[name].pk))
+            for who, name in ((parties, away.folder.name), (others, wrong.folder.name))
+        }
         yield City(provider, away, wrong, tasks)
     finally:
         for department in departments:

@@ -275,10 +275,12 @@ class MysqlTarget(LedgerTarget):
                     )
                     warnings = int(cursor.warning_count)
             finally:
-                # a server that never asked for the rows leaves the writer waiting for a reader
-                with suppress(OSError):
-                    os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
-                writer.join()
+                # A server that never asked for the rows leaves the writer waiting for a reader, perhaps not yet: it is given
+                # one until it has noticed that nobody reads.
+                while writer.is_alive():
+                    with suppress(OSError):
+                        os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
+                    writer.join(0.01)
         if warnings or taken != rows.num_rows:
             found = self.fetch("SHOW WARNINGS LIMIT 1")
             if found and str(found[0][1]) == "1062":

@@ -16,22 +16,23 @@ from jinqiao.dataplane.connectors.postgresql import Place, statement
 from jinqiao.kernel.errors import JinqiaoError
 
 WORTH_BYTES = 32 << 20  # of a table: a smaller one is counted sooner than a connection is made
+ALONE_BYTES = 1 << 30  # a smaller one is counted by one process, that leaves the merge the other processors
 _LOCK_WAIT_MS = 500  # the merge altered the table: until it commits nobody else may look at it
 _AGAIN_S = 0.2
 
 # A trigger or a rule may write other rows than the statements say, a policy may hide some, other tables may belong to it.
-IS_PLAIN = """
-SELECT relkind = 'r' AND NOT relhastriggers AND NOT relhasrules AND NOT relhassubclass AND NOT relispartition
-       AND NOT relrowsecurity AND pg_relation_size(oid) >= %s
-FROM pg_class WHERE oid = to_regclass(%s)
+PLAIN_BYTES = """
+SELECT pg_relation_size(oid) FROM pg_class
+WHERE oid = to_regclass(%s) AND relkind = 'r' AND NOT relhastriggers AND NOT relhasrules AND NOT relhassubclass
+      AND NOT relispartition AND NOT relrowsecurity
 """
 
 
 class CountBeside(Closing):
-    """One count, begun at once; `close` ends it early."""
+    """One count, begun at once; `close` ends it early. `alone`: by one process of the server."""
 
-    def __init__(self, place: Place, query: str) -> None:
-        self._place, self._query = place, query
+    def __init__(self, place: Place, query: str, *, alone: bool = False) -> None:
+        self._place, self._query, self._is_alone = place, query, alone
         self._found: int | None = None
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
         self._ended = threading.Event()
@@ -56,6 +57,8 @@ class CountBeside(Closing):
         with suppress(psycopg.Error, JinqiaoError), closing(self._place.connect()) as connection:
             self._connection = connection
             connection.execute(statement(f"SET lock_timeout = {_LOCK_WAIT_MS}"))
+            if self._is_alone:
+                connection.execute("SET max_parallel_workers_per_gather = 0")
             if not self._ended.is_set():
                 row = connection.execute(statement(self._query)).fetchone()
                 self._found = int(row[0]) if row else None

@@ -30,6 +30,7 @@ from jinqiao.dataplane.connectors.snapshots import WHOLE, RawReader, Reader
 from jinqiao.kernel.contracts.tables import LogicalType, TableSchema
 
 PIECE_BYTES = 4 << 20
+WINDOW_BYTES = 1 << 20  # few rows in all: those that are here are worked on while the next are on their way
 _HEADER_BYTES = 19  # signature, flags and extension length of binary COPY
 _END = b"\xff\xff"
 
@@ -134,8 +135,9 @@ class AdbcReader(Reader):
         query, session = self._query, self._opened()
         deadline = time.monotonic() + query.timeout_s
         with ExitStack() as opened:
+            piece_bytes = WINDOW_BYTES if query.plan.is_window else PIECE_BYTES
             with telling_adbc(query.plan.table, deadline):
-                reader = opened.enter_context(session.rows(query.statement(split), PIECE_BYTES))
+                reader = opened.enter_context(session.rows(query.statement(split), piece_bytes))
             while True:
                 try:
                     with telling_adbc(query.plan.table, deadline):

@@ -157,12 +157,14 @@ class PostgresqlTarget(LedgerTarget):
         return psycopg.sql.Literal(text).as_string(self._connection)
 
     def count_beside(self, plan: DeliveryPlan, where: str) -> "CountBeside | None":
-        from jinqiao.dataplane.connectors.postgresql_counting import IS_PLAIN, WORTH_BYTES, CountBeside
+        from jinqiao.dataplane.connectors import postgresql_counting as counting
 
         table = self.quoted(plan.table)
-        if self.fetch(IS_PLAIN, (WORTH_BYTES, table)) != [(True,)]:
+        plain = self.fetch(counting.PLAIN_BYTES, (table,))
+        if not plain or plain[0][0] < counting.WORTH_BYTES:
             return None
-        return CountBeside(self._place, f"SELECT count(*) FROM {table}{f' WHERE {where}' if where else ''}")  # noqa: S608
+        query = f"SELECT count(*) FROM {table}{f' WHERE {where}' if where else ''}"  # noqa: S608 -- quoted names
+        return counting.CountBeside(self._place, query, alone=plain[0][0] < counting.ALONE_BYTES)
 
     def run_becomes_table(self, plan: DeliveryPlan, run: str) -> bool:
         if self.fetch("SELECT relpersistence FROM pg_class WHERE oid = to_regclass(%s)", (self.quoted(run),)) != [

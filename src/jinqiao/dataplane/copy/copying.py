@@ -193,6 +193,8 @@ class Copying:
         with ExitStack() as opened:
             with _at("source"):
                 source = opened.enter_context(open_source(request.source.connection, request.source.password))
+                if request.mode is not CopyMode.FULL:  # read as Arrow in any case
+                    source.warm()
             with _at("target"):
                 target = opened.enter_context(open_target(request.target.connection, request.target.password))
             warming = opened.enter_context(_Warming(target, request.to))
@@ -362,13 +364,14 @@ class _SideBySide(Closing):
         self._copying, self._order, self._target, self._warming = copying, order, target, warming
         self._progress, self._asked_to_stop = progress, stop
         self._chunks = _Feed()
-        self._failed = threading.Event()
+        self._failed, self._prepared = threading.Event(), threading.Event()
+        self._merged: DeliveryCounts | None = None
         self._problem: BaseException | None = None
         self._loaded_s = 0.0
         with _at("source"):
             self._extraction = Extraction(
                 order, source, copying.spool.outgoing(order.run_id), identity=copying.identity, states=copying.states,
-                progress=progress, stop=self._stop, on_chunk=self._staged,
+                progress=progress, stop=self._stop, on_chunk=self._staged, before=self._wait_for_target,
             )  # fmt: skip
 
     @property
@@ -384,10 +387,7 @@ class _SideBySide(Closing):
             extraction.begin()
         reporter = Reporter(order.run_id, self._progress)
         incoming = self._copying.spool.incoming(order.run_id)
-        self._warming.close()
         loader = Loader(order, extraction.head(), self._target, incoming, self._copying.identity, reporter, self._stop)
-        with _at("target"):
-            merged = loader.prepare()
         loading = threading.Thread(target=self._load, args=(loader,), name="load")
         loading.start()
         try:
@@ -412,10 +412,16 @@ class _SideBySide(Closing):
             raise SideFailed("target", self._problem)
         verify_manifest(order, manifest)
         with _at("target"), _timed(seconds, "merge"):
-            return manifest, merged or loader.merge(manifest)
+            return manifest, self._merged or loader.merge(manifest)
 
     def _stop(self) -> bool:
         return self._failed.is_set() or self._asked_to_stop()
+
+    def _wait_for_target(self) -> None:
+        """The source is read while the target makes ready, but nothing is staged for one that refuses."""
+        self._prepared.wait()
+        if self._problem is not None:
+            raise RunStopped(run=self._order.run_id)
 
     def _staged(self, chunk: ChunkManifest) -> None:
         self._copying._link(self._order, (chunk,))
@@ -424,10 +430,15 @@ class _SideBySide(Closing):
     def _load(self, loader: Loader) -> None:
         began = time.monotonic()
         try:
+            self._warming.close()
+            self._merged = loader.prepare()
+            self._prepared.set()
             loader.load(self._chunks)
         except BaseException as problem:  # noqa: BLE001 -- raised again by the thread that waits for this one
             self._problem = problem
             self._failed.set()
+        finally:
+            self._prepared.set()
         self._loaded_s = time.monotonic() - began
 
 

@@ -32,7 +32,7 @@ from jinqiao.dataplane.pipeline.progress import Reporter, Told
 from jinqiao.dataplane.pipeline.raw import can_go_raw
 from jinqiao.dataplane.pipeline.reading import Reading
 from jinqiao.dataplane.pipeline.sessions import session_of
-from jinqiao.dataplane.pipeline.stager import OnChunk, SplitStager, Stager
+from jinqiao.dataplane.pipeline.stager import OnChunk, SplitStager, Stager, nothing
 from jinqiao.dataplane.staging.chunks import open_chunk
 from jinqiao.dataplane.staging.memory import Memory
 from jinqiao.dataplane.staging.spool import RunSpool, Spool
@@ -111,10 +111,12 @@ class Extraction(Closing):
         stop: Callable[[], bool] = never,
         hold: Callable[[], bool] = never,
         on_chunk: OnChunk | None = None,
+        before: Callable[[], None] = nothing,
     ) -> None:
+        """`before` is called before anything is staged: it waits until that may be, or raises."""
         check_delivery(order)
         self._order, self._source, self._out, self._identity = order, source, out, identity
-        self._stop, self._on_chunk = stop, on_chunk
+        self._stop, self._on_chunk, self._before = stop, on_chunk, before
         self._schema = source.schema(order.source_table)
         self._is_raw = can_go_raw(order, source.engine, self._schema)
         if not self._is_raw:
@@ -241,6 +243,7 @@ class Extraction(Closing):
             chunk_rows=self._order.chunk_rows,
             on_chunk=self._on_chunk,
             is_early=len(snapshot.state.splits) == 1 and not self._session.fetches,
+            before=self._before,
         )
         try:
             stager.resume(self._records, self._recalled)
@@ -347,6 +350,7 @@ class Extraction(Closing):
         order, checker, at = self._order, self._reading.checker, now()
         for index in range(len(snapshot.state.splits)):
             checker.add(stager.records[index]["checked"])
+        self._before()
         self._settle(snapshot, stager, checker)
         checker.finish(at, partial=not is_whole(order))
         deleted = stager.add_deletes(self._session.deletes(), self._deletes_schema())

@@ -30,6 +30,10 @@ CHUNK_BYTES = 32 << 20  # of rows before compression: wide rows make chunks of f
 OnChunk = Callable[[ChunkManifest], None]
 
 
+def nothing() -> None:
+    """Nothing to wait for."""
+
+
 class Stager:
     """Chunks of one batch. Thread-safe; each split is one thread's."""
 
@@ -46,10 +50,12 @@ class Stager:
         chunk_rows: int,
         on_chunk: OnChunk | None = None,
         is_early: bool = False,
+        before: Callable[[], None] = nothing,
     ) -> None:
+        """`before` is called before anything is staged, and may be called again: it waits until that may be, or raises."""
         self.out, self.reporter = out, reporter
         self.batch_id, self.key, self.suite_name, self.form, self.schema = batch_id, key, suite_name, form, schema
-        self._chunk_rows, self._on_chunk, self._is_early = chunk_rows, on_chunk, is_early
+        self._chunk_rows, self._on_chunk, self._is_early, self._before = chunk_rows, on_chunk, is_early, before
         self._told: set[int] = set()
         self._lock = threading.Lock()
         self._chunks: dict[int, ChunkManifest] = {}
@@ -108,6 +114,7 @@ class Stager:
         self, payload: bytes, rows: int, *, number: int | None = None, kind: ChunkKind = ChunkKind.ROWS
     ) -> ChunkManifest:
         """A payload as a durable chunk."""
+        self._before()
         number = self._number() if number is None else number
         sealed = seal_payload(
             payload, rows, batch_id=self.batch_id, number=number, key=self.key, suite_name=self.suite_name, kind=kind

@@ -128,6 +128,9 @@ class RunSpool:
         return [dict(value) for value in values if value is not None]
 
     def rewrite_splits(self, records: list[dict[str, Any]]) -> None:
+        """Those and no others, unless that is how it is."""
+        if not records and not (self.folder / _SPLITS).exists():
+            return
         _write(self.folder / _SPLITS, b"".join(map(record, records)))
 
     def chunk_numbers(self) -> set[int]:
