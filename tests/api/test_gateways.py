@@ -45,7 +45,7 @@ def test_a_gateway_may_wait_for_a_policy(served: Served) -> None:
     assert time.monotonic() - began >= 0.5
 
 
-@pytest.mark.parametrize("query", ["after=-1", "after=x", "wait=1000"])
+@pytest.mark.parametrize("query", ["after=-1", "after=x", "wait=1000", "after=986909649424795123580928"])
 def test_wrong_parameters(served: Served, query: str) -> None:
     response = Caller(served.gateway.identity).send("GET", f"{POLICY}?{query}")
 

@@ -18,6 +18,8 @@ from jinqiao.kernel.contracts.health import ServicesHealth
 
 router = Router(tags=["gateways"])
 LONGEST_WAIT_S = 10
+MOST_VERSION = 2**31 - 1
+"""What a version number may be, as the database counts them."""
 MOST_WAITING = 2  # of one process: who waits holds a thread, and the pages need some; further ones are answered at once
 _WAITING = threading.BoundedSemaphore(MOST_WAITING)
 _LOOK_EVERY_S = 0.5
@@ -32,7 +34,7 @@ _LOOK_EVERY_S = 0.5
 )
 def policy(
     request: HttpRequest,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Annotated[int, Query(ge=0, le=MOST_VERSION)] = 0,
     wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT_S)] = 0,
 ) -> HttpResponse:
     """The snapshot newer than version `after`; waits up to `wait` seconds for one, unless too many wait already."""

@@ -2,10 +2,11 @@
 
 import json
 import time
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
+from ninja.params.functions import Path
 
 from jinqiao.api.authentication import NodeHttpRequest, body_of
 from jinqiao.api.errors import BodyBroken
@@ -26,6 +27,8 @@ from jinqiao.kernel.contracts.exchange import (
 router = Router(tags=["nodes"])
 Body = TypeVar("Body", bound=Contract)
 DIGEST_HEADER = "X-Chunk-Digest"
+ChunkNumber = Annotated[int, Path(ge=0, le=2**31 - 1)]
+"""As the database counts them."""
 
 
 def read_body(request: HttpRequest, kind: type[Body]) -> Body:
@@ -110,7 +113,7 @@ def resubmit(request: HttpRequest) -> HttpResponse:
 @router.put(
     "runs/{run_number}/chunks/{number}", url_name="put_chunk", openapi_extra=operation(raw_body=True, _204="kept")
 )
-def put_chunk(request: HttpRequest, run_number: str, number: int) -> HttpResponse:
+def put_chunk(request: HttpRequest, run_number: str, number: ChunkNumber) -> HttpResponse:
     """A staged chunk from the run's provider node; header X-Chunk-Digest holds its digest in hexadecimal."""
     digest = request.headers.get(DIGEST_HEADER, "")
     actions.store_chunk(run_number, number, body_of(request), digest, node=caller(request).node)
@@ -125,7 +128,7 @@ def put_chunk(request: HttpRequest, run_number: str, number: int) -> HttpRespons
         _200="the chunk, encrypted",
     ),
 )
-def get_chunk(request: HttpRequest, run_number: str, number: int) -> HttpResponse:
+def get_chunk(request: HttpRequest, run_number: str, number: ChunkNumber) -> HttpResponse:
     """A staged chunk for the run's consumer node."""
     data, chunk = actions.open_chunk(run_number, number, node=caller(request).node)
     response = HttpResponse(data, content_type="application/octet-stream")
