@@ -5,24 +5,27 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from django.core import mail
 
 from jinqiao.accounts.enums import Role
 from jinqiao.audit.models import AuditEvent
 from jinqiao.exchange import actions
 from jinqiao.exchange.actions import anomalies as acting
-from jinqiao.exchange.enums import ANOMALY_MOVES, AnomalyKind, AnomalyState
-from jinqiao.exchange.models import Anomaly
+from jinqiao.exchange.actions.sending import message_of
+from jinqiao.exchange.enums import ANOMALY_MOVES, AlertKind, AnomalyKind, AnomalyState, ChannelKind
+from jinqiao.exchange.errors import AlertRuleWrong, NotYourAlert
+from jinqiao.exchange.models import Alert, Anomaly
 from jinqiao.exchange.oversight_errors import (
     AnomalyClosed,
     AnomalyReasonMissing,
     NotYourAnomaly,
 )
 from jinqiao.exchange.queries.anomalies import AnomalyRule, anomalies_visible_to, anomaly_rule, anomaly_rules_version
-from jinqiao.exchange.queries.conduct import findings_of
+from jinqiao.exchange.queries.conduct import Finding, findings_of
 from jinqiao.workflow.models import ToDo
 from tests.exchange.factories import Served
 from tests.exchange.oversight import at, keep
-from tests.factories import make_post
+from tests.factories import make_organisation, make_post
 
 pytestmark = pytest.mark.django_db
 TUESDAY = date(2026, 3, 17)
@@ -166,3 +169,77 @@ def test_the_side_that_called_does_not_see_it_listed(served: Served, small_rules
 def test_moves_end(served: Served) -> None:
     del served
     assert set(ANOMALY_MOVES) == set(AnomalyState)
+
+
+def test_a_finding_is_told_by_the_channels_of_provider_and_bureau_until_it_is_closed(
+    served: Served, small_rules: None
+) -> None:
+    bureau = make_organisation(is_authority=True)
+    for body, kind in ((served.grant.provider, ChannelKind.MAIL), (bureau, ChannelKind.MAIL)):
+        keeper = make_post(Role.BUREAU if body is bureau else Role.DEPARTMENT_ADMINISTRATOR, body)
+        actions.add_alert_channel(by=keeper, kind=kind, address=f"alerts-{body.pk}@example.test")
+    consumer = make_post(Role.DEPARTMENT_ADMINISTRATOR, served.grant.consumer)
+    actions.add_alert_channel(by=consumer, kind=ChannelKind.MAIL, address="consumer@example.test")
+    secret = {"end_user": "zhang-san", "case_number": "HC-7"}
+    keep(served, *[{"at": at(TUESDAY, 23), **secret}] * 3)
+
+    assert actions.watch_calls(TUESDAY) == 1
+    assert actions.watch_calls(TUESDAY) == 0
+    alert = Alert.objects.get()
+    anomaly = Anomaly.objects.get()
+    assert (alert.kind, alert.anomaly, alert.organisation, alert.closed_at) == (
+        AlertKind.CALLS_OFF_HOURS,
+        anomaly,
+        served.grant.provider,
+        None,
+    )
+    assert ToDo.objects.filter(done_at=None).count() == 1  # the anomaly's own, not one more
+    deliveries = list(alert.deliveries.order_by("id"))
+    assert {delivery.channel.organisation for delivery in deliveries} == {served.grant.provider, bureau}
+    message = message_of(deliveries[0])
+    assert (message["service"], message["details"]["calls"]) == (served.service.number, 3)
+    assert message["url"].endswith(f"/exchange/anomalies/{anomaly.pk}")
+    for delivery in deliveries:
+        actions.send_alert(delivery.pk)
+    assert len(mail.outbox) == 2
+    told = str(message) + "".join(f"{sent.subject}\n{sent.body}" for sent in mail.outbox)
+    assert served.service.number in mail.outbox[0].subject
+    assert "zhang-san" not in told
+    assert "HC-7" not in told
+
+    actions.close_anomaly(anomaly, by=served.world.parties.clerk, state="explained", reason="夜间批量核验")
+    alert.refresh_from_db()
+    assert alert.closed_at is not None
+    assert alert.deliveries.filter(is_closing=True).count() == 2
+    assert actions.watch_calls(TUESDAY) == 0
+    assert Alert.objects.count() == 1
+
+
+def test_what_goes_across_providers_is_told_to_the_authority(served: Served) -> None:
+    finding = Finding(kind=AnomalyKind.SAME_PERSON, day=TUESDAY, subject="k:ab", figures={"calls": 9})
+    assert acting.note_finding(finding)
+    assert Alert.objects.get().organisation.is_authority
+
+
+def test_the_bureau_sets_thresholds_where_those_of_other_alerts_are_set(served: Served) -> None:
+    keep(served, *[{"at": at(TUESDAY, 23)}] * 3)
+    assert actions.watch_calls(TUESDAY) == 0
+    version = anomaly_rules_version()
+    bureau = make_post(Role.BUREAU, make_organisation(is_authority=True))
+    with pytest.raises(NotYourAlert):
+        actions.set_alert_rule(AlertKind.CALLS_OFF_HOURS, by=served.world.parties.clerk, parameters={"least_calls": 2})
+    with pytest.raises(AlertRuleWrong):
+        actions.set_alert_rule(AlertKind.CALLS_OFF_HOURS, by=bureau, parameters={"from_hour": 25})
+    actions.set_alert_rule(AlertKind.CALLS_OFF_HOURS, by=bureau, severity="serious", parameters={"least_calls": 2})
+
+    assert actions.watch_calls(TUESDAY) == 1
+    anomaly = Anomaly.objects.get()
+    assert anomaly.rules_version == anomaly_rules_version() != version
+    assert len(anomaly.rules_version) <= 20
+    assert Alert.objects.get().severity == "serious"
+
+    actions.set_alert_rule(AlertKind.CALLS_OFF_HOURS, by=bureau, is_on=False)
+    assert Alert.objects.get().closed_at is not None  # nobody is to be told any more; the anomaly stays for people
+    assert Anomaly.objects.get().state == AnomalyState.OPEN
+    keep(served, *[{"at": at(TUESDAY + timedelta(days=1), 23)}] * 3)
+    assert actions.watch_calls(TUESDAY + timedelta(days=1)) == 0

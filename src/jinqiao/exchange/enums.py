@@ -1,5 +1,7 @@
 """States of nodes, tasks, runs and services."""
 
+from collections.abc import Mapping
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -148,6 +150,12 @@ class AlertKind(models.TextChoices):
     DISK_LOW = "disk_low", _("节点磁盘不足")
     SLOT_GROWING = "slot_growing", _("复制槽滞留增长")
     CONTENT_DIFFERS = "content_differs", _("两侧内容不一致")
+    CALLS_OFF_HOURS = "calls_off_hours", _("非工作时段查询")
+    CALLS_VOLUME = "calls_volume", _("查询量异常")
+    CALLS_ENUMERATION = "calls_enumeration", _("疑似遍历")
+    CALLS_SAME_PERSON = "calls_same_person", _("多方查询同一人")
+    CALLS_BUSY_USER = "calls_busy_user", _("一人查询过多对象")
+    CALLS_SHARED_CASE = "calls_shared_case", _("一个业务编号查询多人")
 
 
 class AlertSeverity(models.TextChoices):
@@ -201,6 +209,10 @@ class AnomalyKind(models.TextChoices):
     SAME_PERSON = "same_person", _("多方查询同一人")
     BUSY_USER = "busy_user", _("一人查询过多对象")
     SHARED_CASE = "shared_case", _("一个业务编号查询多人")
+
+
+ALERT_OF: Mapping[AnomalyKind, AlertKind] = {kind: AlertKind(f"calls_{kind.value}") for kind in AnomalyKind}
+"""An anomaly of calls is told as an alert of this kind, by whose rule it is found."""
 
 
 class AnomalyState(models.TextChoices):

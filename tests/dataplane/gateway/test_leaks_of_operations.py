@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+import httpx
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from jinqiao.dataplane.gateway import home as homes
@@ -25,6 +26,7 @@ from jinqiao.kernel.contracts.tables import LogicalType, Mask, Operator, RowCond
 from tests.dataplane.gateway.world import SERVICE, Caller, World, day, make_world, running, service
 
 COLUMNS = [f"c{n}" for n in range(4)]
+TRIES = 20
 ROWS, CASES, ROLES = 8, ("A-1", "A-2"), ("窗口", "审核")
 
 
@@ -87,6 +89,29 @@ questions = st.fixed_dictionaries(
         "case": st.sampled_from(CASES),
     }
 )
+
+
+PLAIN = {
+    "columns": COLUMNS,
+    "masks": [Mask.NONE] * 5,
+    "role_masks": [],
+    "filter_items": ["key", *COLUMNS],
+    "operations": tuple(Operation),
+    "by_case": False,
+    "cap": 4,
+    "smallest": 0,
+}
+"""A service that answers everything, and below a question that it answers by each operation."""
+ASKED = {
+    "operation": Operation.QUERY,
+    "by": person(1),
+    "items": ["key", "c1"],
+    "claims": {"c1": cell(1, "c1")},
+    "filter": [{"item": "c1", "op": "ge", "value": cell(1, "c1")}],
+    "order": ["c1"],
+    "role": "",
+    "case": CASES[0],
+}
 
 
 async def put_in_force(world: World, gateway: Gateway, offered: dict[str, Any]) -> None:
@@ -192,6 +217,16 @@ def fits(offered: dict[str, Any], asked: dict[str, Any], shown: dict[str, Mask])
     return granted and filtered <= open_ and ordered <= open_ and claimed <= verifiable
 
 
+async def answer_of(caller: Caller, path: str, body: dict[str, Any]) -> httpx.Response:
+    """What the gateway says of a question. On a machine at work a source or the disk may take too long: that is a refusal as any other,
+    but says nothing of the grant, so the question is asked again."""
+    for _ in range(TRIES):
+        response = await caller.ask(body, path=path)
+        if response.status_code != 503:
+            return response
+    raise AssertionError(f"no word on the question in {TRIES} tries: {response.text}")
+
+
 async def check_one(caller: Caller, offered: dict[str, Any], asked: dict[str, Any], every: Sequence[str]) -> bool:
     """Whether it was answered. Raises AssertionError where it told too much."""
     shown = masks_of(offered, asked["role"])
@@ -201,7 +236,7 @@ async def check_one(caller: Caller, offered: dict[str, Any], asked: dict[str, An
     after, told = "", []
     while True:
         path, body = body_of(asked, after)
-        response = await caller.ask(body, path=path)
+        response = await answer_of(caller, path, body)
         said = response.text + json.dumps(dict(response.headers))
         assert not [text for text in every if text in said and text not in allowed]
         if response.status_code != 200:
@@ -234,6 +269,8 @@ def test_no_operation_tells_what_the_grant_does_not_give(tmp_path: Path) -> None
     every = sorted({value(row, code) for row in range(ROWS) for code in ("key", *COLUMNS)})
     answered = dict.fromkeys(Operation, 0)
 
+    # how many questions are answered is chance; that each operation is answered at all must not be
+    @example(PLAIN, [{**ASKED, "operation": operation} for operation in Operation])
     @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(services, st.lists(questions, min_size=3, max_size=6))
     def check(offered: dict[str, Any], asked: list[dict[str, Any]]) -> None:
@@ -259,7 +296,7 @@ def test_no_operation_tells_what_the_grant_does_not_give(tmp_path: Path) -> None
         loop.run_until_complete(opened.__aexit__(None, None, None))
     finally:
         loop.close()
-    assert min(answered.values()) > 5, answered
+    assert min(answered.values()) > 0, answered
 
 
 def test_a_verification_asks_the_source_the_same_whether_there_is_somebody_or_not(

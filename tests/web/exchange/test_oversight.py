@@ -377,3 +377,30 @@ def test_counts_of_a_period_lead_to_as_many_samples(enter: Any, served: Served, 
     for state, count in (("open", sampling.open), ("judged", sampling.judged), ("", sampling.asked)):
         found = client.get(page("samples"), {"period": sampling.number, "state": state})
         assert found.context["page"].paginator.count == count, state
+
+
+def test_an_anomaly_stands_among_the_alerts_and_its_rule_among_theirs(enter: Any, served: Served) -> None:
+    bureau = make_post(Role.BUREAU, make_organisation(is_authority=True))
+    client = enter(bureau)
+    assert page("alert_rule", "calls_off_hours") in text_of(client.get(page("anomaly_rules")))
+    form = client.get(page("alert_rule", "calls_off_hours"))
+    assert "夜间自（时）" in text_of(form)
+    assert "全部查询服务" in text_of(form)
+    given = {"is_on": "on", "severity": "serious", "from_hour": "20", "until_hour": "7", "least_calls": "2"}
+    assert client.post(page("alert_rule", "calls_off_hours"), given).status_code == 302
+    keep(served, *[{"at": at(DAY, 20)}] * 2)
+    assert actions.watch_calls(DAY) == 1
+    anomaly = Anomaly.objects.get()
+
+    listed = text_of(client.get(page("alerts"), {"kind": "calls_off_hours"}))
+    assert page("anomaly", anomaly.pk) in listed
+    assert served.service.number in listed
+    (alert,) = anomaly.alerts.all()
+    shown = text_of(client.get(page("alert", alert.pk)))
+    assert "夜间或休息日有较多查询" in shown
+    assert "调用次数" in shown
+    rules = text_of(client.get(page("anomaly_rules")))
+    assert anomaly.rules_version in rules
+    provider = enter(served.world.parties.clerk)
+    assert page("alert_rule", "calls_off_hours") not in text_of(provider.get(page("anomaly_rules")))
+    assert provider.get(page("alert", alert.pk)).status_code == 200

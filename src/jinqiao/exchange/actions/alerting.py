@@ -15,7 +15,7 @@ from jinqiao.audit.models import Outcome
 from jinqiao.exchange import rules
 from jinqiao.exchange.actions.platform import post_to_worker
 from jinqiao.exchange.enums import AlertKind, AlertSeverity
-from jinqiao.exchange.models import Alert, AlertChannel, AlertDelivery, ExchangeTask, Node, Run
+from jinqiao.exchange.models import Alert, AlertChannel, AlertDelivery, Anomaly, ExchangeTask, Node, Run
 from jinqiao.exchange.queries.alerts import Rule, RuleBook
 from jinqiao.kernel import moments
 from jinqiao.workflow import actions as workflow
@@ -43,6 +43,10 @@ def run_key(run: Run) -> str:
     return f"run:{run.pk}"
 
 
+def anomaly_key(anomaly: Anomaly) -> str:
+    return f"anomaly:{anomaly.pk}"
+
+
 @transaction.atomic
 def open_alert(
     kind: AlertKind,
@@ -55,10 +59,11 @@ def open_alert(
     task: ExchangeTask | None = None,
     run: Run | None = None,
     node: Node | None = None,
+    anomaly: Anomaly | None = None,
     **details: Any,
 ) -> Alert | None:
     """Open an alert with its to-do; None where it stands open already. Where the rule of failed runs is off, the to-do still comes:
-    it is the only word of the failure.
+    it is the only word of the failure. An anomaly has a to-do of its own already.
 
     `title` is the to-do's, in Chinese; `details` are counts, times and codes, never data.
     """
@@ -77,12 +82,14 @@ def open_alert(
                 task=task,
                 run=run,
                 node=node,
+                anomaly=anomaly,
                 details=details,
                 opened_at=moments.now(),
             )
     except IntegrityError:  # another worker was first
         return None
-    _put_on_desk(kind, title, organisation, about)
+    if anomaly is None:
+        _put_on_desk(kind, title, organisation, about)
     _send(alert, is_closing=False)
     trail.record(
         "exchange.alert.open",
@@ -114,7 +121,7 @@ def close_alert(kind: AlertKind, key: str) -> bool:
         return False
     alert.closed_at = moments.now()
     alert.save(update_fields=["closed_at"])
-    about = alert.task or alert.node
+    about = alert.task or alert.node or alert.anomaly
     if about is not None:
         workflow.finish_todos(trail.subject(about), by=None, kinds=[TODO_KINDS[kind]])
         trail.record("exchange.alert.close", by=trail.SYSTEM, about=trail.subject(about), kind=kind.value)

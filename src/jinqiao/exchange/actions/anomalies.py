@@ -11,7 +11,8 @@ from jinqiao.accounts.models import Organisation, Post
 from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
 from jinqiao.exchange import rules
-from jinqiao.exchange.enums import ANOMALY_MOVES, AnomalyKind, AnomalyState
+from jinqiao.exchange.actions.alerting import anomaly_key, close_alert, open_alert
+from jinqiao.exchange.enums import ALERT_OF, ANOMALY_MOVES, AnomalyKind, AnomalyState
 from jinqiao.exchange.models import Anomaly
 from jinqiao.exchange.oversight_errors import (
     AnomalyClosed,
@@ -52,7 +53,7 @@ def watch_calls(today: date | None = None) -> int:
 
 @transaction.atomic
 def note_finding(finding: Finding) -> bool:
-    """Keep a finding with its to-do; whether it is new. One that is closed stays closed, whatever is counted later that day."""
+    """Keep a finding with its to-do, and tell it by the channels of alerts; whether it is new. One that is closed stays closed, whatever is counted later that day."""
     bodies = Organisation.objects.filter(
         credit_code__in=[code for code in (finding.provider, finding.consumer) if code]
     )
@@ -80,7 +81,8 @@ def note_finding(finding: Finding) -> bool:
         return False
     about = trail.subject(anomaly, str(AnomalyKind(anomaly.kind).value))
     title = TITLES[AnomalyKind(anomaly.kind)] % {"name": _name(anomaly)}
-    for organisation, role in _desks(anomaly):
+    desks = list(_desks(anomaly))
+    for organisation, role in desks:
         workflow.open_todo(kind=EXPLAIN, title=title, organisation=organisation, role=role, about=about)
     trail.record(
         "exchange.anomaly.find",
@@ -93,6 +95,16 @@ def note_finding(finding: Finding) -> bool:
         application=anomaly.application,
         figures=anomaly.figures,
     )
+    if desks:
+        open_alert(
+            ALERT_OF[AnomalyKind(anomaly.kind)],
+            anomaly_key(anomaly),
+            organisation=desks[0][0],
+            title=title,
+            about=about,
+            anomaly=anomaly,
+            **anomaly.figures,
+        )
     return True
 
 
@@ -135,6 +147,7 @@ def close_anomaly(anomaly: Anomaly, *, by: Post, state: AnomalyState | str, reas
     anomaly.save(update_fields=["state", "reason", "closed_at", "closed_by"])
     about = trail.subject(anomaly, anomaly.kind)
     workflow.finish_todos(about, by=by, kinds=[EXPLAIN])
+    close_alert(ALERT_OF[AnomalyKind(anomaly.kind)], anomaly_key(anomaly))
     trail.record(
         "exchange.anomaly.close", by=by.actor, about=about, kind=anomaly.kind, state=state.value, reason=reason
     )

@@ -1,4 +1,4 @@
-"""Messages of alerts, by mail and webhook. What is sent says that something is amiss and where to look: names of tasks and nodes,
+"""Messages of alerts, by mail and webhook. What is sent says that something is amiss and where to look: names of tasks, nodes and services,
 counts and times, nothing of the data.
 
 A webhook gets one POST of JSON; `X-Jinqiao-Signature` is `t=<seconds>,v1=<hex>`, an HMAC with the channel's key over `<seconds>.` and
@@ -40,7 +40,7 @@ def send_alert(delivery_id: int) -> None:
     """
     delivery = (
         AlertDelivery.objects.select_related(
-            "channel", "alert__organisation", "alert__task", "alert__node", "alert__run"
+            "channel", "alert__organisation", "alert__task", "alert__node", "alert__run", "alert__anomaly"
         )
         .filter(pk=delivery_id)
         .first()
@@ -91,6 +91,8 @@ def message_of(delivery: AlertDelivery) -> dict[str, Any]:
         "task": alert.task.number if alert.task is not None else "",
         "run": alert.run.number if alert.run is not None else "",
         "node": alert.node.number if alert.node is not None else "",
+        "service": alert.anomaly.service if alert.anomaly is not None else "",
+        "application": alert.anomaly.application if alert.anomaly is not None else "",
         "opened_at": alert.opened_at.isoformat(),
         "closed_at": alert.closed_at.isoformat() if alert.closed_at else None,
         "details": alert.details,
@@ -102,6 +104,8 @@ def _url(alert: Alert) -> str:
     root = settings.PUBLIC_URL.rstrip("/")
     if alert.task_id is not None:
         return f"{root}/exchange/tasks/{alert.task_id}"
+    if alert.anomaly_id is not None:
+        return f"{root}/exchange/anomalies/{alert.anomaly_id}"
     return f"{root}/exchange/nodes/{alert.node_id}" if alert.node_id is not None else root
 
 
@@ -138,7 +142,7 @@ def _mail(delivery: AlertDelivery) -> None:
     alert = delivery.alert
     kind, severity = AlertKind(alert.kind).label, AlertSeverity(alert.severity).label
     state = "已解除" if delivery.is_closing else "发生"
-    about = alert.task.number if alert.task is not None else alert.node.name if alert.node is not None else ""
+    about = _about(alert)
     lines = [
         f"{settings.SITE_NAME}",
         f"告警：{kind}（{severity}），{state}",
@@ -161,6 +165,15 @@ def _mail(delivery: AlertDelivery) -> None:
         message.send()
     except OSError as problem:  # smtplib's errors are OSErrors
         raise AlertNotSent(channel="mail", reason=type(problem).__name__) from problem
+
+
+def _about(alert: Alert) -> str:
+    """What it is about, by a name that may stand in a subject: never a person, an end user or a case."""
+    if alert.task is not None:
+        return alert.task.number
+    if alert.node is not None:
+        return alert.node.name
+    return (alert.anomaly.service or alert.anomaly.application) if alert.anomaly is not None else ""
 
 
 def _local(at: Any) -> str:

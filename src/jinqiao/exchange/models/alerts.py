@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 from jinqiao.accounts.models import Organisation, Post
 from jinqiao.exchange.enums import AlertKind, AlertSeverity, ChannelKind, DeliveryState
 from jinqiao.exchange.models.nodes import Node
+from jinqiao.exchange.models.oversight import Anomaly
 from jinqiao.exchange.models.runs import Run
 from jinqiao.exchange.models.tasks import ExchangeTask
 
@@ -49,6 +50,9 @@ class Alert(models.Model):
     )
     run = models.ForeignKey(Run, models.CASCADE, null=True, blank=True, related_name="alerts", verbose_name=_("运行"))
     node = models.ForeignKey(Node, models.CASCADE, null=True, blank=True, related_name="alerts", verbose_name=_("节点"))
+    anomaly = models.ForeignKey(
+        Anomaly, models.CASCADE, null=True, blank=True, related_name="alerts", verbose_name=_("调用异常")
+    )
     details = models.JSONField(_("详情"), default=dict)
     opened_at = models.DateTimeField(_("发生时间"))
     closed_at = models.DateTimeField(_("解除时间"), null=True, blank=True)

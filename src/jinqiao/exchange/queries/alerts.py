@@ -104,7 +104,7 @@ def rules_for(task: ExchangeTask | None = None) -> list[Rule]:
 def alerts_visible_to(post: Post) -> QuerySet[Alert]:
     """Alerts of the post's own department, and of tasks that it is a side of; all for the bureau and the auditor."""
     alerts = Alert.objects.select_related(
-        "organisation", "task__grant__version", "run", "node", "seen_by__person"
+        "organisation", "task__grant__version", "run", "node", "anomaly", "seen_by__person"
     ).order_by("-id")
     if sees_all(post):
         return alerts

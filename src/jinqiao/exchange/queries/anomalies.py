@@ -1,23 +1,21 @@
-"""Reading anomalies of calls and the rules that find them."""
+"""Reading anomalies of calls and the rules that find them: the rules of alerts (`queries.alerts`) whose kinds stand for anomalies."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 
 from jinqiao.accounts.models import Post
-from jinqiao.exchange.enums import AnomalyKind
-from jinqiao.exchange.models import Anomaly
+from jinqiao.exchange.enums import ALERT_OF, AnomalyKind
+from jinqiao.exchange.models import AlertRule, Anomaly
+from jinqiao.exchange.queries.alerts import RuleBook, rules_version
 from jinqiao.exchange.queries.visible import sees_all
+from jinqiao.kernel.moments import CHINA
 
 
 @dataclass(frozen=True, slots=True)
 class AnomalyRule:
-    """A rule with its thresholds, as the version of the file has it."""
+    """A rule with its thresholds, as they hold now."""
 
     kind: AnomalyKind
     is_on: bool
@@ -27,22 +25,25 @@ class AnomalyRule:
         return self.numbers[name]
 
 
-@cache
-def _file() -> Mapping[str, Any]:
-    return tomllib.loads((files("jinqiao.exchange") / "anomaly_rules.toml").read_text(encoding="utf-8"))
-
-
 def anomaly_rules_version() -> str:
-    return str(_file()["version"])
+    """The version of the shipped rules; where the bureau has set some, with the minute in which it did so last: 2026-11+2603181022."""
+    kinds = [kind.value for kind in ALERT_OF.values()]
+    set_at = AlertRule.objects.filter(kind__in=kinds, task=None).aggregate(last=Max("set_at"))["last"]
+    return rules_version() + (f"+{set_at.astimezone(CHINA):%y%m%d%H%M}" if set_at else "")
 
 
 def anomaly_rule(kind: AnomalyKind) -> AnomalyRule:
-    row = _file()[kind.value]
-    return AnomalyRule(kind, bool(row["on"]), {name: value for name, value in row.items() if name != "on"})
+    return _of(kind, RuleBook())
 
 
 def anomaly_rules() -> list[AnomalyRule]:
-    return [anomaly_rule(kind) for kind in AnomalyKind]
+    book = RuleBook()
+    return [_of(kind, book) for kind in AnomalyKind]
+
+
+def _of(kind: AnomalyKind, book: RuleBook) -> AnomalyRule:
+    rule = book.rule(ALERT_OF[kind])
+    return AnomalyRule(kind, rule.is_on, dict(rule.parameters))
 
 
 def anomalies_visible_to(post: Post) -> QuerySet[Anomaly]:

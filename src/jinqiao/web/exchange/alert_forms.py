@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from jinqiao.exchange.enums import AlertSeverity, ChannelKind
 from jinqiao.exchange.queries.alerts import Rule, parameters_of
-from jinqiao.web.exchange.words import PARAMETERS
+from jinqiao.web.exchange.alert_view import parameter_label
 
 
 class ChannelForm(forms.Form):
@@ -40,7 +40,7 @@ class RuleForm(forms.Form):
         for parameter in self.known:
             value = rule.number(parameter.name)
             self.fields[parameter.name] = forms.FloatField(
-                label=str(PARAMETERS.get(parameter.name, parameter.name)),
+                label=str(parameter_label(rule.kind, parameter.name)),
                 min_value=parameter.least,
                 max_value=parameter.most,
                 initial=int(value) if value == int(value) else value,

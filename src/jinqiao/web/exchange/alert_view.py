@@ -8,13 +8,14 @@ from django.utils.translation import gettext_lazy
 
 from jinqiao.accounts.models import Post
 from jinqiao.exchange import rules
-from jinqiao.exchange.enums import AlertKind, AlertSeverity
+from jinqiao.exchange.enums import ALERT_OF, AlertKind, AlertSeverity
 from jinqiao.exchange.models import Alert
 from jinqiao.exchange.queries.alerts import Rule, parameters_of
 from jinqiao.kernel.errors import error_texts
 from jinqiao.web import formats
 from jinqiao.web.components import Pair, Text, Tone
 from jinqiao.web.errors import language
+from jinqiao.web.exchange import anomaly_view
 from jinqiao.web.exchange.words import PARAMETERS
 from jinqiao.web.navigation import url_of
 
@@ -42,6 +43,7 @@ MEANINGS: Mapping[str, Text] = {
     AlertKind.CONTENT_DIFFERS.value: gettext_lazy(
         "两侧内容不一致。看比对时来源是否还在变，目标表是否被别的程序改过；需要时申请清空重载。"
     ),
+    **{alert.value: anomaly_view.MEANINGS[kind.value] for kind, alert in ALERT_OF.items()},
 }
 """What an alert of a kind means and what to look at."""
 _DETAILS: Mapping[str, Text] = {
@@ -70,6 +72,8 @@ _MOMENTS = frozenset({"since", "expected_at", "handed_over_at", "seen_at"})
 
 def detail_pairs(alert: Alert) -> list[Pair]:
     """The counts and times that the rule noted."""
+    if alert.anomaly is not None:
+        return anomaly_view.figure_pairs(alert.anomaly)
     pairs = []
     for name, value in alert.details.items():
         if name == "code":
@@ -109,6 +113,11 @@ def about(alert: Alert) -> Pair:
         return Pair(_("任务"), alert.task.grant.version.name, url=url_of("exchange:task", alert.task_id))
     if alert.node is not None:
         return Pair(_("节点"), alert.node.name, url=url_of("exchange:node", alert.node_id))
+    if alert.anomaly is not None:
+        name = alert.anomaly.service or alert.anomaly.application or anomaly_view.headline(alert.anomaly)
+        return Pair(
+            _("调用异常"), name, url=url_of("exchange:anomaly", alert.anomaly_id), code=bool(alert.anomaly.service)
+        )
     return Pair(_("事项"), alert.key, code=True)
 
 
@@ -116,10 +125,19 @@ def may_see(alert: Alert, post: Post) -> bool:
     return alert.seen_at is None and rules.may(rules.check_may_see_alert, post, alert)
 
 
+def is_of_calls(kind: AlertKind) -> bool:
+    return kind in ALERT_OF.values()
+
+
+def parameter_label(kind: AlertKind, name: str) -> Text:
+    """What a number of a rule is called."""
+    return (anomaly_view.NUMBERS if is_of_calls(kind) else PARAMETERS).get(name, name)
+
+
 def rule_numbers(rule: Rule) -> str:
     """容许迟到（秒）3,600；…."""
     parts = [
-        f"{PARAMETERS.get(parameter.name, parameter.name)} {formats.number(rule.number(parameter.name))}"
+        f"{parameter_label(rule.kind, parameter.name)} {formats.number(rule.number(parameter.name))}"
         for parameter in parameters_of(rule.kind)
     ]
     return _("；").join(parts)

@@ -271,8 +271,10 @@ class Readers:
         for name in [name for name in self._readers if name not in services]:
             del self._readers[name]
         used = {id(reader.source) for reader in self._readers.values()}
-        for key in [key for key, source in self._sources.items() if id(source) not in used]:
-            await self._sources.pop(key).close()
+        # out of reach all at once: while one is being closed, a call must not begin with the next one
+        gone = [self._sources.pop(key) for key, source in list(self._sources.items()) if id(source) not in used]
+        for source in gone:
+            await source.close()
 
     async def close(self) -> None:
         self._readers.clear()

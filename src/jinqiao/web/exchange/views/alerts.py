@@ -14,6 +14,7 @@ from jinqiao.exchange import actions, errors, rules
 from jinqiao.exchange.enums import AlertKind
 from jinqiao.exchange.models import AlertChannel, AlertRule, ExchangeTask
 from jinqiao.exchange.queries.alerts import (
+    Rule,
     alerts_found,
     alerts_visible_to,
     channels_visible_to,
@@ -147,12 +148,19 @@ def alert_rule(request: PostHttpRequest, kind: str) -> HttpResponse:
         "title": _("告警规则：%(name)s") % {"name": rule.kind.label},
         "form": form,
         "held_label": _("适用"),
-        "held_value": task.grant.version.name if task else _("全部任务和节点"),
+        "held_value": _held(rule, task),
         "note": alert_view.MEANINGS[rule.kind.value],
         "action": _("保存规则"),
         "back": _rules_page(task),
     }
     return render(request, "exchange/form.html", values)
+
+
+def _held(rule: Rule, task: ExchangeTask | None) -> str:
+    """What a rule is for."""
+    if task is not None:
+        return task.grant.version.name
+    return _("全部查询服务") if alert_view.is_of_calls(rule.kind) else _("全部任务和节点")
 
 
 @post_required(*ALERT_WORKERS)

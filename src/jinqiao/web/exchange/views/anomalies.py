@@ -8,12 +8,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from jinqiao.exchange import actions, oversight_errors, rules
+from jinqiao.exchange.enums import ALERT_OF
 from jinqiao.exchange.queries.anomalies import (
     anomalies_found,
     anomalies_visible_to,
     anomaly_rules_version,
 )
-from jinqiao.exchange.queries.anomalies import anomaly_rules as shipped_rules
+from jinqiao.exchange.queries.anomalies import anomaly_rules as rules_that_hold
 from jinqiao.exchange.queries.calls import CallsWanted, calls_found
 from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.web import formats
@@ -114,10 +115,16 @@ def anomaly_rules(request: PostHttpRequest) -> HttpResponse:
         (
             rule,
             rule.kind.label,
+            ALERT_OF[rule.kind].value,
             anomaly_view.MEANINGS[rule.kind.value],
             [(anomaly_view.NUMBERS.get(name, name), formats.number(value)) for name, value in rule.numbers.items()],
         )
-        for rule in shipped_rules()
+        for rule in rules_that_hold()
     ]
-    values = {"title": _("调用异常规则"), "rows": rows, "version": anomaly_rules_version()}
+    values = {
+        "title": _("调用异常规则"),
+        "rows": rows,
+        "version": anomaly_rules_version(),
+        "may_set": rules.may(rules.check_may_set_alert_rule, request.post, None),
+    }
     return render(request, "exchange/anomaly_rules.html", values)
