@@ -15,6 +15,7 @@ from jinqiao.exchange.models import Binding, QueryService
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.health import ServiceHealth
 from jinqiao.sharing import actions as sharing_actions
+from jinqiao.web.exchange.service_forms import SECTIONS, ServiceForm
 from tests.exchange.factories import Served, call_record, evidence_batches
 from tests.factories import make_application, make_post
 
@@ -252,3 +253,8 @@ def test_the_page_says_how_the_http_service_behind_is(enter: Any, served: Served
         assert words in client.get(page_of(served)).content.decode()
     QueryService.objects.filter(pk=served.service.pk).update(source_health={"_": "ServiceHealth/9"})
     assert "还没有探测结果" in client.get(page_of(served)).content.decode()
+
+
+def test_the_settings_of_a_service_stand_in_sections_and_none_is_left_out() -> None:
+    named = [name for _, fields in SECTIONS for name in fields.split(",")]
+    assert sorted(named) == sorted(ServiceForm.base_fields)

@@ -68,8 +68,16 @@ def _number(label: Any, span: tuple[int, int], *, required: bool = True, hint: A
     )
 
 
+SECTIONS = (
+    (_("答什么"), "operations,filter_items,case_item,end_user_required,role_masks"),
+    (_("答多少"), "row_cap,batch_cap,smallest_count,calls_per_minute,calls_per_day,rows_per_day"),
+    (_("何时答"), "weekdays,first,last,second_first,second_last"),
+    (_("版本和标识"), "version,national_id"),
+)
+
+
 class ServiceForm(forms.Form):
-    """`wanted` is what the action takes. Only what the grant and the binding allow is offered."""
+    """Its fields in the order of SECTIONS. `wanted` is what the action takes. Only what the grant and the binding allow is offered."""
 
     operations = forms.MultipleChoiceField(
         label=_("开放的操作"), widget=forms.CheckboxSelectMultiple, choices=list(OPERATION_WORDS.items())

@@ -17,7 +17,15 @@ from jinqiao.web.access import PostHttpRequest, post_required
 from jinqiao.web.accounts.refusals import explain
 from jinqiao.web.components import Pair
 from jinqiao.web.exchange.roles import WORKERS
-from jinqiao.web.exchange.service_forms import MASK_WORDS, OPERATION_WORDS, WEEKDAYS, EndForm, ServiceForm, initial_of
+from jinqiao.web.exchange.service_forms import (
+    MASK_WORDS,
+    OPERATION_WORDS,
+    SECTIONS,
+    WEEKDAYS,
+    EndForm,
+    ServiceForm,
+    initial_of,
+)
 from jinqiao.web.navigation import url_of
 
 _FIELDS: dict[type[JinqiaoError], str] = {
@@ -53,6 +61,7 @@ def service_set(request: PostHttpRequest, pk: int) -> HttpResponse:
         "form": form,
         "held_label": _("服务"),
         "held_value": found.grant.version.name,
+        "sections": [{"heading": heading, "fields": fields} for heading, fields in SECTIONS],
         "action": _("保存设置"),
         "back": back,
     }
