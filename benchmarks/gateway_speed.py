@@ -5,8 +5,8 @@
 
 Ours: RFC 9421 signature with nonce, policy, masks, commitments, and a durable record (fsync) before each answer; on SQLite and on
 PostgreSQL, and in the suite guomi. The limits: a hello world on our own server, and pgbench asking for the same row. Peers:
-FastAPI with SQLAlchemy and a plain Django view (token, purpose, masks, a row of audit), Datasette (nothing of that). One server
-process each, wrk with one thread as the load, rounds in turns, medians by rate; every call asks for a person of its own.
+FastAPI with SQLAlchemy (on uvicorn, as ours) and a plain Django view (on granian; both: token, purpose, masks, a row of audit), Datasette
+(nothing of that). One server process each, wrk with one thread as the load, rounds in turns, medians by rate; every call asks for a person of its own.
 
 Exits 1 where a call of ours was refused or lacks its record, 2 where a goal is missed.
 """
@@ -54,7 +54,6 @@ class Variant:
 
 
 def variants(server: Server, folder: Path, rows: int, only: set[str]) -> Iterator[Variant]:
-    granian = ["--host", loads.HOST, "--port", str(PORT), "--workers", "1", "--no-ws", "--log-level", "error", "--loop", "uvloop"]  # fmt: skip
     table = people.sqlite_table(folder / "person.db", rows)
     postgresql = people.postgresql_table(server, rows)
     if "limits" in only:
@@ -75,15 +74,15 @@ def variants(server: Server, folder: Path, rows: int, only: set[str]) -> Iterato
         tools = environment("bench-gateway") / "bin"
         url = places.url(server, places.SOURCE, scheme="postgresql+asyncpg")
         place = {"HOST": server.host, "PORT": str(server.port), "USER": server.user, "PASSWORD": server.password, "NAME": places.SOURCE}  # fmt: skip
+        uvicorn = ["--host", loads.HOST, "--port", str(PORT), "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "error"]  # fmt: skip
         yield Variant(
-            "FastAPI + SQLAlchemy on PostgreSQL", "peer",
-            (str(tools / "granian"), "--interface", "asgi", *granian, "fastapi_app:app"),
+            "FastAPI + SQLAlchemy on PostgreSQL", "peer", (str(tools / "uvicorn"), *uvicorn, "fastapi_app:app"),
             {"DATABASE": url, "PYTHONPATH": str(SCRIPTS)}, "/docs", "/person?id_no={}",
         )  # fmt: skip
-        wsgi = [part for part in granian if part not in ("--loop", "uvloop")]
+        granian = ["--host", loads.HOST, "--port", str(PORT), "--workers", "1", "--no-ws", "--log-level", "error"]
         yield Variant(
             "Django view on PostgreSQL", "peer",
-            (str(tools / "granian"), "--interface", "wsgi", *wsgi, "--blocking-threads", "8", "django_app:app"),
+            (str(tools / "granian"), "--interface", "wsgi", *granian, "--blocking-threads", "8", "django_app:app"),
             {f"DATABASE_{name}": value for name, value in place.items()} | {"PYTHONPATH": str(SCRIPTS)}, "/none", "/person?id_no={}",
         )  # fmt: skip
         yield Variant(
