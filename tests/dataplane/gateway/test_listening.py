@@ -139,6 +139,18 @@ def test_a_connection_that_rests_between_calls_is_left_alone(monkeypatch: pytest
     served(talk)
 
 
+def test_a_connection_that_rests_for_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "KEEP_ALIVE_S", 0.3)
+    monkeypatch.setattr(listening, "LOOK_EVERY_S", 0.05)
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert connection.recv(1_000).endswith(b"\r\n\r\n0")
+        assert to_the_end(connection) == b""
+
+    served(talk)
+
+
 def test_more_connections_than_there_may_be_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "CONNECTIONS", 1)
 

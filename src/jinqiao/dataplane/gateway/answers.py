@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,18 +47,9 @@ class Telling:
     scope: str
 
 
-async def answer_call(permission: Permission, reader: Reader, telling: Telling) -> Answer:
+def answer_call(permission: Permission, reader: Reader, telling: Telling) -> Awaitable[Answer]:
     """The answer to whatever was permitted. Raises what the source raises, BatchAnswerTooLarge, CursorNotValid."""
-    match permission.operation:
-        case Operation.BATCH:
-            return await answer_batch(permission, reader, telling)
-        case Operation.VERIFY:
-            return await answer_verification(permission, reader, telling)
-        case Operation.LIST:
-            return await answer_list(permission, reader, telling)
-        case Operation.COUNT:
-            return await answer_count(permission, reader, telling)
-    return await answer_query(permission, reader, telling)
+    return _ANSWERS[permission.operation](permission, reader, telling)
 
 
 async def answer_query(permission: Permission, reader: Reader, telling: Telling) -> Answer:
@@ -192,6 +183,13 @@ async def answer_count(permission: Permission, reader: Reader, telling: Telling)
     return Answer(orjson.dumps(fields), _JSON, 0)
 
 
+_ANSWERS = {
+    Operation.QUERY: answer_query,
+    Operation.BATCH: answer_batch,
+    Operation.VERIFY: answer_verification,
+    Operation.LIST: answer_list,
+    Operation.COUNT: answer_count,
+}
 _BAD_VALUE = (ValueError, TypeError, ArithmeticError)
 
 

@@ -63,20 +63,30 @@ class OneWrite:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. Refuses heads that are too large; heads that are too slow `HttpServer` ends."""
+    """One connection. Refuses heads that are too large; `HttpServer` ends what rests too long, and heads that are too slow."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.head_since: float | None = self.loop.time()
+        self.rests_since: float | None = None  # between an answer and the next request
         self._head_bytes = 0
         super().connection_made(cast("asyncio.Transport", OneWrite(transport)))
         if len(self.connections) > CONNECTIONS:
             transport.close()
 
     def on_response_complete(self) -> None:
+        """As uvicorn's own, with no timer for each answer."""
         cast("OneWrite", self.transport).flush()
-        super().on_response_complete()
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, application = self.pipeline.pop()
+            self._start_asgi_task(cycle, application)
+        else:
+            self.rests_since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
+        self.rests_since = None
         super().data_received(data)
         if self.head_since is not None:  # the head is not whole yet
             self._head_bytes += len(data)
@@ -113,7 +123,6 @@ class HttpServer(uvicorn.Server):
                 server_header=False,
                 proxy_headers=False,  # whom to believe is decided in `peers`
                 backlog=BACKLOG,
-                timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=END_WITHIN_S,
             )
         )
@@ -121,7 +130,7 @@ class HttpServer(uvicorn.Server):
 
     async def serve_calls(self) -> None:
         """Until `stop`; then connections get a moment to end."""
-        looking = asyncio.ensure_future(self._look_after_heads())
+        looking = asyncio.ensure_future(self._look_after_connections())
         try:
             await self.serve([self._listening])
         finally:
@@ -134,15 +143,17 @@ class HttpServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
-    async def _look_after_heads(self) -> None:
-        """End connections whose heads take too long. One look at all of them costs less than a timer for each call."""
+    async def _look_after_connections(self) -> None:
+        """End connections whose heads take too long, or that rest. One look at all of them costs less than a timer for each call."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            late = loop.time() - HEAD_WITHIN_S
-            for connection in list(self.server_state.connections):
-                since: Any = getattr(connection, "head_since", None)
-                if since is not None and since < late:
+            now = loop.time()
+            for connection in cast("list[BoundedProtocol]", list(self.server_state.connections)):
+                head, rest = connection.head_since, connection.rests_since
+                if (head is not None and head < now - HEAD_WITHIN_S) or (
+                    rest is not None and rest < now - KEEP_ALIVE_S
+                ):
                     connection.transport.close()
 
 

@@ -46,6 +46,7 @@ from jinqiao.kernel.contracts.tables import Engine, LogicalType, Mask, Operator,
 ONE_BY_ONE = (Operation.QUERY, Operation.BATCH, Operation.VERIFY)
 """What an HTTP service of a department can be asked: it answers look-ups, it cannot be filtered."""
 
+_LOOK_UPS = (Operation.QUERY, Operation.BATCH)
 MOST_SHAPES = 500  # kept of one service and role
 Key = tuple[str, ...]
 
@@ -95,17 +96,15 @@ def permit(service: ServicePolicy, operation: Operation, question: Question, *, 
     _check_reason(service, question)
     granted = items_for(service, question.role)
     cap = min(service.row_cap, rows_left)
+    if operation in _LOOK_UPS:
+        return _look_up(service, operation, question, granted, cap)
     match operation:
         case Operation.VERIFY:
             return _verification(service, question, granted)
         case Operation.LIST:
             return _listing(service, question, granted, cap)
-        case Operation.COUNT:
-            conditions, filtered = _conditions(service, question.filter, granted)
-            return Permission(
-                service, operation, NOTHING, (), 0, question.case_number, conditions=conditions, filtered=filtered
-            )
-    return _look_up(service, operation, question, granted, cap)
+    conditions, filtered = _conditions(service, question.filter, granted)
+    return Permission(service, operation, NOTHING, (), 0, question.case_number, conditions=conditions, filtered=filtered)
 
 
 def _check_open(service: ServicePolicy, at: datetime) -> None:

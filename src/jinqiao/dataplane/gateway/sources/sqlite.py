@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 TIE = "jinqiao_tie"
 THREADS = 2
+CACHE_KIB = 16 * 1024  # the inner pages of an index of some million rows
 STEPS_AT_ONCE = 2_000
 STEPS_BETWEEN_CHECKS = 20_000
 
@@ -186,6 +187,7 @@ class SqliteLookups(LookupSource):
     def _connect(self, busy_timeout_s: float) -> sqlite3.Connection:
         db = self.opened(busy_timeout_s)
         db.execute("PRAGMA query_only=1")
+        db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
         db.create_function(TIE, 1, _digest, deterministic=True)
         return db
 
