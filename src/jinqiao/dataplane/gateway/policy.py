@@ -104,7 +104,9 @@ def permit(service: ServicePolicy, operation: Operation, question: Question, *, 
         case Operation.LIST:
             return _listing(service, question, granted, cap)
     conditions, filtered = _conditions(service, question.filter, granted)
-    return Permission(service, operation, NOTHING, (), 0, question.case_number, conditions=conditions, filtered=filtered)
+    return Permission(
+        service, operation, NOTHING, (), 0, question.case_number, conditions=conditions, filtered=filtered
+    )
 
 
 def _check_open(service: ServicePolicy, at: datetime) -> None:
