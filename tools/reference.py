@@ -17,7 +17,7 @@ TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference" / "errors
 REFUSALS = TARGET.parent.parent.parent / "src" / "jinqiao" / "kernel" / "texts" / "refusals.toml"
 _OF_CALLS = ("gateway.", "signature.")
 _NOT_OF_CALLS = ("gateway.client.", "gateway.home.", "gateway.policy.refused", "signature.refused")
-_ALSO = ("evidence.log.unavailable", "service.unavailable")
+_ALSO = ("evidence.claims.unavailable", "evidence.log.unavailable", "service.unavailable")
 
 
 def all_errors() -> dict[str, type[JinqiaoError]]:

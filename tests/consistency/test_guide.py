@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from jinqiao.accounts.actions import change_application_access
 from jinqiao.exchange import actions
 from jinqiao.kernel.contracts.policy import Operation
 from jinqiao.kernel.errors import error_texts
@@ -36,8 +37,9 @@ def served(db: None) -> Served:
 @pytest.fixture
 def there(served: Served, tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment of somebody who has come to step 5 of the guide, in `tmp_path`."""
-    wanted = actions.ServiceSettings(operations=tuple(Operation), filter_items=("djrq",))
+    wanted = actions.ServiceSettings(operations=tuple(Operation), filter_items=("djrq",), national_id="s_620302_0001")
     actions.set_service(served.service, wanted, by=served.world.parties.clerk)
+    change_application_access(served.application, by=None, addresses=(), certificates=(), national_id="rid_620302_01")
     (tmp_path / "secret.txt").write_text(served.secret)
     with gateway_of(served, tmp_path) as root:
         yield {
@@ -46,6 +48,8 @@ def there(served: Served, tmp_path: Path) -> Iterator[dict[str, str]]:
             "GATEWAY": root,
             "SERVICE": served.service.number,
             "KEY_ID": served.key.key_id,
+            "RID": "rid_620302_01",
+            "SID": "s_620302_0001",
             "PYTHONIOENCODING": "utf-8",
             "LANG": "C.UTF-8",
         }
@@ -68,15 +72,17 @@ def test_the_commands_of_the_guide_work_in_their_order(there: dict[str, str], tm
 
     assert out.count("djrq: 2020-01-01") >= 2  # sandbox: a person, alone and in a batch
     assert "djrq: 2015-06-01" in out  # production: the one person of the department
+    assert '{"code":200,"message"' in out.replace(" ", "")  # by the national convention
     assert '"openapi": "3.1.0"' in (tmp_path / "openapi.json").read_text()
 
 
 def test_the_python_of_the_guide_works(there: dict[str, str], tmp_path: Path) -> None:
-    (program,) = blocks(PAGES[0], "python")
-    out = run([sys.executable, "-c", program], tmp_path, there)
+    client, national = blocks(PAGES[0], "python")
+    out = run([sys.executable, "-c", client], tmp_path, there)
 
     assert "yes" in out
     assert "gateway.items.not_granted" in out
+    assert run([sys.executable, "-c", national], tmp_path, there) == "200 yes\n"
 
 
 @pytest.mark.skipif(shutil.which("javac") is None, reason="no javac on this machine")

@@ -3,13 +3,18 @@
 import hmac
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
-from jinqiao.dataplane.client import AnswerNotUnderstood, GatewayClient, GatewayUnreachable, Refused
+from jinqiao.dataplane.client import AnswerNotUnderstood, GatewayClient, GatewayUnreachable, KeyPair, Refused
+from jinqiao.dataplane.client.journal import Journal
+from jinqiao.kernel.contracts.policy import Operation
+from jinqiao.kernel.crypto.public_keys import ALGORITHMS
+from jinqiao.kernel.crypto.suites import SUITE_NAMES
 from tests import servers
 from tests.dataplane.gateway.test_process import process
 from tests.dataplane.gateway.world import ANN, PURPOSE, SECRET, SERVICE, World, make_world, records
@@ -23,6 +28,31 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, s
     port = servers.free_port()
     with process(world, port):
         yield world, f"http://127.0.0.1:{port}"
+
+
+PAIRS = {algorithm: KeyPair.generate(algorithm) for algorithm in ALGORITHMS}
+
+
+@pytest.fixture(scope="module")
+def gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[World, str]]]:
+    """A gateway process of each suite, with keys of every algorithm."""
+    with ExitStack() as stack:
+        found = {}
+        for suite_name in SUITE_NAMES:
+            world = make_world(tmp_path_factory.mktemp(suite_name), suite=suite_name)
+            world.services = (replace(world.services[0], operations=tuple(Operation)),)
+            for algorithm in ("hmac-sha256", "hmac-sm3"):
+                world.keys[f"key-{algorithm}"] = ("app-housing", SECRET)
+                world.key_changes[f"key-{algorithm}"] = {"algorithm": algorithm}
+            for algorithm, pair in PAIRS.items():
+                world.keys[f"key-{algorithm}"] = ("app-housing", SECRET)
+                public = {"algorithm": algorithm, "sealed_secret": "", "public_key": pair.public.hex()}
+                world.key_changes[f"key-{algorithm}"] = public
+            world.publish()
+            port = servers.free_port()
+            stack.enter_context(process(world, port))
+            found[suite_name] = (world, f"http://127.0.0.1:{port}")
+        yield found
 
 
 @contextmanager
@@ -99,3 +129,44 @@ def test_the_guomi_suite_signs_with_sm3(tmp_path: Path) -> None:
         answer = opened.query(SERVICE, by={"sfzh": ANN}, items=["xm"], purpose=PURPOSE, case_number="A-1")
     assert answer.count == 1
     assert json.loads(answer.body)["call_id"] == answer.call_id
+
+
+@pytest.mark.parametrize("suite_name", SUITE_NAMES)
+@pytest.mark.parametrize("algorithm", [*ALGORITHMS, "hmac-sha256", "hmac-sm3"])
+def test_each_algorithm_signs_for_gateways_of_both_suites(
+    gateways: dict[str, tuple[World, str]], suite_name: str, algorithm: str, tmp_path: Path
+) -> None:
+    """One gateway of each suite, which knows a key of every algorithm: calls, a batch file, the document, and receipts."""
+    world, url = gateways[suite_name]
+    pair = PAIRS.get(algorithm)
+    signing = {"key": pair} if pair is not None else {"secret": SECRET, "algorithm": algorithm}
+    keys = tmp_path / "keys.csv"
+    keys.write_text(f"sfzh\n{ANN}\n", encoding="utf-8")
+    why = {"purpose": PURPOSE, "case_number": "A-1"}
+    with (
+        Journal(tmp_path / "journal.db", suite_name) as journal,
+        GatewayClient(url, key_id=f"key-{algorithm}", journal=journal, **signing) as opened,  # type: ignore[arg-type]
+    ):
+        answer = opened.query(SERVICE, by={"sfzh": ANN}, items=["xm"], **why)
+        assert answer.rows == ({"xm": "安**"},)
+        batch = opened.batch_file(SERVICE, keys, items=["xm"], **why)
+        assert len(batch.results) == 1
+        assert opened.openapi()["openapi"] == "3.1.0"
+        assert opened.send_receipts() == 2
+        entry = journal.entry(answer.call_id)
+    kept = {record["call_id"]: record for record in records(world)}
+    assert entry is not None
+    assert kept[answer.call_id]["key_id"] == f"key-{algorithm}"
+    assert entry.answer_commitment == kept[answer.call_id]["answer_commitment"]
+    assert any(record["confirms"] == answer.call_id for record in kept.values())
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_another_pair_of_the_same_algorithm_is_refused(gateways: dict[str, tuple[World, str]], algorithm: str) -> None:
+    stranger = KeyPair.generate(algorithm)
+    with (
+        GatewayClient(gateways["international"][1], key_id=f"key-{algorithm}", key=stranger) as opened,
+        pytest.raises(Refused) as caught,
+    ):
+        opened.query(SERVICE, by={"sfzh": ANN}, items=["xm"], purpose=PURPOSE, case_number="A-1")
+    assert (caught.value.refusal, caught.value.status) == ("signature.wrong", 401)

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import sqlite3
+import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from jinqiao.dataplane.client.journal import Journal
@@ -14,16 +16,18 @@ from jinqiao.dataplane.evidence.log import EvidenceLog
 from jinqiao.dataplane.evidence.records import blank_record
 from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway.app import Gateway
+from jinqiao.dataplane.gateway.calls import RECEIPT_METER
 from jinqiao.dataplane.gateway.exporting import export, verify_home
 from jinqiao.dataplane.gateway.main import main
 from jinqiao.dataplane.gateway.receipts import PATH
 from jinqiao.dataplane.gateway.retention import delete_due
+from jinqiao.dataplane.gateway.settings import SETTINGS
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.evidence import BodiesDeleted, CallRecord
 from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.evidence.packs import open_pack, verify_pack
 from jinqiao.kernel.evidence.proofs import AnswerSays, answer_says, find_call
-from tests.dataplane.gateway.world import Caller, World, make_world, records, talk
+from tests.dataplane.gateway.world import STRANGER_SECRET, Caller, World, make_world, records, talk
 
 
 @pytest.mark.parametrize("suite_name", ["international", "guomi"])
@@ -89,6 +93,36 @@ def test_a_receipt_by_an_unknown_key_is_refused(world: World) -> None:
         assert response.json()["code"] == "signature.unknown_key"
 
     talk(world, conversation)
+
+
+def test_receipts_have_a_rate_of_their_own_and_all_of_one_word_are_taken_or_none(world: World) -> None:
+    (world.home / SETTINGS).write_text("[limits]\nreceipts_per_minute = 5\n")
+    world.services = (replace(world.services[0], calls_per_minute=3),)
+    world.publish()
+    word = {"call_id": "0" * 32, "answer_commitment": "0" * 64}
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        async def send(count: int, **changes: str) -> httpx.Response:
+            return await replace(caller, **changes).ask({"receipts": [word] * count}, path=PATH)
+
+        assert (await send(3)).status_code == 200
+        refused = await send(3)
+        assert (refused.status_code, refused.json()["code"]) == (429, "gateway.rate.receipts")
+        assert 0 < int(refused.headers["retry-after"]) <= 60
+        assert refused.json()["details"]["limit"] == 5
+        assert [(await caller.ask()).status_code for _ in range(4)] == [200, 200, 200, 429]  # calls count apart
+        assert (await send(2)).status_code == 200
+        assert (await send(1)).status_code == 429
+        other = await send(5, key_id="key-stranger", secret=STRANGER_SECRET)
+        assert other.status_code == 200  # each application has its own
+        assert gateway._desk is not None
+        gateway._desk.hear_rate(f"{RECEIPT_METER}app-third", 5)  # what another worker has taken
+        assert gateway._desk.receipt_meter.wait_s(f"{RECEIPT_METER}app-third", 5, time.monotonic()) > 0
+        assert gateway._desk.meter.wait_s(f"{RECEIPT_METER}app-third", 5, time.monotonic()) == 0
+
+    talk(world, conversation)
+    outcomes = [record["outcome"] for record in records(world) if record["operation"] == "receipt"]
+    assert (outcomes.count("ok"), outcomes.count("gateway.rate.receipts")) == (10, 2)
 
 
 # ── deletion after the time of keeping ──

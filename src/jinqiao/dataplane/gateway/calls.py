@@ -65,6 +65,7 @@ from jinqiao.kernel.moments import CHINA
 logger = logging.getLogger(__name__)
 
 SANDBOX_METER = "sandbox "  # no service is called so: its rate is counted apart
+RECEIPT_METER = "receipts "  # nor an application: what it confirms has a rate of its own
 CALL_ID_BYTES = 16
 _SPEAKING_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,59}", re.ASCII)  # a number in its place could be a person's
 _ITEM_CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
@@ -119,6 +120,7 @@ class CallDesk:
         self._chance = b""  # drawn for many calls at once
         self.nonces = NonceStore()
         self.meter = RateMeter()
+        self.receipt_meter = RateMeter()  # by application
         self.quota = DayQuota()
         self.readers = Readers()
         self.sandbox = Sandbox()
@@ -274,7 +276,10 @@ class CallDesk:
 
     def hear_rate(self, metered: str, keys: int) -> None:
         """Another process of this gateway has admitted a call."""
-        self.meter.count(metered, time.monotonic(), keys)
+        if metered.startswith(RECEIPT_METER):
+            self.receipt_meter.count(metered, time.monotonic(), keys)
+        else:
+            self.meter.count(metered, time.monotonic(), keys)
 
     def hear_use(self, environment: str, service: str, application: str, keys: int, rows: int) -> None:
         """Another process of this gateway has used something of a quota of the day."""

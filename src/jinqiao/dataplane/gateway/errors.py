@@ -241,6 +241,14 @@ class RateExceeded(NotAllowed):
     retryable = True
 
 
+class ReceiptsTooMany(NotAllowed):
+    """More receipts of one application in a minute than the gateway takes. Details: limit, retry_after."""
+
+    code = "gateway.rate.receipts"
+    http_status = 429
+    retryable = True
+
+
 class CallsOfTodayUsed(NotAllowed):
     """Details: limit, left, retry_after."""
 

@@ -7,8 +7,10 @@ says is not judged here: the centre pairs it with the record of the call.
 """
 
 import asyncio
+import math
 import os
 import re
+import time
 from dataclasses import dataclass
 
 import orjson
@@ -16,8 +18,8 @@ import orjson
 from jinqiao.dataplane.evidence.log import EvidenceLog
 from jinqiao.dataplane.evidence.records import blank_record
 from jinqiao.dataplane.gateway.answers import Answer
-from jinqiao.dataplane.gateway.calls import Call, CallDesk
-from jinqiao.dataplane.gateway.errors import BodyNotJson, FieldNotValid
+from jinqiao.dataplane.gateway.calls import RECEIPT_METER, Call, CallDesk
+from jinqiao.dataplane.gateway.errors import BodyNotJson, FieldNotValid, ReceiptsTooMany
 from jinqiao.dataplane.gateway.http import Receive, Scope
 from jinqiao.dataplane.gateway.questions import strict_json
 from jinqiao.kernel.contracts.evidence import RECEIPT, CallRecord
@@ -41,6 +43,7 @@ async def take_receipts(desk: CallDesk, log: EvidenceLog, call: Call, scope: Sco
     request = await desk.take(call, scope, receive, "POST")
     desk.admit(call, request, desk.policy(call.at))
     receipts = read_receipts(request.body)
+    _check_rate(desk, call.application, len(receipts))
     ids = [os.urandom(16).hex() for _ in receipts[1:]]
     await asyncio.gather(
         *(log.append(_record(call, name, receipt)) for name, receipt in zip(ids, receipts[1:], strict=True))
@@ -48,6 +51,19 @@ async def take_receipts(desk: CallDesk, log: EvidenceLog, call: Call, scope: Sco
     call.confirms, call.answer_commitment, call.outcome = receipts[0].call_id, receipts[0].answer_commitment, "ok"
     answer = {"call_id": call.call_id, "recorded": len(receipts)}
     return Answer(orjson.dumps(answer), b"application/json; charset=utf-8", 0)
+
+
+def _check_rate(desk: CallDesk, application: str, count: int) -> None:
+    """Receipts of an application have a rate of their own, beside that of its calls; all of them are taken or none. Raises
+    ReceiptsTooMany."""
+    limit, now = desk.gate.limits.receipts_per_minute, time.monotonic()
+    metered = f"{RECEIPT_METER}{application}"
+    wait_s = desk.receipt_meter.wait_s(metered, limit, now, count)
+    if wait_s > 0:
+        raise ReceiptsTooMany(limit=limit, retry_after=max(1, math.ceil(wait_s)))
+    desk.receipt_meter.count(metered, now, count)
+    if desk.siblings is not None:
+        desk.siblings.counted(metered, count)
 
 
 def read_receipts(body: bytes) -> list[Receipt]:

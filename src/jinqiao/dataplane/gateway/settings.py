@@ -27,7 +27,7 @@ SETTINGS = "settings.toml"
 class Limits:
     """Calls at once, and seconds. `at_door` bounds everything that is under way, `in_flight` the calls whose caller is known,
     `per_service` and `per_source` those of one service and one data source; more than `per_source` wait, up to
-    `source_queue`, and no longer than `source_wait_s`."""
+    `source_queue`, and no longer than `source_wait_s`. `receipts_per_minute`: of each application."""
 
     at_door: int = 4096
     reading: int = 2048
@@ -37,6 +37,7 @@ class Limits:
     source_queue: int = 224
     source_wait_s: float = 2.0
     call_within_s: float = 15.0
+    receipts_per_minute: int = 60_000
 
 
 @dataclass(frozen=True, slots=True)
