@@ -58,16 +58,26 @@ def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
     assert [path.name for path in run.folder.iterdir()] == ["chunk-00001.jqc"]
 
 
-def test_how_extraction_began_is_not_believed_where_the_disk_changed_it_but_its_snapshot_can_be_asked_about(
+def test_how_extraction_began_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    out, begun = Spool(tmp_path).outgoing("R1"), {"order": "a", "snapshot": {"token": "a", "handle": {"backend": 7}}}
+    out.write_begun(begun)
+    assert out.begun() == begun
+
+
+def test_whatever_bit_the_disk_changes_how_extraction_began_is_not_believed_but_its_snapshots_can_be_asked_about(
     tmp_path: Path,
 ) -> None:
     out = Spool(tmp_path).outgoing("R1")
-    out.write_begun({"order": "a", "snapshot": {"token": "a", "handle": {"backend": 7, "since": "now"}}})
+    own, former = {"backend": 7, "since": "now"}, {"backend": 6, "since": "then"}
+    out.write_begun({"order": "a", "snapshot": {"token": "a", "handle": {**own, "former": former}}})
     path = out.folder / "begun.json"
+    written = path.read_bytes()
 
-    path.write_bytes(path.read_bytes().replace(b'"order": "a"', b'\xff"order": "a'))
+    for bit in range(len(written) * 8):
+        path.write_bytes(written[: bit // 8] + bytes([written[bit // 8] ^ 1 << bit % 8]) + written[bit // 8 + 1 :])
+        if out.begun() is None:  # else it was the line's end, or a blank before it, which say nothing
+            assert own in out.damaged_handles(), bit
+            assert former in out.damaged_handles(), bit
 
-    assert out.begun() is None
-    assert out.damaged_handle() == {"backend": 7, "since": "now"}
     path.write_bytes(b'\xff{"handle": {"backend" 7}}')
-    assert out.damaged_handle() is None
+    assert out.damaged_handles() == []

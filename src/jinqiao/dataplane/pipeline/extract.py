@@ -170,10 +170,11 @@ class Extraction(Closing):
             self._restarted = (*self._restarted, reason or (seen if begun else "damaged"))
         if begun and reason:
             self._source.end_snapshot(SnapshotState.from_json(begun["snapshot"]))
-        elif begun is None and (handle := self._out.damaged_handle()):
-            # asked by its number and its moment of birth, so that nothing else can be ended, whatever stands there
-            with suppress(KeyError, TypeError, ValueError):
-                self._source.end_snapshot(SnapshotState("", "", (), handle))
+        elif begun is None:
+            for handle in self._out.damaged_handles():
+                # asked by its number and its moment of birth, so that nothing else can be ended, whatever stands there
+                with suppress(AttributeError, KeyError, TypeError, ValueError):
+                    self._source.end_snapshot(SnapshotState("", "", (), handle))
         self._records = []
         consumer = PublicIdentity.from_json(self._order.consumer_identity)
         provider = PublicIdentity.from_json(self._order.provider_identity)

@@ -16,6 +16,8 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}\Z")
 _MANIFEST = "manifest.json"
 _QUARANTINE = "quarantine.jqc"
 _BEGUN = "begun.json"
-_HANDLE = re.compile(rb'"handle": (\{[^{}]*\})')
+_FLAT_OBJECT = re.compile(rb"\{[^{}]*\}")
 _SPLITS = "splits.jsonl"
+
+
+def _flat(handle: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A handle and those within it, each without the others."""
+    inner = {name: value for name, value in handle.items() if isinstance(value, dict)}
+    yield {name: value for name, value in handle.items() if name not in inner}
+    for value in inner.values():
+        yield from _flat(value)
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -86,21 +96,28 @@ class RunSpool:
             return None
 
     def write_begun(self, begun: dict[str, Any]) -> None:
-        """How the extraction began, or went on."""
+        """How the extraction began, or went on.
+
+        What is open at the source stands in it twice more, so that the disk cannot hide it by one bit (`damaged_handles`).
+        """
         self._make()
-        _write(self.folder / _BEGUN, record(begun))
+        handles = list(_flat(begun.get("snapshot", {}).get("handle", {})))
+        _write(self.folder / _BEGUN, record({**begun, "handles": [handles, handles]}))
 
     def begun(self) -> dict[str, Any] | None:
         found = self._read(_BEGUN)
-        return None if found is None else dict(found)
+        return None if found is None else {name: value for name, value in found.items() if name != "handles"}
 
-    def damaged_handle(self) -> dict[str, Any] | None:
-        """The handle of its snapshot where the disk has changed it: to be asked about, never to be believed."""
-        try:
-            found = _HANDLE.search((self.folder / _BEGUN).read_bytes())
-            return None if found is None else dict(json.loads(found.group(1)))
-        except (OSError, ValueError):
-            return None
+    def damaged_handles(self) -> list[dict[str, Any]]:
+        """Handles of its snapshot where the disk has changed it: to be asked about, never to be believed."""
+        found: list[dict[str, Any]] = []
+        with suppress(OSError):
+            for text in _FLAT_OBJECT.findall((self.folder / _BEGUN).read_bytes()):
+                with suppress(ValueError):
+                    handle = json.loads(text)
+                    if handle and handle not in found:
+                        found.append(handle)
+        return found
 
     def note_split(self, split: dict[str, Any]) -> None:
         """A split is staged whole: its chunks are durable already. For one thread at a time."""
