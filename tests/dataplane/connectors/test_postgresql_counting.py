@@ -10,6 +10,7 @@ import pytest
 from jinqiao.dataplane.connectors import open_target, postgresql_counting
 from jinqiao.dataplane.connectors.postgresql_counting import CountBeside
 from jinqiao.dataplane.connectors.postgresql_target import PostgresqlTarget
+from jinqiao.dataplane.connectors.sql_target import run_table
 from jinqiao.kernel.contracts.exchange import CopyMode, Delivery, DriftChoice
 from jinqiao.kernel.contracts.tables import Column, LogicalType
 from tests.dataplane.connectors.batches import Batch, bring
@@ -207,7 +208,8 @@ def test_the_run_table_of_a_window_is_logged_and_has_no_table_of_deletes(
         plan = batch().plan("counted", is_window=is_window)
         target.prepare(plan)
         kinds[is_window] = postgresql_server.fetch(
-            "SELECT relpersistence::text FROM pg_class WHERE relname LIKE 'jinqiao\\_run\\_%' AND relkind = 'r'"
+            # other tests' tables may stand on the same server
+            f"SELECT relpersistence::text FROM pg_class WHERE starts_with(relname, '{run_table(plan.batch_id)}') AND relkind = 'r'"
         )
         target.clean(plan)
 
