@@ -1,9 +1,11 @@
 """What every test has: the English catalogue compiled, the shared material found, and no way out of the machine."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.utils import translation
 from pytest_socket import socket_allow_hosts
 
 from jinqiao.config import messages
@@ -19,6 +21,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def _only_this_machine() -> None:
     """Nothing is fetched: a test that reaches for another machine fails."""
     socket_allow_hosts(["127.0.0.1", "::1", "localhost"], allow_unix_socket=True)
+
+
+@pytest.fixture(autouse=True)
+def _own_language() -> Iterator[None]:
+    """Django leaves the language of the last request in force: no test says by that what the next one reads."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(scope="session")
