@@ -56,7 +56,7 @@ def _changed(name: str, code: str, change: Callable[[dict[str, str]], None], **o
     return _ask(name, code, change=change, **options)
 
 
-def _set(header: str, old: str, new: str) -> Callable[[dict[str, str]], None]:
+def _set(header: str, old: str, new: str | Callable[[re.Match[str]], str]) -> Callable[[dict[str, str]], None]:
     def change(headers: dict[str, str]) -> None:
         changed, count = re.subn(old, new, headers[header])
         assert count, f"{header} has no {old}"
@@ -124,7 +124,7 @@ ATTACKS: tuple[Attack, ...] = (
     _changed("a signature without its input", "signature.missing", _without("Signature-Input")),
     _changed("the signature cut short", "signature.wrong", _set("Signature", r"=:.{8}", "=:")),
     _changed("an empty signature", "signature.wrong", _set("Signature", r":.*:", "::")),
-    _changed("another time than was signed", "signature.wrong", _set("Signature-Input", r"created=(\d+)\d", r"created=\g<1>0")),
+    _changed("another time than was signed", "signature.wrong", _set("Signature-Input", r"created=(\d+)", lambda found: f"created={int(found[1]) ^ 1}")),
     _changed("another nonce than was signed", "signature.wrong", _set("Signature-Input", r'nonce="', 'nonce="x')),
     _changed("the algorithm swapped for one that the key has not", "signature.unknown_key", _set("Signature-Input", "hmac-sha256", "ed25519")),
     _changed("the algorithm 'none'", "signature.unknown_key", _set("Signature-Input", "hmac-sha256", "none")),
