@@ -117,6 +117,7 @@ class CallDesk:
         self._keyed = KeyedDigest(home.suite, home.evidence_secret)
         self._suite_name = home.suite
         self.peers = Peers(home.proxies)
+        self._clock = moments.Clock()
         self._chance = b""  # drawn for many calls at once
         self.nonces = NonceStore()
         self.meter = RateMeter()
@@ -132,7 +133,8 @@ class CallDesk:
         if len(self._chance) < CALL_ID_BYTES:
             self._chance = os.urandom(256 * CALL_ID_BYTES)
         call_id, self._chance = self._chance[:CALL_ID_BYTES].hex(), self._chance[CALL_ID_BYTES:]
-        return Call(call_id, moments.now(), time.perf_counter(), self._home.gateway_id)
+        began = time.perf_counter()
+        return Call(call_id, self._clock.now(began), began, self._home.gateway_id)
 
     async def work(self, call: Call, scope: Scope, receive: Receive) -> Answer:
         """The answer. Raises JinqiaoError: the refusal. Fills `call` as far as it gets."""
@@ -200,7 +202,9 @@ class CallDesk:
         reader = self.sandbox.reader(service) if in_sandbox else self.readers.reader(service, view.passwords)
         telling = Telling(call.call_id, form, self._cursors(view), f"{call.environment} {call.application}")
         with self.quota.take(call.environment, service, call.application, question.keys, at) as taken:
-            async with self.gate.place(metered, reader.source, call.began):
+            with self.gate.place(metered, reader.source, call.began) as place:
+                if place.has_to_wait:
+                    await place.turn()
                 answer = await answer_call(permission, reader, telling)
             taken.rows(answer.rows)
         if self.siblings is not None and has_day_quota(service):

@@ -6,6 +6,7 @@ a deadline is an entry in a set that is looked through a few times a second, so 
 
 import asyncio
 from types import TracebackType
+from typing import Self
 from weakref import WeakKeyDictionary
 
 LOOK_EVERY_S = 0.2
@@ -48,7 +49,7 @@ class within:
         self._seconds = seconds
         self._struck = False
 
-    def __enter__(self) -> "within":
+    def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()
         watch = _last
         if watch is None or watch.loop is not loop:

@@ -23,7 +23,7 @@ def read_file_question(body: bytes, query: str) -> Question:
     """Raises FileNotValid, FieldNotValid; their details name lines and fields, never what stood there."""
     parameters = _parameters(query)
     items = checked_items(parameters.get("items", "").split(","))
-    return Question(by={}, items=items, batch=_keys(body), is_file=True, **common_fields(parameters))
+    return Question({}, items, *common_fields(parameters), batch=_keys(body), is_file=True)
 
 
 def _parameters(query: str) -> Mapping[str, str]:

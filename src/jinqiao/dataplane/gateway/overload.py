@@ -12,7 +12,8 @@ import asyncio
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 from jinqiao.dataplane.gateway.deadlines import within
@@ -147,73 +148,74 @@ class Gate:
         return kind(retry_after=1 + self.shed[kind.code] % RETRY_AFTER_S)
 
 
-# both are written out as classes: a generator as context manager costs a call several times as much
+# both are deadlines themselves, and written out as classes: a generator as context manager costs a call several times as much
 
 
-class _Reading:
-    __slots__ = ("_all", "_began", "_gate", "_is_pushed_out", "_patience")
+class _Reading(within):
+    __slots__ = ("_all", "_began", "_gate", "_is_pushed_out")
 
     def __init__(self, all_of_them: "OrderedDict[_Reading, None]", gate: Gate) -> None:
+        super().__init__(BODY_WITHIN_S)
         self._all, self._gate = all_of_them, gate
         self._began = time.monotonic()
-        self._patience = within(BODY_WITHIN_S)
         self._is_pushed_out = False  # by who needs the place
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         if len(self._all) >= self._gate.limits.reading:
             oldest, _ = self._all.popitem(last=False)
             oldest._is_pushed_out = True
-            oldest._patience.strike()
-        self._patience.__enter__()
+            oldest.strike()
+        super().__enter__()
         self._all[self] = None
+        return self
 
-    def __exit__(self, *raised: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._all.pop(self, None)
         try:
-            self._patience.__exit__(*raised)
-        except TimeoutError as problem:
+            super().__exit__(kind, problem, trace)
+        except TimeoutError as too_slow:
             if self._is_pushed_out:
                 self._gate.shed[BodyTooSlow.code] += 1
-            raise BodyTooSlow(limit_s=int(time.monotonic() - self._began)) from problem
+            raise BodyTooSlow(limit_s=int(time.monotonic() - self._began)) from too_slow
 
 
-class _Place:
-    __slots__ = ("_began", "_bulkhead", "_end", "_gate", "_service")
+class _Place(within):
+    """A place in flight, and one of the source where one is free; where `has_to_wait`, `turn` is to be awaited first."""
+
+    __slots__ = ("_bulkhead", "_gate", "_service", "has_to_wait")
 
     def __init__(self, gate: Gate, service: str, source: Any, began: float) -> None:
-        self._gate, self._service, self._began = gate, service, began
+        super().__init__(began + gate.limits.call_within_s - time.perf_counter())
+        self._gate, self._service = gate, service
         self._bulkhead = gate.bulkhead(source)
+        self.has_to_wait = False
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> Self:
         gate, limits = self._gate, self._gate.limits
         if gate.in_flight >= limits.in_flight:
             raise gate.refused(GatewayOverloaded)
         of_service = gate.services.get(self._service, 0)
         if of_service >= limits.per_service:
             raise gate.refused(ServiceOverloaded)
+        super().__enter__()
         gate.in_flight += 1
         gate.services[self._service] = of_service + 1
-        if not self._bulkhead.enter_at_once():
-            try:
-                if not await self._bulkhead.enter(limits.source_wait_s):
-                    raise gate.refused(SourceOverloaded)
-            except BaseException:
-                self._out()
-                raise
-        left = self._began + limits.call_within_s - time.perf_counter()
-        self._end = within(left)
-        self._end.__enter__()
+        self.has_to_wait = not self._bulkhead.enter_at_once()
+        return self
 
-    async def __aexit__(self, *raised: Any) -> None:
-        self._bulkhead.leave()
-        self._out()
-        try:
-            self._end.__exit__(*raised)
-        except TimeoutError as problem:
-            self._gate.shed[CallTooLong.code] += 1
-            raise CallTooLong(limit_s=int(self._gate.limits.call_within_s)) from problem
+    async def turn(self) -> None:
+        """Wait for a place of the source. Raises SourceOverloaded."""
+        if not await self._bulkhead.enter(self._gate.limits.source_wait_s):
+            raise self._gate.refused(SourceOverloaded)
+        self.has_to_wait = False
 
-    def _out(self) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.has_to_wait:
+            self._bulkhead.leave()
         gate = self._gate
         gate.in_flight -= 1
         left = gate.services[self._service] - 1
@@ -221,3 +223,8 @@ class _Place:
             gate.services[self._service] = left
         else:
             del gate.services[self._service]
+        try:
+            super().__exit__(kind, problem, trace)
+        except TimeoutError as too_long:
+            gate.shed[CallTooLong.code] += 1
+            raise CallTooLong(limit_s=int(gate.limits.call_within_s)) from too_long

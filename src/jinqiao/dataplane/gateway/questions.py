@@ -46,39 +46,40 @@ def read_question(body: bytes, operation: Operation = Operation.QUERY) -> Questi
     if not fields.keys() <= known:
         raise FieldNotValid(field="、".join(sorted(known)))
     common = common_fields(fields)
+    if operation is Operation.QUERY:
+        return Question(_key(fields.get("by")), checked_items(fields.get("items")), *common)
     match operation:
-        case Operation.QUERY:
-            return Question(by=_key(fields.get("by")), items=_items(fields), **common)
         case Operation.BATCH:
             given = fields.get("by")
             if not isinstance(given, list) or not 1 <= len(given) <= MOST_BATCH:
                 raise FieldNotValid(field="by")
-            return Question(by={}, batch=tuple(_key(key) for key in given), items=_items(fields), **common)
+            items = checked_items(fields.get("items"))
+            return Question({}, items, *common, batch=tuple(_key(key) for key in given))
         case Operation.VERIFY:
             claims = _key(fields.get("claims"), "claims", most=MOST_ITEMS)
-            return Question(by=_key(fields.get("by")), claims=claims, items=tuple(claims), **common)
+            return Question(_key(fields.get("by")), tuple(claims), *common, claims=claims)
         case Operation.COUNT:
-            return Question(by={}, items=(), filter=_filter(fields), **common)
+            return Question({}, (), *common, filter=_filter(fields))
     size, after = _page(fields.get("page", {}))
     return Question(
-        by={},
-        items=_items(fields),
+        {},
+        checked_items(fields.get("items")),
+        *common,
         filter=_filter(fields),
         order=_order(fields.get("order", [])),
         size=size,
         after=after,
-        **common,
     )
 
 
-def common_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """What every operation takes. Raises FieldNotValid."""
-    return {
-        "purpose": _text(fields, "purpose", PURPOSE_CHARACTERS),
-        "case_number": _case_number(fields),
-        "end_user": _text(fields, "end_user", END_USER_CHARACTERS),
-        "role": _text(fields, "role", ROLE_CHARACTERS),
-    }
+def common_fields(fields: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """What every operation takes: purpose, case number, end user and role, as `Question` has them. Raises FieldNotValid."""
+    return (
+        _text(fields, "purpose", PURPOSE_CHARACTERS),
+        _case_number(fields),
+        _text(fields, "end_user", END_USER_CHARACTERS),
+        _text(fields, "role", ROLE_CHARACTERS),
+    )
 
 
 def strict_json(body: bytes) -> Any:
@@ -110,13 +111,17 @@ def _usual_json(body: bytes) -> Any:
 def _texts(value: Any) -> int:
     """How many texts there are in a value, names included; of a number that is not whole, more than any body has."""
     kind = type(value)
-    if kind is str:
-        return 1
     if kind is dict:
-        return len(value) + sum([_texts(inner) for inner in value.values()])
-    if kind is list:
-        return sum([_texts(inner) for inner in value])
-    return _NOT_WHOLE if kind is float else 0
+        texts, within = len(value), value.values()
+    elif kind is list:
+        texts, within = 0, value
+    elif kind is str:
+        return 1
+    else:
+        return _NOT_WHOLE if kind is float else 0
+    for inner in within:
+        texts += 1 if type(inner) is str else _texts(inner)
+    return texts
 
 
 _NOT_WHOLE = 1 << 60
@@ -148,21 +153,21 @@ def is_code(code: Any) -> bool:
 
 
 def _key(by: Any, field: str = "by", *, most: int = MOST_KEYS) -> dict[str, Any]:
-    if not isinstance(by, dict) or not 1 <= len(by) <= most or not all(is_code(code) for code in by):
+    if not isinstance(by, dict) or not 1 <= len(by) <= most:
         raise FieldNotValid(field=field)
-    if not all(isinstance(value, str | int) for value in by.values()):
-        raise FieldNotValid(field=field)
+    for code, value in by.items():
+        if not is_code(code) or not isinstance(value, (str, int)):
+            raise FieldNotValid(field=field)
     return by
-
-
-def _items(fields: dict[str, Any]) -> tuple[str, ...]:
-    return checked_items(fields.get("items"))
 
 
 def checked_items(items: Any) -> tuple[str, ...]:
     """Raises FieldNotValid unless these are item codes, none twice."""
-    if not isinstance(items, list) or not 1 <= len(items) <= MOST_ITEMS or not all(is_code(code) for code in items):
+    if not isinstance(items, list) or not 1 <= len(items) <= MOST_ITEMS:
         raise FieldNotValid(field="items")
+    for code in items:
+        if not is_code(code):
+            raise FieldNotValid(field="items")
     if len(set(items)) != len(items):
         raise FieldNotValid(field="items")
     return tuple(items)
@@ -229,6 +234,6 @@ def _text(fields: Mapping[str, Any], name: str, most: int) -> str:
 def _case_number(fields: Mapping[str, Any]) -> str:
     """A number has at least one letter or digit: blanks and invisible characters are no number."""
     value = _text(fields, "case_number", CASE_NUMBER_CHARACTERS)
-    if value and not any(character.isalnum() for character in value):
+    if value and not value[0].isalnum() and not any(character.isalnum() for character in value):
         raise FieldNotValid(field="case_number")
     return value
