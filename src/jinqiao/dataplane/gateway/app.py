@@ -16,7 +16,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -366,13 +366,13 @@ class Gateway:
         own = samples(self, self._desk, self._log, self._link)
         await answer(send, 200, render(self._shared_figures.all(own) if self._shared_figures else own), CONTENT_TYPE)
 
-    async def _work(self, desk: CallDesk, call: Call, scope: Scope, receive: Receive) -> Answer:
-        """Raises JinqiaoError: the refusal."""
+    def _work(self, desk: CallDesk, call: Call, scope: Scope, receive: Receive) -> Awaitable[Answer]:
+        """What answers such a call. It raises JinqiaoError: the refusal."""
         if scope["path"] == receipts.PATH and self._log is not None:
-            return await receipts.take_receipts(desk, self._log, call, scope, receive)
+            return receipts.take_receipts(desk, self._log, call, scope, receive)
         if scope["path"] == DOCUMENT:
-            return await desk.document(call, scope, receive)
-        return await desk.work(call, scope, receive)
+            return desk.document(call, scope, receive)
+        return desk.work(call, scope, receive)
 
     async def _health(self, scope: Scope, send: Send, report: dict[str, Any], status: int) -> None:
         if scope["method"] not in ("GET", "HEAD"):

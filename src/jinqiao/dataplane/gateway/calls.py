@@ -34,6 +34,7 @@ from jinqiao.dataplane.gateway.http import (
     JSON_TYPE,
     Receive,
     Scope,
+    body_at_hand,
     headers_of,
     path_with_query,
     read_body,
@@ -243,8 +244,11 @@ class CallDesk:
         headers, target = headers_of(scope), path_with_query(scope)
         peer = self.peers.of(scope, headers)
         call.address = peer.address
-        with self.gate.reading():
-            body = await read_body(receive, headers.get("content-length", ""), FILE_BYTES if is_file else BODY_BYTES)
+        length, limit = headers.get("content-length", ""), FILE_BYTES if is_file else BODY_BYTES
+        body = body_at_hand(scope, length, limit)
+        if body is None:
+            with self.gate.reading():
+                body = await read_body(receive, length, limit)
         call.request_digest = self._commit(b"request", body)
         if "?" in target and not is_file:
             raise QueryStringNotTaken

@@ -11,6 +11,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+WHOLE_BODY = "jinqiao.whole_body"  # in a scope's extensions: a body that came with its head (`gateway.listening`)
 BODY_BYTES = 64 * 1024
 JSON_TYPE = b"application/json; charset=utf-8"
 # a second one of these could be read by us and by a proxy before us in different ways
@@ -52,10 +53,24 @@ def path_with_query(scope: Scope) -> str:
     return f"{path}?{query.decode('latin-1')}" if query else path
 
 
+def body_at_hand(scope: Scope, declared: str, limit: int = BODY_BYTES) -> bytes | None:
+    """The whole body where it came with its head, as nearly always; else None: then `read_body` waits for it. Raises BodyTooLarge."""
+    _check_declared(declared, limit)
+    extensions = scope.get("extensions")
+    body: bytes | None = extensions.get(WHOLE_BODY) if extensions else None
+    if body is not None and len(body) > limit:
+        raise BodyTooLarge(limit_bytes=limit)
+    return body
+
+
+def _check_declared(length: str, limit: int) -> None:
+    if length and (not length.isascii() or not length.isdigit() or int(length[:12]) > limit):
+        raise BodyTooLarge(limit_bytes=limit)
+
+
 async def read_body(receive: Receive, declared: str, limit: int = BODY_BYTES) -> bytes:
     """The whole body; its deadline is the caller's to keep. Raises BodyTooLarge, CallerGone."""
-    if declared and (not declared.isascii() or not declared.isdigit() or int(declared[:12]) > limit):
-        raise BodyTooLarge(limit_bytes=limit)
+    _check_declared(declared, limit)
     message = await receive()
     body: bytes = message.get("body", b"")
     while message["type"] == "http.request" and message.get("more_body", False) and len(body) <= limit:

@@ -9,9 +9,14 @@ import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, cast
+from urllib.parse import unquote
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from jinqiao.dataplane.gateway.cycles import WholeAnswerCycle
+from jinqiao.dataplane.gateway.http import WHOLE_BODY
 
 BACKLOG = 1024
 CONNECTIONS = 10_000
@@ -29,39 +34,6 @@ class HeadTooLarge(ValueError):
     """More than a head may have; the parser makes it a refusal of the request."""
 
 
-_HEAD, _PROVISIONAL = b"HTTP/1.1 ", b"HTTP/1.1 1"
-
-
-class OneWrite:
-    """A transport by which the head of an answer leaves together with what follows it, or with its end: a write saved is a
-    twentieth of a call."""
-
-    __slots__ = ("_head", "_transport")
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head = b""
-
-    def write(self, data: bytes) -> None:
-        if self._head:
-            data, self._head = self._head + data, b""
-        elif data.startswith(_HEAD) and not data.startswith(_PROVISIONAL):
-            self._head = data
-            return
-        self._transport.write(data)
-
-    def flush(self) -> None:
-        if self._head:
-            self.write(b"")
-
-    def close(self) -> None:
-        self.flush()
-        self._transport.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. Refuses heads that are too large; `HttpServer` ends what rests too long, and heads that are too slow."""
 
@@ -69,13 +41,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self.head_since: float | None = self.loop.time()
         self.rests_since: float | None = None  # between an answer and the next request
         self._head_bytes = 0
-        super().connection_made(cast("asyncio.Transport", OneWrite(transport)))
+        self._head_came_now = False  # with the bytes that are being read
+        super().connection_made(transport)
         if len(self.connections) > CONNECTIONS:
             transport.close()
 
     def on_response_complete(self) -> None:
         """As uvicorn's own, with no timer for each answer."""
-        cast("OneWrite", self.transport).flush()
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
@@ -87,6 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self.rests_since = None
+        self._head_came_now = False
         super().data_received(data)
         if self.head_since is not None:  # the head is not whole yet
             self._head_bytes += len(data)
@@ -100,10 +73,42 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
+        """As uvicorn's own, without what its settings could ask of it, and with cycles of ours."""
         self.head_since = None
         if len(self.headers) > HEADERS:
             raise HeadTooLarge
-        super().on_headers_complete()
+        parser, scope = self.parser, self.scope
+        version, url = parser.get_http_version(), httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"], scope["query_string"] = url.path, url.query or b""
+        before = self.cycle
+        self.cycle = WholeAnswerCycle(
+            scope,
+            self.transport,
+            self.flow,
+            self.logger,
+            self.access_logger,
+            self.access_log,
+            self.server_state.default_headers,
+            asyncio.Event(),
+            self.expect_100_continue,
+            version != "1.0" and parser.should_keep_alive(),
+            self.on_response_complete,
+        )
+        self._head_came_now = True
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:  # it waits for its turn
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def on_message_complete(self) -> None:
+        if self._head_came_now:  # nobody has asked for the body yet: the call need not wait for it
+            cast("dict[str, Any]", self.scope)["extensions"] = {WHOLE_BODY: bytes(self.cycle.body)}
+        super().on_message_complete()
 
 
 class HttpServer(uvicorn.Server):
