@@ -213,7 +213,7 @@ class EvidenceLog:
             previous,
             merkle.link(digest, previous, root),
             b"".join(leaves),
-            b"".join(token.value + token.forget_at.to_bytes(8, "big") for token in tokens),
+            b"".join([token.value + token.forget_at.to_bytes(8, "big") for token in tokens]),
             max((token.forget_at for token in tokens), default=0),
             b"\n".join(bodies).decode("utf-8"),
         )

@@ -39,12 +39,17 @@ class Answer:
 
 @dataclass(slots=True)
 class Telling:
-    """How a call is answered: its number, the form, and the cursors of its application in its environment."""
+    """How a call is answered: its number, the form, and what makes cursors of its application in its environment."""
 
     call_id: str
     form: Form
     cursors: Callable[[], Cursors]
-    scope: str
+    environment: str
+    application: str
+
+    @property
+    def scope(self) -> str:
+        return f"{self.environment} {self.application}"
 
 
 def answer_call(permission: Permission, reader: Reader, telling: Telling) -> Awaitable[Answer]:

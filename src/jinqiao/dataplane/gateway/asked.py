@@ -59,4 +59,4 @@ class Question:
 
 
 def _lines(key: Mapping[str, Any]) -> str:
-    return "\n".join(sorted(f"{code}={value}" for code, value in key.items()))
+    return "\n".join(sorted([f"{code}={value}" for code, value in key.items()]))

@@ -4,10 +4,10 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import orjson
 
@@ -201,7 +201,7 @@ class CallDesk:
         asked = asked_persons(permission)
         self._mark(call, view, asked)
         reader = self.sandbox.reader(service) if in_sandbox else self.readers.reader(service, view.passwords)
-        telling = Telling(call.call_id, form, self._cursors(view), f"{call.environment} {call.application}")
+        telling = Telling(call.call_id, form, partial(self._cursors, view), call.environment, call.application)
         with self.quota.take(call.environment, service, call.application, question.keys, at) as taken:
             with self.gate.place(metered, reader.source, call.began) as place:
                 if place.has_to_wait:
@@ -219,9 +219,9 @@ class CallDesk:
         if persons and view.subjects is not None and call.environment == Environment.PRODUCTION:
             call.subjects = tuple(sorted({view.subjects.of(number) for number in persons}))
 
-    def _cursors(self, view: PolicyView) -> Callable[[], Cursors]:
+    def _cursors(self, view: PolicyView) -> Cursors:
         """Cursors are readable at every gateway of the city, where it has a key of persons."""
-        return lambda: Cursors(self._suite_name, view.subjects.secret if view.subjects else self._home.evidence_secret)
+        return Cursors(self._suite_name, view.subjects.secret if view.subjects else self._home.evidence_secret)
 
     def _route(self, call: Call, path: str) -> Route:
         """Raises PathUnknown."""

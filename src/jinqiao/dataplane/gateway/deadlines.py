@@ -50,13 +50,12 @@ class within:
         self._struck = False
 
     def __enter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        watch = _last
-        if watch is None or watch.loop is not loop:
-            watch = _watch_of(loop)
-        task = asyncio.current_task(loop)
+        task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a deadline is kept for a task")
+        loop, watch = task.get_loop(), _last
+        if watch is None or watch.loop is not loop:
+            watch = _watch_of(loop)
         self._watch, self._task, self._cancelling = watch, task, task.cancelling()
         self.until = loop.time() + self._seconds
         watch.kept.add(self)

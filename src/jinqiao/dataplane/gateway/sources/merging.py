@@ -46,6 +46,7 @@ class Merger:
         # by statement and the values bound into it: a row filter is no less part of a question than its text
         self._queues: dict[tuple[str, tuple[Any, ...]], _Queue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None  # the one in which it is asked first, and always
 
     def fetch(self, statement: Statement, keys: Keys) -> "asyncio.Future[list[Row]]":
         """The rows of one look-up. The future fails with what `ask` raises."""
@@ -54,7 +55,9 @@ class Merger:
         if queue is None:
             self._make_room()
             queue = self._queues[key] = _Queue(statement)
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
         done: asyncio.Future[list[Row]] = loop.create_future()
         queue.waiting.append((keys, done))
         if queue.under_way < queue.side_by_side(self._connections):

@@ -100,11 +100,8 @@ class SqliteLookups(LookupSource):
         found: list[list[Row] | None] = [None] * len(parameters)
         if statement.sql not in self._slow:
             found = self._at_once(statement.sql, parameters)
-        loop = asyncio.get_running_loop()
         return [
-            rows
-            if rows is not None
-            else await loop.run_in_executor(self._threads, self._in_thread, statement.sql, parameters[at])
+            rows if rows is not None else await self._slowly(statement.sql, parameters[at])
             for at, rows in enumerate(found)
         ]
 
@@ -141,6 +138,10 @@ class SqliteLookups(LookupSource):
                 self._drop_here()
                 raise _translated(problem) from problem
         return found
+
+    async def _slowly(self, sql: str, parameters: tuple[Any, ...]) -> list[Row]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._in_thread, sql, parameters)
 
     def _spend(self) -> int:
         self._budget -= 1
