@@ -12,7 +12,6 @@ import re
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ import psycopg
 import pymysql
 
 from jinqiao.kernel.contracts.tables import Connection, Engine
+from tests.leftovers import folder_of
 
 START_TIMEOUT_S = 60
 _FAST = (
@@ -161,7 +161,7 @@ def _given(certificate: tuple[Path, Path], folder: Path, options: dict[str, Any]
 def postgresql(*, certificate: tuple[Path, Path] | None = None, settings: tuple[str, ...] = _FAST) -> Iterator[Server]:
     """A PostgreSQL that lives as long as the `with`. `settings` are `name=value`; by default it is fast, not durable."""
     tools = _postgresql_tools(with_tls=certificate is not None)
-    folder = Path(tempfile.mkdtemp(prefix="jq-pg-"))
+    folder = folder_of("jq-pg-")
     options = _unprivileged(folder)
     data, port, password = folder / "data", free_port(), "金桥-test-密"
     secret = folder / "secret"
@@ -228,7 +228,7 @@ def mariadb(
     daemon, install = shutil.which("mariadbd") or "/usr/sbin/mariadbd", shutil.which("mariadb-install-db")
     if install is None or not Path(daemon).is_file():
         raise ServerMissing("no MariaDB: install the package mariadb-server")
-    folder = Path(tempfile.mkdtemp(prefix="jq-my-"))
+    folder = folder_of("jq-my-")
     options = _unprivileged(folder)
     data, port, password = folder / "data", free_port(), "jinqiao-test-secret"
     log = (folder / "log").open("wb")

@@ -1,10 +1,13 @@
 """Settings of the suite: fast password hashes, a home of its own, PostgreSQL where TEST_DATABASE_URL says so."""
 
 import os
-import tempfile
 from pathlib import Path
 
-_home = Path(os.environ.setdefault("JINQIAO_TEST_HOME", tempfile.mkdtemp(prefix="jinqiao-test-")))
+from tests import leftovers
+
+if "JINQIAO_TEST_HOME" not in os.environ:  # the workers of a run find the home that its first process has made
+    os.environ["JINQIAO_TEST_HOME"] = str(leftovers.own_folder("jinqiao-test-"))
+_home = Path(os.environ["JINQIAO_TEST_HOME"])
 os.environ["JINQIAO_HOME"] = str(_home)
 os.environ.setdefault("JINQIAO_FIXED_DATE", "2026-03-18")
 if os.environ.get("TEST_DATABASE_URL"):
@@ -20,7 +23,7 @@ STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.Static
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # A file, never memory: two connections must queue for the write lock as they do in production.
-    DATABASES["default"]["TEST"] = {"NAME": str(_home / f"test-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}.db")}
+    DATABASES["default"]["TEST"] = {"NAME": str(_home / "test.db")}
     DATABASES["default"]["OPTIONS"]["init_command"] = (
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON;"
     )

@@ -1,6 +1,7 @@
 """Every test, as ./test runs them: the whole suite on SQLite, then what touches the control database again on PostgreSQL.
 
-Both passes run on all cores. Prints one line per pass with its time; exits with the first failing pass's code.
+Both passes run on all cores, with two workers for each: half of their time tests wait for servers, processes and deadlines.
+Prints one line per pass with its time; exits with the first failing pass's code.
 """
 
 import os
@@ -23,13 +24,14 @@ ON_CONTROL_DATABASE = [
     "tests/consistency/test_no_grant_no_byte.py",
     "tests/consistency/test_bad_input.py",
 ]
+WORKERS = 2 * (os.cpu_count() or 2)
 
 
 def run(title: str, arguments: list[str], **environment: str) -> int:
     began = time.monotonic()
     print(f"\n== {title}", flush=True)
     code = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", str(os.cpu_count() or 2), "--dist", "loadgroup", *arguments],
+        [sys.executable, "-m", "pytest", "-q", "-n", str(WORKERS), *arguments],
         cwd=ROOT,
         env={**os.environ, **environment},
         check=False,

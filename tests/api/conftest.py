@@ -11,7 +11,9 @@ from django.test import Client
 from jinqiao.kernel.contracts.base import Contract, canonical_json
 from jinqiao.kernel.crypto.identity import Identity
 from jinqiao.kernel.httpsig import IdentitySigner, sign_request
-from tests.exchange.factories import World, make_world
+from tests.exchange.standing import served, standing_service, standing_world, world
+
+__all__ = ["served", "standing_service", "standing_world", "world"]
 
 HOST = "testserver"
 
@@ -21,11 +23,6 @@ def relay(settings: Any, tmp_path: Path) -> Path:
     cache.clear()
     settings.RELAY_ROOT = tmp_path / "relay"
     return tmp_path / "relay"
-
-
-@pytest.fixture
-def world(db: None) -> World:
-    return make_world()
 
 
 class Caller:

@@ -14,17 +14,12 @@ from jinqiao.kernel.contracts.health import ServiceHealth, ServicesHealth
 from jinqiao.kernel.contracts.policy import PolicySnapshot
 from jinqiao.kernel.crypto.identity import open_message
 from tests.api.conftest import Caller
-from tests.exchange.factories import Served, call_record, evidence_batches, make_served
+from tests.exchange.factories import Served, call_record, evidence_batches
 
 pytestmark = pytest.mark.django_db
 
 POLICY = "/api/gateways/policy"
 EVIDENCE = "/api/gateways/evidence"
-
-
-@pytest.fixture
-def served(db: None) -> Served:
-    return make_served()
 
 
 def test_a_gateway_pulls_its_policy_once(served: Served) -> None:

@@ -15,7 +15,7 @@ from jinqiao.demo.workbook import workbook
 from tests.browser.conftest import keep_picture
 from tests.browser.test_request import from_desk, search
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("platform")]
+pytestmark = pytest.mark.browser
 
 CLASS = "307011040301 金昌市／金昌市民政局"
 

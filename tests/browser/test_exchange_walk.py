@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import City, fits, keep_picture
 from tests.browser.test_request import found_number, from_desk, search
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("platform")]
+pytestmark = pytest.mark.browser
 
 ENTRY = "最低生活保障对象信息"
 COLUMNS = {"家庭编号": "jtbh", "户主姓名": "hzxm", "户主身份证号": "hzsfzh", "月保障金额": "ybzje"}

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import fits, keep_picture
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("platform")]
+pytestmark = pytest.mark.browser
 
 
 def test_the_auditor_follows_a_figure_to_its_calls_and_an_anomaly_to_its_figures(

@@ -11,7 +11,7 @@ from jinqiao.kernel.moments import CHINA
 from jinqiao.supervisor import DEMO_DATE
 from tests.browser.conftest import City, keep_picture
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("platform")]
+pytestmark = pytest.mark.browser
 
 PATIENCE_MS = 90_000
 

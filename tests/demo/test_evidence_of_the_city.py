@@ -5,12 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.demo import evidence_walk
 
 
-@pytest.mark.xdist_group("platform")
 def test_what_gateway_witness_consumer_and_platform_say_of_calls_is_one(tmp_path: Path) -> None:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("JINQIAO_", "DATABASE_", "DJANGO_"))

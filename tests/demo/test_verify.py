@@ -12,7 +12,6 @@ from jinqiao.demo.verify import StepFailed, Walk
 from jinqiao.supervisor import Platform
 
 
-@pytest.mark.xdist_group("platform")
 def test_the_main_job_holds_end_to_end(tmp_path: Path) -> None:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("JINQIAO_", "DATABASE_", "DJANGO_"))

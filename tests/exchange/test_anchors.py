@@ -25,14 +25,9 @@ from jinqiao.kernel.contracts.evidence import (
 )
 from jinqiao.kernel.contracts.exchange import Command, CommandKind, CommandResult, NodeRotation, SignedMessage
 from jinqiao.kernel.crypto.identity import Identity, PublicIdentity, open_message, sign_message
-from tests.exchange.factories import NodeHands, Served, call_record, evidence_batches, make_served
+from tests.exchange.factories import NodeHands, Served, call_record, evidence_batches
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def served(db: None) -> Served:
-    return make_served()
 
 
 def shipped(served: Served, count: int = 2) -> list[EvidenceBatch]:

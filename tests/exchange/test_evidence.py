@@ -9,14 +9,9 @@ from jinqiao.audit.models import AuditEvent
 from jinqiao.exchange import actions
 from jinqiao.exchange.errors import EvidenceBroken, EvidenceGap, NodeKindWrong
 from jinqiao.exchange.models import Call, EvidenceSegment
-from tests.exchange.factories import Served, call_record, evidence_batches, make_served
+from tests.exchange.factories import Served, call_record, evidence_batches
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def served(db: None) -> Served:
-    return make_served()
 
 
 def test_batches_of_a_lane_are_kept_in_their_order_as_calls(served: Served) -> None:

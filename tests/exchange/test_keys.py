@@ -20,15 +20,10 @@ from jinqiao.exchange.service_errors import (
 )
 from jinqiao.kernel import moments
 from jinqiao.kernel.crypto.errors import PublicKeyNotRead
-from tests.exchange.factories import Served, make_served
+from tests.exchange.factories import Served
 from tests.factories import make_application
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def served(db: None) -> Served:
-    return make_served()
 
 
 def register(served: Served, pair: KeyPair, **changes: Any) -> ApplicationKey:

@@ -24,14 +24,9 @@ from jinqiao.exchange.service_errors import (
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.policy import Hours, Operation, RoleMask
 from jinqiao.kernel.contracts.tables import Mask
-from tests.exchange.factories import Served, make_served
+from tests.exchange.factories import Served
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def served(db: None) -> Served:
-    return make_served()
 
 
 def settings(**changes: Any) -> actions.ServiceSettings:

@@ -23,15 +23,10 @@ from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.policy import Operation
 from jinqiao.sharing import actions as sharing_actions
 from jinqiao.sharing.models import Grant
-from tests.exchange.factories import Served, make_node, make_served
+from tests.exchange.factories import Served, make_node
 from tests.factories import make_application, make_post
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def served(db: None) -> Served:
-    return make_served()
 
 
 def settings(**changes: object) -> actions.ServiceSettings:

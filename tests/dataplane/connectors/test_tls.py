@@ -14,7 +14,7 @@ from tests import servers
 from tests.certificates import Authority
 from tests.dataplane.exchanges import read_table
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("tls")]
+pytestmark = pytest.mark.servers
 COLUMNS = (Column(name="id", type=LogicalType.INTEGER),)
 
 

@@ -291,6 +291,9 @@ def test_a_policy_that_one_worker_pulled_is_in_force_in_all_and_one_of_them_ship
 
         async def conversation() -> None:
             apps = [create_app(world.home, shared=True) for _ in range(3)]
+            stand_in.put_in_force(
+                world.signed(), world.version
+            )  # without one, each would wait for it before it has started
             for app in apps:
                 await app.start()
             try:
