@@ -50,7 +50,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(trylast=True)  # after they were shuffled
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not spreading.is_long(item.nodeid))
+    items.sort(key=lambda item: spreading.order_of(item.nodeid))
     if os.environ.get("TEST_DATABASE_URL"):  # what touches no control database was proved where SQLite is that
         others = [item for item in items if not _is_on_database(item)]
         items[:] = [item for item in items if _is_on_database(item)]

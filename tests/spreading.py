@@ -26,9 +26,9 @@ def share_of(nodeid: str) -> str:
     return file  # with what its module has set up
 
 
-def is_long(nodeid: str) -> bool:
-    """Whether it must be begun first, that the other workers need not wait for its end."""
-    return share_of(nodeid) == "platforms"
+def order_of(nodeid: str) -> int:
+    """Sorts first what must be begun first, that the other workers need not wait for its end, and keeps one city's tests together."""
+    return next((at for at, folder in enumerate(_WHOLE_PLATFORMS) if nodeid.startswith(folder)), len(_WHOLE_PLATFORMS))
 
 
 class Spreading(LoadScopeScheduling):

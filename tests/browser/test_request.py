@@ -67,7 +67,8 @@ def test_a_request_becomes_a_grant_and_a_query_service(signed_in: Callable[..., 
 
     renqi = signed_in("renqi")
     renqi.goto(minsheng.url)
-    renqi.get_by_label("应用", exact=True).select_option(index=1)
+    application = renqi.get_by_label("应用", exact=True).locator("option", has_text="养老待遇资格核查系统")
+    renqi.get_by_label("应用", exact=True).select_option(value=application.get_attribute("value"))
     renqi.get_by_role("button", name="挂上应用").click()
     expect(renqi.locator("#applications table")).to_contain_text("养老待遇资格核查系统")
     expect(renqi.locator(".page-head")).to_contain_text("使用中")
