@@ -33,7 +33,9 @@ def test_an_upgrade_keeps_what_stands_and_can_be_taken_back() -> None:
     assert _before(), "there is at least one step to take"
 
     for target in reversed(_before()):  # one after the other: what stands above goes back along
-        MigrationExecutor(connection).migrate([target])
+        executor = MigrationExecutor(connection)
+        if target in executor.loader.applied_migrations:  # else it has gone already, and would come again
+            executor.migrate([target])
     MigrationExecutor(connection).migrate(latest)
 
     post.refresh_from_db()
