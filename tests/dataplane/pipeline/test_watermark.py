@@ -1,15 +1,20 @@
 """A watermark run brings what is new since the cursor: ties, late commits, clocks that are wrong, and nothing twice."""
 
+import pickle
 import tempfile
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from io import BytesIO
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jinqiao.dataplane.connectors.snapshots import Tuples
 from jinqiao.dataplane.connectors.watermarks import WatermarkFacts
 from jinqiao.dataplane.errors import CursorNotUsable, StateLost
 from jinqiao.dataplane.pipeline.modes.cursors import Scale, join_cursor, split_cursor
@@ -68,15 +73,33 @@ def run(
     now: datetime = NOON,
     settled: datetime | None = None,
     null_rows: int | None = None,
+    is_raw: bool = False,
     **changes: Any,
 ) -> tuple[list[Row], str, tuple[Finding, ...]]:
     """One run over these rows: rows handed over, the new cursor, findings."""
     terms = watermark(after=after, **changes)
-    session = WatermarkSession(state, terms, TABLE, WatermarkFacts(now, settled, null_rows))
-    sent = []
+    session = WatermarkSession(state, terms, TABLE, WatermarkFacts(now, settled, null_rows), is_raw=is_raw)
+    sent: list[Row] = []
     for batch in batches(terms, let_through(session, rows)):
-        sent.extend(session.filter(batch, session.marks(batch)).to_pylist())
-    return [tuple(row.values()) for row in sent], session.save(batch_id), session.findings()
+        if is_raw:
+            sent += in_words(session.filter_raw(in_octets(batch), []))
+        else:
+            sent += [tuple(row.values()) for row in session.filter(batch, session.marks(batch)).to_pylist()]
+    return sent, session.save(batch_id), session.findings()
+
+
+def in_octets(batch: pa.RecordBatch) -> Tuples:
+    """Rows in a binary form of their own, with their marks, as a source hands them over."""
+    rows = [pickle.dumps(tuple(row.values())) for row in batch.to_pylist()]
+    ends = [0, *accumulate(len(row) for row in rows)]
+    return Tuples(b"".join(rows), len(rows), batch.column("updated").cast(pa.int64()), ends)
+
+
+def in_words(tuples: Tuples) -> list[Row]:
+    stream = BytesIO(tuples.data)
+    found = [pickle.load(stream) for _ in range(tuples.rows)]  # noqa: S301 -- made above
+    assert stream.read() == b""
+    return found
 
 
 def test_the_first_run_brings_everything_and_its_cursor_is_the_highest_watermark(state: TaskState) -> None:
@@ -192,6 +215,40 @@ def test_a_lost_state_sends_the_overlap_again_and_refuses_to_append_it(state: Ta
         run(state, people, cursor, "B-3", delivery=Delivery.APPEND)
 
 
+def test_rows_in_binary_form_are_known_by_it_and_one_that_changed_comes_alone(state: TaskState) -> None:
+    people = [person(number, "王", at(-number)) for number in range(1, 30)]
+    sent, cursor, _ = run(state, people, overlap_s=10, is_raw=True)
+    assert sent == people
+
+    people[3] = person(4, "改", at(-4))
+    sent, cursor, _ = run(state, people, cursor, "B-2", overlap_s=10, is_raw=True)
+    assert sent == [person(4, "改", at(-4))]
+
+    assert run(state, people, cursor, "B-3", overlap_s=10, is_raw=True)[0] == []
+
+
+def test_where_the_form_of_the_rows_changes_the_overlap_is_sent_once_more(state: TaskState) -> None:
+    people = [person(1, "张三", at(-60)), person(2, "李四", at(-5)), person(3, "王五", at(-4))]
+    _, cursor, _ = run(state, people, is_raw=True)
+
+    sent, cursor, _ = run(state, people, cursor, "B-2", overlap_s=10)
+    assert sent == people[1:]
+
+    assert run(state, people, cursor, "B-3", overlap_s=10)[0] == []
+
+
+def test_rows_in_binary_form_without_a_watermark_come_once_and_a_backfill_brings_its_window(state: TaskState) -> None:
+    people = [person(1, "无"), *(person(number, "王", at(-number)) for number in range(2, 9))]
+    sent, cursor, findings = run(state, people, is_raw=True)
+    assert (sent, [found.rows for found in findings]) == (people, [1])
+
+    window = {"after": "2026-03-18T11:59:54", "until": "2026-03-18T11:59:57"}
+    sent, new_cursor, _ = run(state, people, batch_id="B-2", is_raw=True, **window)
+    assert ([row[0] for row in sent], new_cursor) == ([3, 4, 5, 6], "")
+
+    assert run(state, people, cursor, "B-3", is_raw=True)[0] == []
+
+
 @pytest.mark.parametrize("after", ["昨天", "2026-03-18T09:00:00+08:00", "2026-13-01", "12", "0000-01-01#B-1"])
 def test_a_cursor_that_is_no_value_of_the_column_is_refused_by_name(state: TaskState, after: str) -> None:
     with pytest.raises(CursorNotUsable) as refused:
@@ -247,10 +304,10 @@ actions = st.one_of(
 )
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.lists(actions, max_size=25))
+@settings(max_examples=100, deadline=None)
+@given(st.lists(actions, max_size=25), st.booleans())
 def test_whatever_happens_each_run_that_arrives_leaves_the_target_with_what_is_committed(
-    steps: list[tuple[str, int, Any]],
+    steps: list[tuple[str, int, Any]], is_raw: bool
 ) -> None:
     source: dict[int, Row] = {}
     late: list[tuple[int, Row]] = []  # the second in which it is committed, and the row
@@ -274,7 +331,13 @@ def test_whatever_happens_each_run_that_arrives_leaves_the_target_with_what_is_c
                     if more == "state is lost":
                         state.forget()
                     sent, cursor, _ = run(
-                        state, list(source.values()), after, f"B-{number}", now=at(now), overlap_s=OVERLAP_S
+                        state,
+                        list(source.values()),
+                        after,
+                        f"B-{number}",
+                        now=at(now),
+                        overlap_s=OVERLAP_S,
+                        is_raw=is_raw,
                     )
                     if more == "is lost":
                         continue
@@ -282,7 +345,13 @@ def test_whatever_happens_each_run_that_arrives_leaves_the_target_with_what_is_c
                     after = cursor
                     assert target.rows == source
                     again, _, _ = run(
-                        state, list(source.values()), after, f"C-{number}", now=at(now), overlap_s=OVERLAP_S
+                        state,
+                        list(source.values()),
+                        after,
+                        f"C-{number}",
+                        now=at(now),
+                        overlap_s=OVERLAP_S,
+                        is_raw=is_raw,
                     )
                     assert again == []
                     # the second run was not delivered: the state of the first has to be there for the next

@@ -76,8 +76,10 @@ class PostgresqlSnapshot(Snapshot):
     def reader(self) -> AdbcReader:
         return AdbcReader(self._query, self.id)
 
-    def raw_reader(self, columns: tuple[str, ...]) -> CopyReader:
-        return CopyReader(self._query, columns, self.id)
+    def raw_reader(self, columns: tuple[str, ...], mark: str = "") -> CopyReader:
+        """Where one reader reads all, over the connection that holds the snapshot: another one costs a short run its tenth part."""
+        lent = self._connection if len(self.state.splits) == 1 else None
+        return CopyReader(self._query, columns, self.id, mark=mark, lent=lent)
 
     def keep(self, note: Callable[[SnapshotState], None]) -> None:
         former = self._former

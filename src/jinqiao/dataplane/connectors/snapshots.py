@@ -11,7 +11,7 @@ state (PostgreSQL: the set of transactions that are visible) is the same as it w
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,12 +47,31 @@ class Reader(Closing, ABC):
         """Rows of a split, as `Source.read` gives them."""
 
 
+@dataclass(slots=True)
+class Tuples:
+    """Whole rows in the engine's own binary form, one after another.
+
+    Where a mark was asked for: `marks` (int64, NULL where a row has none) as `pipeline.modes.cursors.Scale` has them, and `ends`
+    of the rows within `data`, 0 first.
+    """
+
+    data: bytes | bytearray
+    rows: int
+    marks: pa.Array | None = None
+    ends: Sequence[int] = ()
+
+    def only(self, chosen: Sequence[int]) -> "Tuples":
+        """The rows at these places, in their order, without marks."""
+        data, ends = memoryview(self.data), self.ends
+        return Tuples(b"".join([data[ends[at] : ends[at + 1]] for at in chosen]), len(chosen))
+
+
 class RawReader(Closing, ABC):
     """One connection that gives rows in the engine's own binary form."""
 
     @abstractmethod
-    def copy(self, split: str) -> Iterator[tuple[bytearray, int]]:
-        """Whole rows and how many they are, a few MiB at a time."""
+    def copy(self, split: str) -> Iterator[Tuples]:
+        """The rows of a split, a few MiB at a time."""
 
 
 class Snapshot(Closing, ABC):

@@ -41,6 +41,7 @@ from jinqiao.dataplane.pipeline.compare import Comparison, compare
 from jinqiao.dataplane.pipeline.deliver import Loader, deliver, verify_manifest
 from jinqiao.dataplane.pipeline.extract import Extraction, let_go, void
 from jinqiao.dataplane.pipeline.progress import Reporter, Told
+from jinqiao.dataplane.pipeline.raw import may_go_raw
 from jinqiao.dataplane.staging.records import record, value_of
 from jinqiao.dataplane.staging.spool import Spool
 from jinqiao.dataplane.staging.state import StateStore, state_key
@@ -55,7 +56,7 @@ from jinqiao.kernel.contracts.exchange import (
     Reconcile,
 )
 from jinqiao.kernel.contracts.grants import GrantedItem, GrantTerms, SharingMode
-from jinqiao.kernel.contracts.tables import Mask, TableSchema
+from jinqiao.kernel.contracts.tables import Engine, Mask, TableSchema
 from jinqiao.kernel.crypto.identity import Identity
 from jinqiao.kernel.errors import JinqiaoError, Unavailable
 from jinqiao.kernel.keystore import KeyStore, write_durably
@@ -87,6 +88,10 @@ class CopyRequest:
     mb_per_s: float | None = None
     reconcile: Reconcile = Reconcile.COUNTS
     suite: str = "international"
+
+    @property
+    def delivered(self) -> Delivery:
+        return self.delivery or (Delivery.UPSERT if self.mode is CopyMode.WATERMARK else Delivery.MIRROR)
 
     def key(self) -> str:
         """Names the folder of this copy in the spool."""
@@ -193,7 +198,7 @@ class Copying:
         with ExitStack() as opened:
             with _at("source"):
                 source = opened.enter_context(open_source(request.source.connection, request.source.password))
-                if request.mode is not CopyMode.FULL:  # read as Arrow in any case
+                if not self._may_go_raw():
                     source.warm()
             with _at("target"):
                 target = opened.enter_context(open_target(request.target.connection, request.target.password))
@@ -220,6 +225,13 @@ class Copying:
         self._finish(order, manifest)
         seconds["total"] = time.monotonic() - began
         return CopyResult(manifest, counts, seconds, comparison)
+
+    def _may_go_raw(self) -> bool:
+        """Before anything is known of the table. Where it cannot, its rows are read as Arrow, for which a source makes ready."""
+        request = self._request
+        engines = {request.source.connection.engine, request.target.connection.engine}
+        is_as_it_is = not request.masks and not request.checks and engines == {Engine.POSTGRESQL}
+        return is_as_it_is and may_go_raw(request.mode, request.delivered)
 
     def _reopen(self, *, is_void: bool) -> None:
         """Take the manifest back: extraction goes on, and reads again what is no longer as it was staged. What is `is_void`
@@ -262,7 +274,6 @@ class Copying:
             )
             for column in schema.columns
         )  # fmt: skip
-        delivery = request.delivery or (Delivery.UPSERT if request.mode is CopyMode.WATERMARK else Delivery.MIRROR)
         grant = GrantTerms(
             grant_id="copy", entry_code=request.table, provider="source", provider_name="source", consumer="target",
             consumer_name="target", mode=SharingMode.BATCH, items=items, valid_from=date.min, valid_until=date.max,
@@ -287,10 +298,10 @@ class Copying:
             mb_per_s=request.mb_per_s,
             checks=request.checks,
             quarantine_limit=request.quarantine_limit,
-            delivery=delivery,
+            delivery=request.delivered,
             target_engine=request.target.connection.engine,
             reconcile=request.reconcile,
-            reload_approval="command line" if delivery is Delivery.RELOAD else "",
+            reload_approval="command line" if request.delivered is Delivery.RELOAD else "",
             parallel=request.parallel,
         )
 

@@ -24,13 +24,13 @@ from jinqiao.dataplane.checks.references import learn_references
 from jinqiao.dataplane.connectors.base import Closing, Source, never
 from jinqiao.dataplane.connectors.drift import hold_source
 from jinqiao.dataplane.connectors.postgresql_snapshot import PostgresqlSnapshot
-from jinqiao.dataplane.connectors.snapshots import Reader, Snapshot, SnapshotState
+from jinqiao.dataplane.connectors.snapshots import RawReader, Reader, Snapshot, SnapshotState
 from jinqiao.dataplane.errors import QuarantineExceeded, RunStopped
 from jinqiao.dataplane.pipeline.modes.orders import check_delivery
 from jinqiao.dataplane.pipeline.orders import is_whole, target_columns, target_keys
 from jinqiao.dataplane.pipeline.progress import Reporter, Told
 from jinqiao.dataplane.pipeline.raw import can_go_raw
-from jinqiao.dataplane.pipeline.reading import Reading
+from jinqiao.dataplane.pipeline.reading import Part, Reading
 from jinqiao.dataplane.pipeline.sessions import session_of
 from jinqiao.dataplane.pipeline.stager import OnChunk, SplitStager, Stager, nothing
 from jinqiao.dataplane.staging.chunks import open_chunk
@@ -122,7 +122,7 @@ class Extraction(Closing):
         if not self._is_raw:
             source.warm()
         gone = self._gone()
-        self._session = session_of(order, source, self._schema, states)
+        self._session = session_of(order, source, self._schema, states, is_raw=self._is_raw)
         self._reading = Reading(order, self._session, tokens, gone)
         self._plan = self._reading.plan(stop=self._stopping, hold=hold)
         self._reporter = Reporter(order.run_id, progress, rows_total=self._schema.row_estimate)
@@ -153,8 +153,6 @@ class Extraction(Closing):
             self._source, self._plan, parallel=self._order.parallel, resume=resume, chunk_rows=self._order.chunk_rows
         )
         self.snapshot = snapshot
-        self._is_raw = self._is_raw and isinstance(snapshot, PostgresqlSnapshot)
-        self.form = ChunkForm.PGCOPY if self._is_raw else ChunkForm.ARROW
         self._records = self._out.staged_splits()
         self._restarted = tuple(begun.get("restarted", ())) if begun else ()
         has_staged = bool(self._records) or self._session.has_fetched(self._out)
@@ -314,17 +312,11 @@ class Extraction(Closing):
             raise
 
     def _read_split(self, reader: Any, stager: Stager, index: int, name: str, *, alone: bool) -> None:
-        rows = stager.split(index, name)
+        rows, part = stager.split(index, name), self._reading.part()
         if self._is_raw:
-            self._copy_split(reader, rows, name)
-            return
-        part = self._reading.part()
-        batches: Iterator[pa.RecordBatch] = reader.read(name)
-        with closing(_ahead(batches) if alone else batches) as given:  # type: ignore[type-var]
-            for batch in given:
-                self._reporter.add(Stage.EXTRACT, rows=batch.num_rows)
-                rows.add(part.passed(batch))
-                self._reporter.add(Stage.CHECK, rows=batch.num_rows)
+            self._copy(reader, rows, part, name)
+        else:
+            self._read(reader, rows, part, name, alone=alone)
         if part.checker.rows_bad:
             provider = PublicIdentity.from_json(self._order.provider_identity)
             self._out.write_quarantine(part.quarantine.sealed(provider, self._order.run_id), index)
@@ -335,15 +327,20 @@ class Extraction(Closing):
         known = {"checked": part.checker.state(), "marks": [part.highest, part.missing], "memory": bool(part.notes)}
         rows.finish(known)
 
-    def _copy_split(self, reader: Any, rows: SplitStager, name: str) -> None:
-        count = 0
-        for tuples, number in reader.copy(name):
-            self._reporter.add(Stage.EXTRACT, rows=number)
-            rows.add_tuples(tuples, number)
-            count += number
-        part = self._reading.checker.part()
-        part.rows_checked = count  # nothing is to be checked, and each row was counted
-        rows.finish({"checked": part.state()})
+    def _read(self, reader: Reader, rows: SplitStager, part: Part, name: str, *, alone: bool) -> None:
+        batches: Iterator[pa.RecordBatch] = reader.read(name)
+        with closing(_ahead(batches) if alone else batches) as given:  # type: ignore[type-var]
+            for batch in given:
+                self._reporter.add(Stage.EXTRACT, rows=batch.num_rows)
+                rows.add(part.passed(batch))
+                self._reporter.add(Stage.CHECK, rows=batch.num_rows)
+
+    def _copy(self, reader: RawReader, rows: SplitStager, part: Part, name: str) -> None:
+        for tuples in reader.copy(name):
+            self._reporter.add(Stage.EXTRACT, rows=tuples.rows)
+            passed = part.passed_raw(tuples)
+            if passed.rows:
+                rows.add_tuples(passed.data, passed.rows)
 
     # -- the end
 
@@ -425,9 +422,10 @@ def _memory_of(split: int) -> str:
     return f"{split:05d}"
 
 
-def _opened(extraction: Extraction, snapshot: Snapshot) -> Reader:
+def _opened(extraction: Extraction, snapshot: Snapshot) -> Reader | RawReader:
     if extraction._is_raw and isinstance(snapshot, PostgresqlSnapshot):
-        return snapshot.raw_reader(tuple(item.column for item in extraction._order.grant.items))  # type: ignore[return-value]
+        columns = tuple(item.column for item in extraction._order.grant.items)
+        return snapshot.raw_reader(columns, extraction._session.mark)
     return snapshot.reader()
 
 

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from jinqiao.dataplane.checks.checker import Checker
 from jinqiao.dataplane.checks.quarantine import Quarantine
 from jinqiao.dataplane.connectors.base import ReadPlan, never
+from jinqiao.dataplane.connectors.snapshots import Tuples
 from jinqiao.dataplane.connectors.values import arrow_schema
 from jinqiao.dataplane.masks import mask_array
 from jinqiao.dataplane.pipeline.orders import keys_of, target_columns
@@ -75,6 +76,19 @@ class Part:
         self.missing = 0  # rows without a mark
         self.notes: Notes = []  # of the session
 
+    def passed_raw(self, tuples: Tuples) -> Tuples:
+        """Those of the rows that go on, of which nothing is changed or checked."""
+        self.checker.rows_checked += tuples.rows
+        if tuples.marks is not None:
+            self._reach(tuples.marks)
+        return self._reading.session.filter_raw(tuples, self.notes)
+
+    def _reach(self, marks: pa.Array) -> None:
+        self.missing += marks.null_count
+        highest = pc.max(marks).as_py()
+        if highest is not None and (self.highest is None or highest > self.highest):
+            self.highest = highest
+
     def passed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Those of the rows that go on, as columns of the target."""
         reading = self._reading
@@ -84,10 +98,7 @@ class Part:
         columns = applied.columns
         marks = reading.session.marks(batch)
         if marks is not None:
-            self.missing += marks.null_count
-            highest = pc.max(marks).as_py()
-            if highest is not None and (self.highest is None or highest > self.highest):
-                self.highest = highest
+            self._reach(marks)
         first = self.checker.rows_checked + 1
         bad, reasons = self.checker.check(columns, applied.misfits, applied.refusals)
         if reasons:

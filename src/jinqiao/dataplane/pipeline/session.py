@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from jinqiao.dataplane.connectors.base import ReadPlan, Source
-from jinqiao.dataplane.connectors.snapshots import Snapshot, SnapshotState
+from jinqiao.dataplane.connectors.snapshots import Snapshot, SnapshotState, Tuples
 from jinqiao.dataplane.staging.memory import Memory
 from jinqiao.dataplane.staging.spool import RunSpool
 from jinqiao.kernel.contracts.exchange import Finding
@@ -20,6 +20,7 @@ class Session:
     """A full run: every granted row, nothing remembered. The other modes override what they need."""
 
     columns: tuple[str, ...] = ()  # of the source, besides those of the items
+    mark = ""  # the column of which `filter_raw` wants the values
     conditions: tuple[RowCondition, ...] = ()  # besides those of the grant
     remembers = False  # does `filter` give notes, or need the staged rows again (`recall`)?
     fetches = False  # does `fetch` do anything?
@@ -64,6 +65,10 @@ class Session:
     ) -> pa.RecordBatch:
         """Rows in the form of the target, those of them that are handed over. Thread-safe; `notes` are those of the split."""
         return batch
+
+    def filter_raw(self, tuples: Tuples, notes: Notes) -> Tuples:
+        """The same for rows in the source's own binary form, with their marks where there is a `mark`."""
+        return tuples
 
     def end_split(self, notes: Notes) -> None:
         """The last row of a split was filtered: the last notes of it."""

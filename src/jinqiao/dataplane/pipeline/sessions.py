@@ -9,7 +9,9 @@ from jinqiao.kernel.contracts.exchange import CopyMode, ExchangeOrder
 from jinqiao.kernel.contracts.tables import TableSchema
 
 
-def session_of(order: ExchangeOrder, source: Source, schema: TableSchema, states: StateStore | None) -> Session:
+def session_of(
+    order: ExchangeOrder, source: Source, schema: TableSchema, states: StateStore | None, *, is_raw: bool = False
+) -> Session:
     """What the mode adds to the reading. Raises what the mode does; OrderNotPossible where it needs a memory and has none.
 
     What a source tells of its clock is asked here, before any snapshot is opened.
@@ -33,7 +35,7 @@ def session_of(order: ExchangeOrder, source: Source, schema: TableSchema, states
                 row_filter=order.grant.row_filter,
                 statement_timeout_s=order.statement_timeout_s,
             )
-            return WatermarkSession(state, order, schema, source.watermark_facts(granted, column))
+            return WatermarkSession(state, order, schema, source.watermark_facts(granted, column), is_raw=is_raw)
         case CopyMode.DIFF:
             from jinqiao.dataplane.pipeline.modes.diff import DiffSession
 

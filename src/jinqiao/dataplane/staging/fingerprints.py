@@ -9,6 +9,7 @@ They are compared, never shown: whoever holds the values of a person's row could
 kept encrypted (`staging.state`).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,14 @@ def row_fingerprints(rows: pa.RecordBatch, algorithms: Suite) -> Fingerprints:
     parts = []
     for start in range(0, rows.num_rows, _ROWS):
         data, ends = row_octets(rows.slice(start, _ROWS))
-        digests = np.frombuffer(algorithms.digest_each(data, ends), np.uint64)
-        parts.append(digests.reshape(len(ends) - 1, -1)[:, :2])
+        parts.append(fingerprints_of(data, ends, algorithms))
     return np.concatenate(parts)
+
+
+def fingerprints_of(data: bytes, ends: Sequence[int], algorithms: Suite) -> Fingerprints:
+    """Of rows whose bytes stand one after another: each goes from one of `ends` to the next."""
+    digests = np.frombuffer(algorithms.digest_each(data, ends), np.uint64)
+    return digests.reshape(len(ends) - 1, -1)[:, :2]
 
 
 def row_octets(rows: pa.RecordBatch) -> tuple[bytes, list[int]]:

@@ -16,7 +16,7 @@ remembered stay as they are.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from types import TracebackType
@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from jinqiao.dataplane.connectors.base import ReadPlan, Source
-from jinqiao.dataplane.connectors.snapshots import Snapshot, SnapshotState
+from jinqiao.dataplane.connectors.snapshots import Snapshot, SnapshotState, Tuples
 from jinqiao.dataplane.connectors.watermarks import WatermarkFacts
 from jinqiao.dataplane.errors import StateLost, WatermarkNotUsable
 from jinqiao.dataplane.pipeline.modes.cursors import Marks, Scale, highest_of, join_cursor, split_cursor
@@ -37,6 +37,7 @@ from jinqiao.dataplane.staging.fingerprints import (
     FINGERPRINT,
     FingerprintIndex,
     Fingerprints,
+    fingerprints_of,
     from_arrow,
     none_of,
     row_fingerprints,
@@ -53,14 +54,29 @@ _SCHEMA = pa.schema([pa.field(_ROW, FINGERPRINT)])
 _NOTES = pa.schema([pa.field(_ROW, FINGERPRINT), pa.field("#mark", pa.int64())])
 _PRUNE_ROWS = 500_000
 
+Places = np.ndarray[Any, np.dtype[np.int64]]
+
+
+def _taken(batch: pa.RecordBatch, rows: "Places | None") -> pa.RecordBatch:
+    return batch if rows is None else batch.take(pa.array(rows))
+
 
 class WatermarkSession(Session):
     """One watermark run. `marks` and `filter` may be called by several threads at once; the rest by one, after them."""
 
     remembers = True
 
-    def __init__(self, state: TaskState, order: ExchangeOrder, schema: TableSchema, facts: WatermarkFacts) -> None:
-        """`facts` were asked before the snapshot is opened; without `null_rows` those are counted that are read.
+    def __init__(
+        self,
+        state: TaskState,
+        order: ExchangeOrder,
+        schema: TableSchema,
+        facts: WatermarkFacts,
+        *,
+        is_raw: bool = False,
+    ) -> None:
+        """`facts` were asked before the snapshot is opened; without `null_rows` those are counted that are read. `is_raw`: rows
+        come in the source's own binary form, and are known by it.
 
         Raises WatermarkNotUsable, CursorNotUsable, KeyNotGranted; StateLost where rows would be appended a second time.
         """
@@ -68,7 +84,8 @@ class WatermarkSession(Session):
         if column is None:
             raise WatermarkNotUsable(run=order.run_id, column=order.watermark_column)
         self._scale, self._order, self._state = Scale(column), order, state
-        self.columns = (column.name,)
+        self._terms = terms_of(order, is_raw=is_raw)
+        self.columns, self.mark = (column.name,), column.name
         self._ceiling = self._scale.ceiling(facts.ceiling)
         self._nulls_given, self._nulls_seen = facts.null_rows, 0
         self._highest: int | None = None
@@ -94,7 +111,7 @@ class WatermarkSession(Session):
 
     def _load(self, batch_id: str) -> None:
         """What was delivered of the window. Where that is lost, it is sent again, which only an append would notice."""
-        base = self._state.open(batch_id, terms_of(self._order))
+        base = self._state.open(batch_id, self._terms)
         if base is not None:
             with suppress(SealBroken), closing(base):
                 parts = [from_arrow(frame.column(_ROW)) for frame in base.frames()]
@@ -143,19 +160,40 @@ class WatermarkSession(Session):
         """Of rows of the target's columns, those that were not delivered as they are."""
         if self._is_backfill or batch.num_rows == 0 or marks is None:
             return batch
+        new = self._new(marks, lambda rows: row_fingerprints(_taken(batch, rows), self._state.algorithms), notes)
+        return batch if new is None else batch.filter(pa.array(new))
+
+    def filter_raw(self, tuples: Tuples, notes: Notes) -> Tuples:
+        if tuples.marks is None or tuples.rows == 0:
+            return tuples
+        self.told(highest_of(tuples.marks), tuples.marks.null_count)
+        if self._is_backfill:
+            return tuples
+        new = self._new(tuples.marks, lambda rows: self._prints_of(tuples, rows), notes)
+        return tuples if new is None else tuples.only(np.flatnonzero(new).tolist())
+
+    def _prints_of(self, tuples: Tuples, rows: "Places | None") -> Fingerprints:
+        if rows is not None:
+            ends = np.array(tuples.ends)
+            tuples = replace(tuples.only(rows.tolist()), ends=[0, *np.cumsum(np.diff(ends)[rows]).tolist()])
+        return fingerprints_of(bytes(tuples.data), tuples.ends, self._state.algorithms)
+
+    def _new(
+        self, marks: pa.Array, prints_of: "Callable[[Places | None], Fingerprints]", notes: Notes | None
+    ) -> "np.ndarray[Any, np.dtype[np.bool_]] | None":
+        """Which rows were not delivered as they are; None where that is all of them. `prints_of` those at some places, or all."""
         numbers = marks.fill_null(np.iinfo(np.int64).min).to_numpy()
         if len(self._known):
-            prints = row_fingerprints(batch, self._state.algorithms)
+            prints = prints_of(None)
             new = self._known.find(prints) < 0
             self._keep(prints, numbers, notes)
-            return batch if new.all() else batch.filter(pa.array(new))
+            return None if new.all() else new
         # only what the next run will read again has to be known
         floor = self._floor()
         again = np.flatnonzero(numbers >= floor) if floor is not None else np.empty(0, np.int64)
         if len(again):
-            prints = row_fingerprints(batch.take(pa.array(again)), self._state.algorithms)
-            self._keep(prints, numbers[again], notes)
-        return batch
+            self._keep(prints_of(again), numbers[again], notes)
+        return None
 
     def findings(self) -> tuple[Finding, ...]:
         rows = self._nulls_seen if self._nulls_given is None else self._nulls_given
@@ -171,7 +209,7 @@ class WatermarkSession(Session):
         if self._is_backfill or cursor is None:
             return ""
         self._prune()
-        with self._state.writer(terms_of(self._order)) as writer:
+        with self._state.writer(self._terms) as writer:
             for prints in self._prints:
                 writer.add(pa.RecordBatch.from_arrays([to_arrow(prints)], schema=_SCHEMA))
             writer.save(batch_id)

@@ -1,0 +1,129 @@
+"""Rows of PostgreSQL in its own binary form, as they are and with a mark of each beside them."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+
+from jinqiao.dataplane.connectors import open_source, postgresql_reading
+from jinqiao.dataplane.connectors.base import ReadPlan
+from jinqiao.dataplane.connectors.postgresql import PostgresqlSource
+from jinqiao.dataplane.connectors.snapshots import WHOLE, Tuples
+from jinqiao.dataplane.errors import StatementTimedOut
+from jinqiao.dataplane.pipeline.modes.cursors import Scale
+from tests.servers import Server
+
+pytestmark = pytest.mark.servers
+TABLE = "marked"
+COLUMNS = ("id", "name", "day", "at")
+PLAN = ReadPlan(table=TABLE, columns=COLUMNS)
+
+
+@pytest.fixture
+def source(postgresql_server: Server) -> Iterator[PostgresqlSource]:
+    postgresql_server.execute(
+        f"CREATE TABLE {TABLE} (id integer PRIMARY KEY, name text, day date, at timestamp)",
+        f"INSERT INTO {TABLE} SELECT i, CASE WHEN i % 3 > 0 THEN repeat('名', i % 50) END, date '1899-12-31' + i * 37,"
+        " CASE WHEN i % 7 > 0 THEN timestamp '1999-12-31 23:59:59.999999' + (i - 500) * interval '1 day 1 microsecond' END"
+        " FROM generate_series(1, 1000) AS n(i)",
+    )
+    try:
+        with open_source(postgresql_server.connection(), postgresql_server.password) as opened:
+            assert isinstance(opened, PostgresqlSource)
+            yield opened
+    finally:
+        postgresql_server.execute(f"DROP TABLE {TABLE}")
+
+
+def copied(source: PostgresqlSource, mark: str = "", *, plan: ReadPlan = PLAN) -> list[Tuples]:
+    with (
+        source.open_snapshot(plan, parallel=1, chunk_rows=100_000) as snapshot,
+        snapshot.raw_reader(COLUMNS, mark) as reader,
+    ):
+        return [tuples for split in snapshot.state.splits for tuples in reader.copy(split)]
+
+
+def joined(pieces: list[Tuples]) -> bytes:
+    return b"".join(piece.data for piece in pieces)
+
+
+@pytest.mark.parametrize("mark", ["id", "day", "at"])
+def test_a_mark_is_that_of_its_row_and_leaves_the_rows_as_they_are(
+    source: PostgresqlSource, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = copied(source)
+    assert (sum(piece.rows for piece in plain), plain[0].marks) == (1000, None)
+    monkeypatch.setattr(postgresql_reading, "PIECE_BYTES", 4096)
+
+    marked = copied(source, mark)
+
+    assert len(marked) > 5
+    assert joined(marked) == joined(plain)
+    column = next(column for column in source.schema(TABLE).columns if column.name == mark)
+    read = pa.concat_arrays([batch.column(mark) for batch in source.read(PLAN)])
+    assert pa.concat_arrays([piece.marks for piece in marked]).equals(Scale(column).numbers(read))
+
+
+def test_rows_are_told_apart(source: PostgresqlSource) -> None:
+    (whole,) = copied(source, "at")
+
+    chosen = whole.only([0, 999, 3])
+
+    assert chosen.rows == 3
+    first, last, fourth = (bytes(whole.data[whole.ends[at] : whole.ends[at + 1]]) for at in (0, 999, 3))
+    assert chosen.data == first + last + fourth
+    assert last[2:14] == (8).to_bytes(4, "big") + (1000).to_bytes(8, "big")
+
+
+def test_infinite_times_are_the_ends_of_the_scale(source: PostgresqlSource, postgresql_server: Server) -> None:
+    postgresql_server.execute(
+        f"DELETE FROM {TABLE} WHERE id > 3",
+        f"UPDATE {TABLE} SET at = 'infinity', day = '-infinity' WHERE id = 1",
+        f"UPDATE {TABLE} SET at = '1970-01-01 00:00:01', day = '1970-01-02' WHERE id = 2",
+        f"UPDATE {TABLE} SET at = '-infinity', day = 'infinity' WHERE id = 3",
+    )
+
+    for mark, first, one, last in (("at", -(1 << 63), 1_000_000, (1 << 63) - 1), ("day", -(1 << 31), 1, (1 << 31) - 1)):
+        marks = sorted(pa.concat_arrays([piece.marks for piece in copied(source, mark)]).to_pylist())
+        assert marks == [first, one, last]
+
+
+def test_a_table_without_rows_gives_none(source: PostgresqlSource, postgresql_server: Server) -> None:
+    postgresql_server.execute(f"TRUNCATE {TABLE}")
+
+    assert copied(source) == copied(source, "at") == []
+
+
+def test_a_reading_that_was_broken_off_ends_its_connection_whoever_lent_it(
+    source: PostgresqlSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql_reading, "PIECE_BYTES", 4096)
+    with source.open_snapshot(PLAN, parallel=1, chunk_rows=100_000) as snapshot:
+        reader = snapshot.raw_reader(COLUMNS)
+        copying = reader.copy(WHOLE)
+        next(copying)
+        copying.close()
+        assert snapshot._connection.closed
+
+
+def test_whoever_lent_a_connection_has_it_back(source: PostgresqlSource) -> None:
+    with source.open_snapshot(PLAN, parallel=1, chunk_rows=100_000) as snapshot:
+        with snapshot.raw_reader(COLUMNS) as reader:
+            assert sum(piece.rows for piece in reader.copy(WHOLE)) == 1000
+        assert not snapshot._connection.closed
+        with snapshot.raw_reader(COLUMNS, "at") as again:
+            assert sum(piece.rows for piece in again.copy(WHOLE)) == 1000
+
+
+@pytest.mark.parametrize("mark", ["", "at"])
+def test_a_statement_that_takes_too_long_is_ended_with_its_own_error(
+    source: PostgresqlSource, postgresql_server: Server, mark: str
+) -> None:
+    postgresql_server.execute(
+        f"CREATE VIEW slow AS SELECT id, name, day, at FROM {TABLE} WHERE pg_sleep(0.01) IS NOT NULL",
+    )
+    try:
+        with pytest.raises(StatementTimedOut):
+            copied(source, mark, plan=ReadPlan(table="slow", columns=COLUMNS, statement_timeout_s=1))
+    finally:
+        postgresql_server.execute("DROP VIEW slow")
