@@ -24,7 +24,8 @@ from typing import Any
 import psycopg
 
 from jinqiao.dataplane.connectors.postgresql import Place, statement, telling
-from jinqiao.dataplane.connectors.postgresql_reading import AdbcReader, CopyReader, Query
+from jinqiao.dataplane.connectors.postgresql_copying import CopyReader
+from jinqiao.dataplane.connectors.postgresql_reading import AdbcReader, Query
 from jinqiao.dataplane.connectors.ranges import window_is_split
 from jinqiao.dataplane.connectors.snapshots import WHOLE, Snapshot, SnapshotState
 from jinqiao.dataplane.errors import TableMissing
