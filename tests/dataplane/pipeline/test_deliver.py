@@ -10,6 +10,7 @@ import pytest
 
 from jinqiao.dataplane import pipeline
 from jinqiao.dataplane.connectors import mysql_target, open_source, open_target
+from jinqiao.dataplane.connectors.postgresql_target import PostgresqlTarget
 from jinqiao.dataplane.errors import (
     ChunkDamaged,
     ChunkMissing,
@@ -385,6 +386,66 @@ def test_a_batch_extracted_again_leaves_no_run_table_behind(mariadb_server: Serv
 
     assert deliver(city, asked, again).inserted == 20
     assert set(mariadb_server.fetch("SHOW TABLES LIKE 'jinqiao_run_%'")) == before
+
+
+@pytest.fixture
+def loaded_by(monkeypatch: pytest.MonkeyPatch) -> dict[int, int]:
+    """Which connection (process of the server) took which chunk."""
+    taken: dict[int, int] = {}
+    load = PostgresqlTarget.load
+
+    def noted(self: PostgresqlTarget, plan: Any, chunk: Any, rows: Any) -> None:
+        load(self, plan, chunk, rows)
+        taken[chunk.number] = self._connection.info.backend_pid
+
+    monkeypatch.setattr(PostgresqlTarget, "load", noted)
+    return taken
+
+
+def test_chunks_that_wait_come_over_two_connections(
+    postgresql_server: Server, tmp_path: Path, loaded_by: dict[int, int]
+) -> None:
+    city = City(tmp_path, (postgresql_server.connection(), postgresql_server.password))
+
+    assert city.run(chunk_rows=3) == counts(20, 20, 0, 0, 0, 20)
+
+    assert loaded_by.keys() == set(range(1, 8))
+    assert len(set(loaded_by.values())) == 2
+    assert city.delivered() == city.sent()
+    assert city.run(chunk_rows=50).unchanged == 20  # a single chunk needs no other
+
+
+def test_a_server_that_gives_no_second_connection_takes_chunk_after_chunk(
+    postgresql_server: Server, tmp_path: Path, loaded_by: dict[int, int]
+) -> None:
+    postgresql_server.execute(
+        "CREATE ROLE lonely LOGIN PASSWORD 'lonely' CONNECTION LIMIT 1", "CREATE SCHEMA lonely AUTHORIZATION lonely"
+    )
+    try:
+        city = City(
+            tmp_path, (replace(postgresql_server.connection(), user="lonely", options={"schema": "lonely"}), "lonely")
+        )
+
+        assert city.run(chunk_rows=3) == counts(20, 20, 0, 0, 0, 20)
+
+        assert (len(loaded_by), len(set(loaded_by.values()))) == (7, 1)
+        assert postgresql_server.fetch(f'SELECT count(*) FROM lonely."{city.table}"') == [(20,)]
+    finally:
+        postgresql_server.execute("DROP OWNED BY lonely CASCADE", "DROP ROLE lonely")
+
+
+def test_what_fails_on_one_connection_leaves_what_the_other_has_loaded(
+    postgresql_server: Server, tmp_path: Path, loaded_by: dict[int, int]
+) -> None:
+    city = City(tmp_path, (postgresql_server.connection(), postgresql_server.password))
+    asked, manifest = staged(city, chunk_rows=3)
+    city.spool.incoming(asked.run_id).write_chunk(4, b"damaged")
+
+    with pytest.raises(ChunkDamaged):
+        deliver(city, asked, manifest)
+
+    assert loaded_by.keys() >= {1, 2, 3}
+    assert not loaded_by.keys() & {4}
 
 
 def test_guomi_nodes_exchange_with_their_own_algorithms(tmp_path: Path) -> None:

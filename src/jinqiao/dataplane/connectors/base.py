@@ -200,6 +200,13 @@ class Target(Closing, ABC):
         `rows` are bytes where the plan's form is PGCOPY: tuples of binary COPY. A chunk of DELETES holds the key columns only.
         """
 
+    def beside(self, plan: DeliveryPlan) -> "Target | None":
+        """Another connection to the same place, on which chunks of this batch can be loaded at the same time. The caller closes it.
+
+        None where a batch belongs to one connection, or there is none to be had: nothing depends on it.
+        """
+        return None
+
     @abstractmethod
     def merge(self, plan: DeliveryPlan) -> DeliveryCounts:
         """Make the batch visible and write its counts into the ledger, in one transaction."""

@@ -16,6 +16,7 @@ from jinqiao.dataplane.connectors.postgresql import ZONE, Place, quote, read_cat
 from jinqiao.dataplane.connectors.sql_target import NewTable, Role, Staged
 from jinqiao.dataplane.connectors.values import arrow_type
 from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType
+from jinqiao.kernel.errors import JinqiaoError
 
 if TYPE_CHECKING:
     from jinqiao.dataplane.connectors.postgresql_counting import CountBeside
@@ -52,6 +53,7 @@ class PostgresqlTarget(LedgerTarget):
 
     def __init__(self, connection: Connection, password: str | None = None) -> None:
         super().__init__()
+        self._given = connection, password
         self._place = Place(connection, password)
         self._opened: psycopg.Connection[tuple[Any, ...]] | None = None
 
@@ -68,6 +70,17 @@ class PostgresqlTarget(LedgerTarget):
         if self._opened is not None:
             self._opened.close()
             self._opened = None
+
+    def beside(self, plan: DeliveryPlan) -> "PostgresqlTarget | None":
+        if self.is_in_session(plan):
+            return None
+        other = PostgresqlTarget(*self._given)
+        try:
+            other.test()
+        except JinqiaoError:  # too many connections, for instance
+            other.close()
+            return None
+        return other
 
     def warm(self, table: str) -> None:
         """Connect, and let the server learn what it must know of the table: a new session reads the catalogue anew."""

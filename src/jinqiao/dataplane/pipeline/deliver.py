@@ -5,13 +5,13 @@ once the batch is merged, calling it again only reads the counts back (`connecto
 while the batch is still being extracted (`Loader`): nothing of them is visible before the merge.
 """
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import pyarrow as pa
 
-from jinqiao.dataplane.connectors.base import DeliveryPlan, Target, never
+from jinqiao.dataplane.connectors.base import Closing, DeliveryPlan, Target, never
 from jinqiao.dataplane.connectors.values import arrow_schema
 from jinqiao.dataplane.errors import ManifestMismatch, RunStopped
 from jinqiao.dataplane.pipeline.orders import delivery_of, is_whole, target_columns, target_keys
@@ -32,6 +32,7 @@ from jinqiao.kernel.crypto.identity import Identity
 from jinqiao.kernel.digests import batch_digest
 
 AHEAD = 2  # chunks verified and decrypted while another is loaded
+_Opened = tuple[ChunkManifest, "Future[pa.Table | bytes]"]
 
 
 def deliver(
@@ -116,13 +117,15 @@ class Loader:
         `chunks` may wait for the next one; then its `is_slow()` says whether asking it would wait now.
         """
         is_slow = getattr(chunks, "is_slow", never)
-        with ThreadPoolExecutor(1, thread_name_prefix="open") as pool:
-            waiting: list[tuple[ChunkManifest, Future[pa.Table | bytes]]] = []
+        with ThreadPoolExecutor(1, thread_name_prefix="open") as pool, _Beside(self._target, self._plan) as beside:
+            waiting: list[_Opened] = []
             rest = iter(chunks)
             try:
                 while True:
                     while (
-                        len(waiting) < AHEAD and not (waiting and is_slow()) and (chunk := next(rest, None)) is not None
+                        len(waiting) < AHEAD * beside.at_once
+                        and not (waiting and is_slow())
+                        and (chunk := next(rest, None)) is not None
                     ):
                         if self._is_in(chunk):
                             self._told(chunk)
@@ -132,9 +135,12 @@ class Loader:
                         return
                     if self._stop():
                         raise RunStopped(run=self._plan.run_id)
-                    chunk, rows = waiting.pop(0)
-                    self._target.load(self._plan, chunk, rows.result())
-                    self._told(chunk)
+                    together = [waiting.pop(0)]
+                    if waiting and beside.is_there():
+                        together.append(waiting.pop(0))
+                    beside.load(together)
+                    for chunk, _ in together:
+                        self._told(chunk)
             finally:
                 for _, future in waiting:
                     future.cancel()
@@ -198,6 +204,46 @@ class Loader:
             suite_name=head.suite,
             schema=self._schema if chunk.kind is ChunkKind.ROWS else self._keys_schema,
         )
+
+
+class _Beside(Closing):
+    """Brings one chunk, or two at the same time: what comes of the source faster than one connection takes it goes over a second one,
+    which is opened when the first pair waits."""
+
+    def __init__(self, target: Target, plan: DeliveryPlan) -> None:
+        self._target, self._plan = target, plan
+        self._second: Target | None = None
+        self._was_asked = False
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="load")
+
+    @property
+    def at_once(self) -> int:
+        return 1 if self._second is None else 2
+
+    def is_there(self) -> bool:
+        if not self._was_asked:
+            self._was_asked = True
+            self._second = self._target.beside(self._plan)
+        return self._second is not None
+
+    def load(self, together: "Sequence[_Opened]") -> None:
+        (chunk, rows), others = together[0], together[1:]
+        loading = [self._pool.submit(self._load, self._second, *other) for other in others]
+        try:
+            self._load(self._target, chunk, rows)
+        finally:
+            wait(loading)
+        for future in loading:
+            future.result()
+
+    def _load(self, target: Target | None, chunk: ChunkManifest, rows: "Future[pa.Table | bytes]") -> None:
+        if target is not None:
+            target.load(self._plan, chunk, rows.result())
+
+    def close(self) -> None:
+        self._pool.shutdown()
+        if self._second is not None:
+            self._second.close()
 
 
 __all__ = ["Loader", "deliver", "verify_manifest"]
