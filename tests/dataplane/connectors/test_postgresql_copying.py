@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pytest
 
-from jinqiao.dataplane.connectors import open_source, postgresql_copying
+from jinqiao.dataplane.connectors import open_source, postgresql_reading
 from jinqiao.dataplane.connectors.base import ReadPlan
 from jinqiao.dataplane.connectors.postgresql import PostgresqlSource
 from jinqiao.dataplane.connectors.snapshots import WHOLE, Tuples
@@ -53,7 +53,7 @@ def test_a_mark_is_that_of_its_row_and_leaves_the_rows_as_they_are(
 ) -> None:
     plain = copied(source)
     assert (sum(piece.rows for piece in plain), plain[0].marks) == (1000, None)
-    monkeypatch.setattr(postgresql_copying, "PIECE_BYTES", 4096)
+    monkeypatch.setattr(postgresql_reading, "PIECE_BYTES", 4096)
 
     marked = copied(source, mark)
 
@@ -97,7 +97,7 @@ def test_a_table_without_rows_gives_none(source: PostgresqlSource, postgresql_se
 def test_a_reading_that_was_broken_off_ends_its_connection_whoever_lent_it(
     source: PostgresqlSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgresql_copying, "PIECE_BYTES", 4096)
+    monkeypatch.setattr(postgresql_reading, "PIECE_BYTES", 4096)
     with source.open_snapshot(PLAN, parallel=1, chunk_rows=100_000) as snapshot:
         reader = snapshot.raw_reader(COLUMNS)
         copying = reader.copy(WHOLE)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from psycopg import pq
 
 from jinqiao.dataplane.connectors.postgresql import statement, telling, translated
-from jinqiao.dataplane.connectors.postgresql_reading import PIECE_BYTES, Query
+from jinqiao.dataplane.connectors.postgresql_reading import Query
 from jinqiao.dataplane.connectors.protection import Throttle
 from jinqiao.dataplane.connectors.snapshots import RawReader, Tuples
 from jinqiao.kernel.contracts.tables import Column, LogicalType
@@ -152,7 +152,7 @@ class CopyReader(RawReader):
         return self._connection
 
     def copy(self, split: str) -> Iterator[Tuples]:
-        """Pieces of about PIECE_BYTES."""
+        """Pieces of about PIECE_BYTES, of a window about WINDOW_BYTES."""
         query, pgconn, mark = self._query, self._opened().pgconn, self._mark
         columns = self._columns if mark is None else (mark.name, *self._columns)
         pgconn.send_query(query.raw_statement(columns, split).encode())
@@ -161,7 +161,7 @@ class CopyReader(RawReader):
         try:
             while True:
                 with telling(query.plan.table):
-                    tuples = stream.piece(PIECE_BYTES, query.throttle.batch_rows)
+                    tuples = stream.piece(query.piece_bytes, query.throttle.batch_rows)
                 if stream.ended:
                     self._end(pgconn)
                 if tuples.rows:

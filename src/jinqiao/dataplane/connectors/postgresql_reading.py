@@ -49,6 +49,11 @@ class Query:
         self.timeout_s = timeout_of(self.plan, self.schema.row_estimate)
 
     @property
+    def piece_bytes(self) -> int:
+        """Of rows that are handed on together."""
+        return WINDOW_BYTES if self.plan.is_window else PIECE_BYTES
+
+    @property
     def place(self) -> Place:
         return self.connections.place
 
@@ -130,9 +135,8 @@ class AdbcReader(Reader):
         query, session = self._query, self._opened()
         deadline = time.monotonic() + query.timeout_s
         with ExitStack() as opened:
-            piece_bytes = WINDOW_BYTES if query.plan.is_window else PIECE_BYTES
             with telling_adbc(query.plan.table, deadline):
-                reader = opened.enter_context(session.rows(query.statement(split), piece_bytes))
+                reader = opened.enter_context(session.rows(query.statement(split), query.piece_bytes))
             while True:
                 try:
                     with telling_adbc(query.plan.table, deadline):
