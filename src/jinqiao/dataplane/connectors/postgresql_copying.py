@@ -61,9 +61,8 @@ class _Marks:
         """The rows of a piece, after which the next one begins."""
         numbers = np.frombuffer(self._octets, self._type).astype(np.int64)
         first, last = np.iinfo(self._type).min, np.iinfo(self._type).max
-        numbers[(numbers > first) & (numbers < last)] += (
-            self._epoch
-        )  # -infinity and infinity stay the ends of the scale
+        # -infinity and infinity stay the ends of the scale
+        numbers[(numbers > first) & (numbers < last)] += self._epoch
         missing = np.zeros(len(numbers), bool)
         missing[self._nulls] = True
         tuples = Tuples(piece, rows, pa.array(numbers, mask=missing), self._ends)
