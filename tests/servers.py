@@ -235,7 +235,7 @@ def mariadb(
     try:
         _run(
             [install, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db",
-             "--skip-name-resolve", "--innodb-log-file-size=16M"],
+             "--skip-name-resolve", "--innodb-log-file-size=16M", f"--tmpdir={folder}"],  # each removes what it finds in a shared one
             **options,
         )  # fmt: skip
         secure: list[str] = []
