@@ -135,7 +135,7 @@ def test_the_auditor_sees_conduct_and_no_content(signed_in: Window) -> None:
     assert "共享申请" in names
     assert "人员与岗位" not in names
     page.get_by_role("link", name="调用监督").first.click()
-    expect(page.locator("table tbody tr").first).to_contain_text("养老待遇资格核查")
+    expect(page.locator("table tbody tr").filter(has_text="养老待遇资格核查").first).to_be_visible()
     keep_picture(page, "calls")
     # the case is named; whom it is about and what was answered is not
     assert not re.search(
