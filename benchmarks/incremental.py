@@ -64,7 +64,9 @@ class Register:
         )
 
     def copy(self, *options: str) -> Measured:
-        self.server.execute("CHECKPOINT")
+        """Between two runs of an exchange autovacuum, which is off while something is measured, does its work on both sides."""
+        self.server.execute("VACUUM ANALYZE", database=places.TARGET)
+        self.server.execute("VACUUM ANALYZE population", "CHECKPOINT")
         return places.copy(self.source, self.target, self.folder / "-".join(("spool", *options)), *options)
 
     def empty(self) -> None:
@@ -74,15 +76,10 @@ class Register:
             shutil.rmtree(spool)
 
     def change(self, round_: int, rounds: int) -> None:
-        """One row in a hundred, other ones each round, an hour after those before: a run reads its own again, and no others.
-
-        Between two runs of a daily exchange autovacuum, which is off while something is measured, does its work on both sides.
-        """
-        self.server.execute("VACUUM ANALYZE population", database=places.TARGET)
+        """One row in a hundred, other ones each round, an hour after those before: a run reads its own again, and no others."""
         self.server.execute(
             f"UPDATE population SET phone = '0935' || id, updated_at = localtimestamp - interval '{rounds - round_} hours'"
             f" WHERE id % 100 = {round_ % 100}",
-            "VACUUM ANALYZE population",
         )
 
 

@@ -37,13 +37,14 @@ class Batch:
     at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     columns: tuple[Column, ...] = COLUMNS
     keys: tuple[str, ...] = KEYS
+    is_window: bool = False
 
     def plan(self, table: str, batch_id: str = "", **changes: Any) -> DeliveryPlan:
         batch_id = batch_id or uuid.uuid4().hex
         plan = DeliveryPlan(
             batch_id=batch_id, run_id=batch_id, table=table, columns=self.columns, keys=self.keys, mode=self.mode,
             rows=len(self.rows), chunks=len(list(self.chunks())), delivery=self.delivery, rows_deleted=len(self.deletes),
-            at=self.at,
+            at=self.at, is_window=self.is_window,
         )  # fmt: skip
         return replace(plan, **changes)
 

@@ -59,7 +59,8 @@ def batches(draw: st.DrawFn, ways: Sequence[tuple[CopyMode, Delivery]]) -> list[
             rows = rows + rows[:2]
         deletes = draw(GONE) if mode is DIFF else []
         at = BEGIN + timedelta(days=number)
-        found.append(Batch(rows, deletes, mode, delivery, draw(st.integers(1, 7)), at))
+        is_window = mode is WATERMARK and number > 0 and draw(st.booleans())
+        found.append(Batch(rows, deletes, mode, delivery, draw(st.integers(1, 7)), at, is_window=is_window))
     return found
 
 
@@ -157,7 +158,7 @@ WAYS = {
 
 @pytest.mark.parametrize("ways", WAYS)
 @pytest.mark.parametrize(
-    ("engine", "examples"), [("sqlite", 10), ("postgresql", 3), ("mysql", 2), ("odbc-postgresql", 2), ("odbc-mysql", 1)]
+    ("engine", "examples"), [("sqlite", 10), ("postgresql", 6), ("mysql", 2), ("odbc-postgresql", 2), ("odbc-mysql", 1)]
 )
 def test_any_batches_leave_what_the_model_says(
     engine: str, examples: int, ways: str, request: pytest.FixtureRequest, tmp_path: Any

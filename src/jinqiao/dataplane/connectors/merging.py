@@ -63,6 +63,8 @@ class Merge:
         self._target.before_match(self._plan, self._staged)
         if not self._target.fetch(f"SELECT 1 FROM {self._table} LIMIT 1"):  # noqa: S608 -- nothing there to compare with
             return self.into_empty()
+        if self._target.compares_while_updating(self._plan):
+            return self._overwrite_at_once()
         new, changed = self._find_changes()
         changes = self._keep_versions(new, changed) if self._history else self._overwrite(new, changed)
         self._target.drop_changes(self._staged.changes)
@@ -98,6 +100,29 @@ class Merge:
         unmoved = before is not None and not new and not deleted
         return Changes(new, changed, deleted, before if unmoved else None)
 
+    def _overwrite_at_once(self) -> Changes:
+        """A few rows into a table with many: each is looked up once less, and compared in the very statement that updates it."""
+        target, staged = self._target, self._staged
+        absent = f"NOT EXISTS (SELECT 1 FROM {self._table} AS t WHERE {self._matched('t', 'r')})"  # noqa: S608 -- quoted names
+        new, changed = target.count(f"{staged.rows} AS r", absent), 0
+        if new < self._received:
+            given = [(target.quoted_column(c.name), f"r.{target.quoted_column(c.name)}") for c in self._compared()]
+            where = f"{self._matched('t', 'r')} AND ({self._differs()})"
+            changed = target.execute(target.update_joined(self._table, [(staged.rows, "r")], where, given))
+        if new:
+            self._hold(new, self._insert(f"{staged.rows} AS r WHERE {absent}"))
+        if changed > self._received - new:
+            raise ReconciliationFailed(table=self._plan.table, sent=self._received - new, received=changed)
+        return Changes(new, changed)
+
+    def _differs(self) -> str:
+        """What is true of a row that is not the same as the one with its key."""
+        target = self._target
+        named = [(column, target.quoted_column(column.name)) for column in self._compared()]
+        return (
+            " OR ".join(f"NOT ({target.same(f't.{name}', f'r.{name}', column)})" for column, name in named) or "1 = 0"
+        )
+
     def _keep_versions(self, new: int, changed: int) -> Changes:
         target, plan, staged = self._target, self._plan, self._staged
         end = [(self._to, self._at)]
@@ -124,15 +149,11 @@ class Merge:
         """Put the keys of new and of changed rows aside; how many there are of each. Raises TargetKeyNotUnique."""
         target, staged = self._target, self._staged
         keys = ", ".join(f"r.{key} AS k{at}" for at, key in enumerate(self._keys))
-        differs = "".join(
-            f" OR NOT ({target.same(f't.{name}', f'r.{name}', column)})"
-            for column, name in ((column, target.quoted_column(column.name)) for column in self._compared())
-        )
         target.create_changes(
             staged.changes,
             f"SELECT {keys}, CASE WHEN t.{self._keys[0]} IS NULL THEN 1 ELSE 0 END AS is_new FROM {staged.rows} AS r"  # noqa: S608
             f" LEFT JOIN {self._table} AS t ON {self._matched('t', 'r')}{self._current}"
-            f" WHERE t.{self._keys[0]} IS NULL{differs}",
+            f" WHERE t.{self._keys[0]} IS NULL OR {self._differs()}",
             temporary=self._temporary,
         )
         found = target.fetch(f"SELECT is_new, count(*) FROM {staged.changes} GROUP BY is_new")  # noqa: S608 -- our own name

@@ -43,6 +43,11 @@ _TYPES = {
 _NO_TEXT = re.compile(
     r"(?:numeric|uuid|jsonb?|xml|interval|time|inet|cidr|macaddr8?|money|bit|point|lseg|box|path|polygon|circle|tsvector)\b|.*\[\]$"
 )
+# an index over these columns and no others, for all rows, that is held at once
+_UNIQUE = """EXISTS (
+    SELECT FROM pg_index WHERE indrelid = pg_class.oid AND indisunique AND indimmediate AND indisvalid AND indpred IS NULL
+    AND indexprs IS NULL AND indnatts = cardinality(%(keys)s::text[])
+    AND %(keys)s::text[] <@ ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = indrelid AND attnum = ANY (indkey)))"""
 _COARSE_TIME = re.compile(r"timestamp\([0-5]\)")
 
 
@@ -168,6 +173,16 @@ class PostgresqlTarget(LedgerTarget):
 
     def _text(self, text: str) -> str:
         return psycopg.sql.Literal(text).as_string(self._connection)
+
+    def compares_while_updating(self, plan: DeliveryPlan) -> bool:
+        if not plan.is_window or is_history(plan) or plan.rows_deleted:
+            return False
+        from jinqiao.dataplane.connectors.postgresql_counting import PLAIN
+
+        query = f"SELECT {PLAIN} AND {_UNIQUE} FROM pg_class WHERE oid = to_regclass(%(table)s)"  # noqa: S608 -- our own text
+        given = {"keys": list(plan.keys), "table": self.quoted(plan.table)}
+        found = self._connection.execute(statement(query), given).fetchall()
+        return bool(found and found[0][0])
 
     def count_beside(self, plan: DeliveryPlan, where: str) -> "CountBeside | None":
         from jinqiao.dataplane.connectors import postgresql_counting as counting

@@ -179,6 +179,11 @@ class SqlTarget(Target):
     def before_match(self, plan: DeliveryPlan, staged: Staged) -> None:
         """The rows of a batch are about to be matched. Raises TargetKeyNotUnique where two have the same key."""
 
+    def compares_while_updating(self, plan: DeliveryPlan) -> bool:
+        """Inside the merge, the table locked: may the rows of this batch be compared by the UPDATE itself? Only where few rows are expected, their
+        key is unique at the table, and nothing there can keep a statement from doing what it says."""
+        return False
+
     def count_beside(self, plan: DeliveryPlan, where: str) -> "CountBeside | None":
         """Inside the merge, the table locked and nothing changed yet: begin to count its rows over another connection, where that is
         exact and worth it."""

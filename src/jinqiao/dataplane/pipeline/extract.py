@@ -48,6 +48,7 @@ from jinqiao.kernel.moments import now
 if TYPE_CHECKING:
     from jinqiao.dataplane.transforms.tokens import TokenKeys
 
+LITTLE_ROWS = 4_000  # of a chunk
 _AHEAD = 2  # batches read while others are worked on, where one reader reads
 
 
@@ -239,7 +240,7 @@ class Extraction(Closing):
             suite_name=self.suite_name,
             schema=self._reading.schema,
             form=self.form,
-            chunk_rows=self._order.chunk_rows,
+            chunk_rows=self._chunk_rows(snapshot),
             on_chunk=self._on_chunk,
             is_early=len(snapshot.state.splits) == 1 and not self._session.fetches,
             before=self._before,
@@ -257,6 +258,11 @@ class Extraction(Closing):
             if not isinstance(problem, KeyboardInterrupt | SystemExit):
                 self._out.drop_staged()
             raise
+
+    def _chunk_rows(self, snapshot: Snapshot) -> int:
+        """What is read in one piece and is not much comes in smaller chunks: the target takes the first ones meanwhile."""
+        is_little = self._session.is_window and len(snapshot.state.splits) == 1
+        return min(self._order.chunk_rows, LITTLE_ROWS) if is_little else self._order.chunk_rows
 
     def _recalled(self, record: dict[str, Any]) -> bool:
         """Tell the session of a split that is staged whole; False where what it must know of it is lost."""

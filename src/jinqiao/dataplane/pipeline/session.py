@@ -24,6 +24,7 @@ class Session:
     conditions: tuple[RowCondition, ...] = ()  # besides those of the grant
     remembers = False  # does `filter` give notes, or need the staged rows again (`recall`)?
     fetches = False  # does `fetch` do anything?
+    is_window = False  # is only a part of the table read, which may be small?
     complete = False  # every granted row comes, though the mode asked for changes: delivered as a full batch
 
     def open_snapshot(

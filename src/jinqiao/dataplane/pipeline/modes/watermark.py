@@ -97,6 +97,7 @@ class WatermarkSession(Session):
         value, batch_id = split_cursor(order.after)
         self._after = self._scale.number(value) if value else None
         self._is_backfill = bool(order.until)
+        self.is_window = self._after is not None
         conditions = []
         if self._is_backfill:
             if self._after is not None:
@@ -142,7 +143,7 @@ class WatermarkSession(Session):
         self, source: Source, plan: ReadPlan, *, parallel: int, resume: SnapshotState | None, chunk_rows: int
     ) -> Snapshot:
         """Only the first run reads the whole table: what is newer is found by an index, if there is one."""
-        asked = plan if self._after is None else replace(plan, is_window=True)
+        asked = replace(plan, is_window=True) if self.is_window else plan
         return source.open_snapshot(asked, parallel=parallel, resume=resume, chunk_rows=chunk_rows)
 
     def go_on(self, begun: dict[str, Any]) -> None:
