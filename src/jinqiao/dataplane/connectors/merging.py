@@ -104,15 +104,14 @@ class Merge:
         """A few rows into a table with many: each is looked up once less, and compared in the very statement that updates it."""
         target, staged = self._target, self._staged
         absent = f"NOT EXISTS (SELECT 1 FROM {self._table} AS t WHERE {self._matched('t', 'r')})"  # noqa: S608 -- quoted names
-        new, changed = target.count(f"{staged.rows} AS r", absent), 0
-        if new < self._received:
-            given = [(target.quoted_column(c.name), f"r.{target.quoted_column(c.name)}") for c in self._compared()]
-            where = f"{self._matched('t', 'r')} AND ({self._differs()})"
-            changed = target.execute(target.update_joined(self._table, [(staged.rows, "r")], where, given))
-        if new:
-            self._hold(new, self._insert(f"{staged.rows} AS r WHERE {absent}"))
+        given = [(target.quoted_column(c.name), f"r.{target.quoted_column(c.name)}") for c in self._compared()]
+        where = f"{self._matched('t', 'r')} AND ({self._differs()})"
+        changed = target.execute(target.update_joined(self._table, [(staged.rows, "r")], where, given))
+        new = target.count(f"{staged.rows} AS r", absent) if changed < self._received else 0
         if changed > self._received - new:
             raise ReconciliationFailed(table=self._plan.table, sent=self._received - new, received=changed)
+        if new:
+            self._hold(new, self._insert(f"{staged.rows} AS r WHERE {absent}"))
         return Changes(new, changed)
 
     def _differs(self) -> str:
