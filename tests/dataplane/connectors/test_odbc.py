@@ -16,6 +16,7 @@ from jinqiao.dataplane.connectors import DeliveryPlan, ReadPlan, odbc_api, open_
 from jinqiao.dataplane.connectors.node_ledger import NodeLedger
 from jinqiao.dataplane.connectors.odbc_api import OdbcConnection, OdbcFailed
 from jinqiao.dataplane.connectors.odbc_strings import extended, parse
+from jinqiao.dataplane.connectors.sql_target import SqlTarget
 from jinqiao.dataplane.errors import (
     AuthenticationFailed,
     ColumnMissing,
@@ -335,6 +336,16 @@ def test_a_second_batch_updates_deletes_and_counts(reached: Reached) -> None:
         target.clean(plan)
 
     assert (counts.inserted, counts.updated, counts.deleted, counts.unchanged) == (1, 1, 8, 1)
+
+
+def test_no_other_connection_is_opened_beside_the_one_by_odbc(reached: Reached) -> None:
+    """A dialect's own driver would go to the place that stands in no connection string: its default."""
+    plan = replace(plan_of("kept", 3), mode=CopyMode.WATERMARK, is_window=True)
+    with open_target(reached.connection(), reached.server.password) as target:
+        assert target.beside(plan) is None
+        assert isinstance(target, SqlTarget)
+        assert target.count_beside(plan, "") is None
+        assert not target.compares_while_updating(plan)
 
 
 def test_where_no_ledger_may_be_made_rows_go_through_temporary_tables(reached: Reached, tmp_path: Path) -> None:
