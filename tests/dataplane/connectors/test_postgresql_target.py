@@ -117,3 +117,15 @@ def test_a_window_with_a_key_twice_is_refused(postgresql_server: Server, key: in
         finally:
             target.clean(second.plan("kept"))
             postgresql_server.execute("DROP TABLE IF EXISTS kept")
+
+
+def test_a_window_of_keys_alone_inserts_what_is_new(postgresql_server: Server) -> None:
+    first = Batch([(1,), (2,)], columns=(KEY,), keys=("id",), mode=CopyMode.WATERMARK, delivery=Delivery.UPSERT)
+    second = replace(first, rows=[(2,), (3,)])
+    with open_target(postgresql_server.connection(), postgresql_server.password) as target:
+        try:
+            bring(target, first.plan("kept"), first)
+            counts = bring(target, second.plan("kept", is_window=True), second)
+            assert (counts.inserted, counts.updated, counts.unchanged, counts.target_rows) == (1, 0, 1, 3)
+        finally:
+            postgresql_server.execute("DROP TABLE IF EXISTS kept")

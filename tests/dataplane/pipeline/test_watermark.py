@@ -330,28 +330,13 @@ def test_whatever_happens_each_run_that_arrives_leaves_the_target_with_what_is_c
                 case _:
                     if more == "state is lost":
                         state.forget()
-                    sent, cursor, _ = run(
-                        state,
-                        list(source.values()),
-                        after,
-                        f"B-{number}",
-                        now=at(now),
-                        overlap_s=OVERLAP_S,
-                        is_raw=is_raw,
-                    )
+                    given: dict[str, Any] = {"now": at(now), "overlap_s": OVERLAP_S, "is_raw": is_raw}
+                    committed = list(source.values())
+                    sent, cursor, _ = run(state, committed, after, f"B-{number}", **given)
                     if more == "is lost":
                         continue
                     target.rows.update({row[0]: row for row in sent})
                     after = cursor
                     assert target.rows == source
-                    again, _, _ = run(
-                        state,
-                        list(source.values()),
-                        after,
-                        f"C-{number}",
-                        now=at(now),
-                        overlap_s=OVERLAP_S,
-                        is_raw=is_raw,
-                    )
-                    assert again == []
+                    assert run(state, committed, after, f"C-{number}", **given)[0] == []
                     # the second run was not delivered: the state of the first has to be there for the next

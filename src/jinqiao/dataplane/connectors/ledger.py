@@ -67,10 +67,6 @@ class LedgerTarget(SqlTarget):
         self._in_session: dict[int, str] = {}  # chunks in the temporary tables of this connection
         self._session_batch = ""
 
-    def is_in_session(self, plan: DeliveryPlan) -> bool:
-        """Is a batch staged in temporary tables, which one connection alone sees?"""
-        return plan.ledger is LedgerPlace.NODE
-
     def state(self, batch_id: str) -> LedgerState:
         merged = self.node_ledger.counts(batch_id) if self.node_ledger is not None else None
         if merged is not None:

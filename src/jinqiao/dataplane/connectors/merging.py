@@ -106,7 +106,8 @@ class Merge:
         absent = f"NOT EXISTS (SELECT 1 FROM {self._table} AS t WHERE {self._matched('t', 'r')})"  # noqa: S608 -- quoted names
         given = [(target.quoted_column(c.name), f"r.{target.quoted_column(c.name)}") for c in self._compared()]
         where = f"{self._matched('t', 'r')} AND ({self._differs()})"
-        changed = target.execute(target.update_joined(self._table, [(staged.rows, "r")], where, given))
+        # a table of keys alone has nothing to update
+        changed = target.execute(target.update_joined(self._table, [(staged.rows, "r")], where, given)) if given else 0
         new = target.count(f"{staged.rows} AS r", absent) if changed < self._received else 0
         if changed > self._received - new:
             raise ReconciliationFailed(table=self._plan.table, sent=self._received - new, received=changed)

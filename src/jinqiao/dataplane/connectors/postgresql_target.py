@@ -77,8 +77,8 @@ class PostgresqlTarget(LedgerTarget):
             self._opened = None
 
     def beside(self, plan: DeliveryPlan) -> "PostgresqlTarget | None":
-        if self.is_in_session(plan):
-            return None
+        if self._at_node(plan) is not None:
+            return None  # temporary tables are seen by one connection alone
         other = PostgresqlTarget(*self._given)
         try:
             other.test()

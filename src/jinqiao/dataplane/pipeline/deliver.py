@@ -227,18 +227,20 @@ class _Beside(Closing):
         return self._second is not None
 
     def load(self, together: "Sequence[_Opened]") -> None:
-        (chunk, rows), others = together[0], together[1:]
-        loading = [self._pool.submit(self._load, self._second, *other) for other in others]
+        """One chunk, or two where the second connection is there."""
+        targets = [target for target in (self._target, self._second) if target is not None]
+        (first, *others) = zip(targets, together, strict=False)
+        loading = [self._pool.submit(self._load, *other) for other in others]
         try:
-            self._load(self._target, chunk, rows)
+            self._load(*first)
         finally:
             wait(loading)
         for future in loading:
             future.result()
 
-    def _load(self, target: Target | None, chunk: ChunkManifest, rows: "Future[pa.Table | bytes]") -> None:
-        if target is not None:
-            target.load(self._plan, chunk, rows.result())
+    def _load(self, target: Target, opened: _Opened) -> None:
+        chunk, rows = opened
+        target.load(self._plan, chunk, rows.result())
 
     def close(self) -> None:
         self._pool.shutdown()
