@@ -2,7 +2,7 @@
 
 A look-up by an index takes some tens of microseconds, less than a hop to another thread: it is done at once, within a budget of
 steps of SQLite's machine. What exceeds the budget, or finds the file locked, is stopped and goes to a thread that has the whole
-time-out; its statement goes there at once from then on. Look-ups that wait at the same time share one transaction: to open and
+time-out; its statement goes there at once for a while. Look-ups that wait at the same time share one transaction: to open and
 close it costs more than to look up.
 """
 
@@ -32,6 +32,7 @@ THREADS = 2
 CACHE_KIB = 16 * 1024  # the inner pages of an index of some million rows
 STEPS_AT_ONCE = 2_000
 STEPS_BETWEEN_CHECKS = 20_000
+SLOW_FOR_S = 10.0  # then a statement is tried at once again: one key with many rows does not speak for all others
 
 
 class SqliteLookups(LookupSource):
@@ -42,7 +43,7 @@ class SqliteLookups(LookupSource):
         self._here: sqlite3.Connection | None = None
         self._merger = Merger(self.fetch_many, THREADS)
         self._budget = 0
-        self._slow: set[str] = set()
+        self._slow: dict[str, float] = {}  # until when its statement goes to a thread
         self._threads = ThreadPoolExecutor(THREADS, "sqlite-lookups")
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
@@ -98,7 +99,7 @@ class SqliteLookups(LookupSource):
         """The rows of several look-ups, in the order of their keys. Raises what `fetch` raises."""
         parameters = [_parameters(statement, one) for one in keys]
         found: list[list[Row] | None] = [None] * len(parameters)
-        if statement.sql not in self._slow:
+        if self._slow.get(statement.sql, 0.0) <= time.monotonic():
             found = self._at_once(statement.sql, parameters)
         return [
             rows if rows is not None else await self._slowly(statement.sql, parameters[at])
@@ -122,18 +123,19 @@ class SqliteLookups(LookupSource):
                 here = self._here = self._connect(0)
                 here.set_progress_handler(self._spend, STEPS_AT_ONCE)
             if len(asked) > 1:
-                here.execute("BEGIN")
+                self._within_budget(here, "BEGIN")
             try:
                 for at, parameters in enumerate(asked):
-                    self._budget = 1  # SQLite counts on from the statement's last run: the first call may come early
-                    found[at] = here.execute(sql, parameters).fetchall()
+                    found[at] = self._within_budget(here, sql, parameters)
             finally:
                 if here.in_transaction:
-                    here.execute("COMMIT")
+                    self._within_budget(here, "COMMIT")
         except sqlite3.Error as problem:
             primary = (getattr(problem, "sqlite_errorcode", None) or 0) & 0xFF
             if primary == sqlite3.SQLITE_INTERRUPT:
-                self._slow.add(sql)
+                now = time.monotonic()
+                self._slow = {other: until for other, until in self._slow.items() if until > now}
+                self._slow[sql] = now + SLOW_FOR_S
             elif primary not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 self._drop_here()
                 raise _translated(problem) from problem
@@ -142,6 +144,12 @@ class SqliteLookups(LookupSource):
     async def _slowly(self, sql: str, parameters: tuple[Any, ...]) -> list[Row]:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._in_thread, sql, parameters)
+
+    def _within_budget(self, here: sqlite3.Connection, sql: str, parameters: tuple[Any, ...] = ()) -> list[Row]:
+        self._budget = (
+            1  # SQLite counts on from the statement's last run, of BEGIN and COMMIT too: the first call may come early
+        )
+        return here.execute(sql, parameters).fetchall()
 
     def _spend(self) -> int:
         self._budget -= 1
