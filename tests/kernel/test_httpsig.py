@@ -25,12 +25,13 @@ from jinqiao.kernel.httpsig import (
     verify_request,
 )
 from jinqiao.kernel.httpsig.fields import (
+    InnerList,
     read_any_binaries,
     read_any_signature_inputs,
     read_binaries,
     read_signature_inputs,
 )
-from jinqiao.kernel.httpsig.signing import _base
+from jinqiao.kernel.httpsig.signing import _USUAL, _any_base, _base, _usual_base
 
 NODE, SM_NODE = Identity.generate(), Identity.generate("guomi")
 PAIRS: dict[str, tuple[Signer, Verifier]] = {
@@ -253,3 +254,24 @@ def _read_or_refused(read: object) -> object:
 def test_a_signed_call_is_read_quickly_to_the_same(name: str) -> None:
     written = signed(name)["Signature-Input"]
     assert read_signature_inputs(written) == read_any_signature_inputs(written)
+
+
+@given(
+    st.sampled_from(["POST", "get"]),
+    st.text(max_size=30),
+    st.text(max_size=30),
+    st.dictionaries(st.sampled_from(["content-digest", "content-type"]), st.text('a;=\n :"', max_size=6)),
+    st.text(max_size=30),
+)
+def test_what_is_usually_signed_is_put_together_quickly_to_the_same(
+    method: str, authority: str, target: str, fields: dict[str, str], written: str
+) -> None:
+    def base(quickly: bool) -> bytes | str:
+        try:
+            if quickly:
+                return _usual_base(method, authority, target, fields, written)
+            return _any_base(method, authority, target, fields, InnerList(_USUAL, {}, written))
+        except (SignatureMalformed, UnicodeEncodeError) as problem:
+            return type(problem).__name__
+
+    assert base(quickly=True) == base(quickly=False)

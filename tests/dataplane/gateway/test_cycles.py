@@ -9,11 +9,10 @@ import pytest
 import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from jinqiao.dataplane.gateway import cycles
 from jinqiao.dataplane.gateway.cycles import WholeAnswerCycle
-from jinqiao.dataplane.gateway.http import WHOLE_BODY
+from jinqiao.dataplane.gateway.http import WHOLE_ANSWER, WHOLE_BODY, answer
 from jinqiao.dataplane.gateway.listening import HttpServer, listening_socket
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
@@ -49,10 +48,9 @@ def answered(application: Application, *parts: bytes) -> bytes:
         return runner.run(live())
 
 
-def saying(*headers: tuple[bytes, bytes], body: bytes = b"good") -> Application:
+def saying(*extra: tuple[bytes, bytes], body: bytes = b"good", content_type: bytes = b"text/plain") -> Application:
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": list(headers)})
-        await send({"type": "http.response.body", "body": body})
+        await answer(scope, send, 200, body, content_type, extra)
 
     return application
 
@@ -78,50 +76,82 @@ class Written:
         self.data += b" and closed"
 
 
-@given(st.lists(st.tuples(NAMES, VALUES), max_size=5), st.booleans(), st.sampled_from(["GET", "HEAD"]), st.booleans())
+@given(
+    st.lists(st.tuples(NAMES, VALUES), max_size=4),
+    VALUES,
+    st.sampled_from([200, 404, 503]),
+    st.booleans(),
+    st.sampled_from(["GET", "HEAD"]),
+)
 def test_the_short_way_writes_the_bytes_that_the_long_way_writes(
-    headers: list[tuple[bytes, bytes]], keep_alive: bool, method: str, in_parts: bool
+    extra: list[tuple[bytes, bytes]], content_type: bytes, status: int, keep_alive: bool, method: str
 ) -> None:
-    async def told_by(kind: type[RequestResponseCycle]) -> tuple[bytes, str]:
+    async def told(*, in_short: bool) -> tuple[bytes, str]:
         transport, flow = Written(), type("Flow", (), {"write_paused": False})()
-        cycle: Any = kind(
+        cycle: Any = WholeAnswerCycle(
             {"method": method}, transport, flow, None, None, False, [(b"date", b"now")], asyncio.Event(), False,  # type: ignore[arg-type]
             keep_alive, lambda: None,
         )  # fmt: skip
+        scope = {"extensions": {WHOLE_ANSWER: cycle.answer_whole}} if in_short else {}
         problem = ""
         try:
-            await cycle.send({"type": "http.response.start", "status": 200, "headers": headers})
-            if in_parts:
-                await cycle.send({"type": "http.response.body", "body": b"go", "more_body": True})
-            await cycle.send({"type": "http.response.body", "body": b"od" if in_parts else b"good"})
+            await answer(scope, cycle.send, status, b"good", content_type, extra)
         except (RuntimeError, ValueError) as error:
             problem = f"{type(error).__name__} {error}"
         return transport.data, problem
 
-    assert asyncio.run(told_by(WholeAnswerCycle)) == asyncio.run(told_by(RequestResponseCycle))
+    assert asyncio.run(told(in_short=True)) == asyncio.run(told(in_short=False))
 
 
 def test_an_answer_of_the_usual_kind_and_one_that_is_not_follow_each_other_on_one_connection() -> None:
-    usual = (b"content-type", b"text/plain"), (b"content-length", b"4")
-    came = answered(saying(*usual), *TWICE)
+    came = answered(saying(), *TWICE)
     assert came.count(b"HTTP/1.1 200 OK\r\n") == 2
     assert came.count(b"\r\n\r\ngood") == 2
     assert came.count(b"connection: close\r\n") == 1
 
 
 @pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\x00b"])
-def test_no_header_of_an_answer_can_begin_another_one(value: bytes) -> None:
-    came = answered(saying((b"content-language", value), (b"content-length", b"4")), TWICE[1])
-    assert b"500 Internal Server Error" in came or came == b""
-    assert value not in came
+@pytest.mark.parametrize("request_", TWICE)
+def test_no_header_of_an_answer_can_begin_another_one(value: bytes, request_: bytes) -> None:
+    for application in (saying((b"content-language", value)), saying(content_type=value)):
+        came = answered(application, request_, TWICE[1])
+        assert b"500 Internal Server Error" in came or came == b""
+        assert value not in came
 
 
-def test_what_breaks_between_head_and_body_is_a_plain_failure() -> None:
+def test_no_task_is_remembered_once_its_answer_is_there() -> None:
+    left: list[int] = []
+
+    async def counting(scope: Any, receive: Any, send: Any) -> None:
+        left.append(len(send.__self__.tasks))
+        await saying()(scope, receive, send)
+
+    answered(counting, TWICE[0], TWICE[0], TWICE[1])
+    assert left == [1, 1, 1]
+
+
+def test_what_breaks_before_it_answers_is_a_plain_failure_and_tells_no_value(caplog: pytest.LogCaptureFixture) -> None:
+    async def breaking(scope: Any, receive: Any, send: Any) -> None:
+        raise KeyError("Ann's number")
+
+    assert answered(breaking, TWICE[1]).startswith(b"HTTP/1.1 500 ")
+    assert "KeyError in breaking" in caplog.text
+    assert "Ann" not in caplog.text
+
+
+def test_a_connection_whose_answer_broke_off_is_closed() -> None:
     async def breaking(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
         raise KeyError
 
-    assert answered(breaking, TWICE[1]).startswith(b"HTTP/1.1 500 ")
+    assert answered(breaking, TWICE[0]).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_nobody_waits_for_who_says_nothing() -> None:
+    async def silent(scope: Any, receive: Any, send: Any) -> None:
+        return
+
+    assert answered(silent, TWICE[1]).startswith(b"HTTP/1.1 500 ")
 
 
 def test_a_body_that_comes_with_its_head_is_at_hand_and_any_other_is_waited_for() -> None:
@@ -132,7 +162,7 @@ def test_a_body_that_comes_with_its_head_is_at_hand_and_any_other_is_waited_for(
             message = await receive()
             body, more = body + message["body"], message["more_body"]
         said = b"%s|%s" % (b"waited" if at_hand is None else at_hand, body)
-        await saying((b"content-length", b"%d" % len(said)), body=said)(scope, receive, send)
+        await saying(body=said)(scope, receive, send)
 
     head = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\nexpect: 100-continue\r\n"
     came = answered(telling, head + b"\r\nabc", head + b"\r\n", b"def" + head + b"connection: close\r\n\r\nghi")

@@ -253,14 +253,18 @@ class Gateway:
         desk.sandbox.keep_only(dict(view.services))
         self._in_background(desk.readers.keep_only(dict(view.services)))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        path: str = scope.get("path", "")
+        if path.startswith((SERVICES, SANDBOX)) or path in (receipts.PATH, DOCUMENT) or is_national(path):
+            return self._call(scope, receive, send)
+        return self._tell(path, scope, receive, send)
+
+    async def _tell(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """What is asked beside calls."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
-            path: str = scope["path"]
-            if path.startswith((SERVICES, SANDBOX)) or path in (receipts.PATH, DOCUMENT) or is_national(path):
-                await self._call(scope, receive, send)
-            elif path == "/gateway/health/live":
+            if path == "/gateway/health/live":
                 await self._health(scope, send, {"live": True}, 200)
             elif path == "/gateway/health/ready":
                 report = await asyncio.to_thread(self.readiness)
@@ -313,7 +317,7 @@ class Gateway:
             notices += given.headers
             if call.salt:
                 notices.append((SALT_HEADER, call.salt.hex().encode()))
-            await answer(send, 200, given.body, given.content_type, notices)
+            await answer(scope, send, 200, given.body, given.content_type, notices)
 
     def _notices(self) -> list[Header]:
         """What every answer says beside its content: an old policy, and that this connection ends."""
@@ -364,7 +368,9 @@ class Gateway:
             await _refuse(scope, send, PathUnknown(), "")
             return
         own = samples(self, self._desk, self._log, self._link)
-        await answer(send, 200, render(self._shared_figures.all(own) if self._shared_figures else own), CONTENT_TYPE)
+        await answer(
+            scope, send, 200, render(self._shared_figures.all(own) if self._shared_figures else own), CONTENT_TYPE
+        )
 
     def _work(self, desk: CallDesk, call: Call, scope: Scope, receive: Receive) -> Awaitable[Answer]:
         """What answers such a call. It raises JinqiaoError: the refusal."""
@@ -378,7 +384,7 @@ class Gateway:
         if scope["method"] not in ("GET", "HEAD"):
             await _refuse(scope, send, MethodNotOffered(allowed="GET"), "")
             return
-        await answer(send, status, json.dumps(report, ensure_ascii=False).encode())
+        await answer(scope, send, status, json.dumps(report, ensure_ascii=False).encode())
 
     def keeping(self) -> KeepingReport | None:
         """How old the last anchor and its countersignature are; None while the gateway does not run."""
@@ -464,4 +470,4 @@ async def _refuse(scope: Scope, send: Send, error: JinqiaoError, call_id: str, n
         body, kind = national.problem_body(error, language=language, call_id=call_id), JSON_TYPE
     else:
         body, kind = problem_body(error, language=language, call_id=call_id), PROBLEM_TYPE
-    await answer(send, error.http_status, body, kind, headers)
+    await answer(scope, send, error.http_status, body, kind, headers)

@@ -4,60 +4,80 @@ An answer that is known whole, with headers that mean nothing to the connection,
 write. Every other answer goes uvicorn's way, with what uvicorn checks on it.
 """
 
-from typing import Any
+from asyncio import Task
+from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-START, BODY = "http.response.start", "http.response.body"
+from jinqiao.dataplane.gateway.http import LASTING
+from jinqiao.dataplane.gateway.logs import exception_places
+from jinqiao.dataplane.gateway.notices import Header
+
 # what says nothing of how an answer is framed, or of what becomes of its connection
-_OF_CONTENT = frozenset(
-    (
-        b"date",
-        b"content-type",
-        b"content-language",
-        b"cache-control",
-        b"x-content-type-options",
-        b"jinqiao-answer-salt",
-        b"jinqiao-policy-age",
-    )
-)
+_OF_CONTENT = frozenset((b"content-language", b"jinqiao-answer-salt", b"jinqiao-policy-age"))
 _IN_VALUES = bytes(octet for octet in range(256) if octet == 0x09 or (octet >= 0x20 and octet != 0x7F))
 
 
 class WholeAnswerCycle(RequestResponseCycle):
-    """The head of an answer waits for what follows it."""
+    """As uvicorn's own, and `answer_whole`."""
 
-    _start: Any = None
+    task: "Task[None] | None" = None
+    tasks: "set[Task[None]]"
 
-    async def send(self, message: Any) -> None:
-        if message["type"] == START and not self.response_started:
-            self._start = message
-            return
-        start, self._start = self._start, None
-        if start is not None:
-            if message["type"] == BODY and self._leaves_whole(start, message):
+    async def run_asgi(self, app: Callable[..., Awaitable[None]]) -> None:
+        """As uvicorn's own; but `task`, in which it runs, leaves `tasks` at its end, without a step of the loop for that alone."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        except BaseException as problem:  # noqa: BLE001 -- whatever it was, the connection must not wait for an answer for ever
+            self.logger.error("a request got no answer: %s", exception_places(problem))
+        try:
+            if self.response_complete or self.disconnected:
                 return
-            await super().send(start)
-        await super().send(message)
+            if self.response_started:
+                self.transport.close()
+            else:
+                await self.send_500_response()
+        finally:
+            self.on_response = _nothing
+            self.scope.pop("extensions", None)  # it holds this very cycle: only the search for garbage would find them
+            if self.task is not None:
+                self.tasks.discard(self.task)
 
-    def _leaves_whole(self, start: Any, message: Any) -> bool:
-        """Write the whole answer, where it is of the usual kind."""
-        if message.get("more_body") or not self.keep_alive or self.disconnected or self.flow.write_paused:
+    def answer_whole(self, status: int, content_type: bytes, body: bytes, extra: Sequence[Header]) -> bool:
+        """Write the whole answer as `http.answer` would have it written, where it is of the usual kind; else nothing, and False."""
+        if (
+            not self.keep_alive
+            or self.disconnected
+            or self.flow.write_paused
+            or self.response_started
+            or self.scope["method"] == "HEAD"
+        ):
             return False
-        body, has_length = message.get("body", b""), False
-        lines = [STATUS_LINE[start["status"]]]
-        for name, value in (*self.default_headers, *start["headers"]):
-            if name not in _OF_CONTENT:
-                if name != b"content-length" or value != b"%d" % len(body):
-                    return False
-                has_length = True
-            lines.append(b"%s: %s\r\n" % (name, value))
-        head = b"".join(lines)
-        if not has_length or self.scope["method"] == "HEAD" or head.translate(None, _IN_VALUES) != b"\r\n" * len(lines):
+        lines = b""
+        for name, value in extra:
+            if name not in _OF_CONTENT or value.translate(None, _IN_VALUES):
+                return False
+            lines += b"%s: %s\r\n" % (name, value)
+        head = _head(status, content_type, tuple(self.default_headers))
+        if not head:
             return False
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
-        self.transport.write(b"%s\r\n%s" % (head, body))
+        self.transport.write(b"%scontent-length: %d\r\n%s\r\n%s" % (head, len(body), lines, body))
         self.message_event.set()
         self.on_response()
         return True
+
+
+@lru_cache(64)
+def _head(status: int, content_type: bytes, default_headers: tuple[Header, ...]) -> bytes:
+    """What the answers of a second have in common; nothing where a value could end its line."""
+    headers = (*default_headers, (b"content-type", content_type), *LASTING)
+    if any(value.translate(None, _IN_VALUES) for _, value in headers):
+        return b""
+    return STATUS_LINE[status] + b"".join(b"%s: %s\r\n" % header for header in headers)
+
+
+def _nothing() -> None:
+    """Of a response that is over nobody wants to hear."""

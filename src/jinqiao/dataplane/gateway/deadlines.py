@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 LOOK_EVERY_S = 0.2
 
 
-class _Watch:
+class Watch:
     """The deadlines of one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -27,16 +27,15 @@ class _Watch:
         self.timer = self.loop.call_later(LOOK_EVERY_S, self.look) if self.kept else None
 
 
-_watches: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch]" = WeakKeyDictionary()
-_last: _Watch | None = None  # a process serves with one loop
+_watches: "WeakKeyDictionary[asyncio.AbstractEventLoop, Watch]" = WeakKeyDictionary()
 
 
-def _watch_of(loop: asyncio.AbstractEventLoop) -> _Watch:
-    global _last
+def watch_here() -> Watch:
+    """That of the running loop."""
+    loop = asyncio.get_running_loop()
     watch = _watches.get(loop)
     if watch is None:
-        watch = _watches[loop] = _Watch(loop)
-    _last = watch
+        watch = _watches[loop] = Watch(loop)
     return watch
 
 
@@ -45,22 +44,22 @@ class within:
 
     __slots__ = ("_cancelling", "_seconds", "_struck", "_task", "_watch", "until")
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, watch: Watch | None = None) -> None:
+        """`watch`: that of the loop in which it runs, where it is known already."""
         self._seconds = seconds
         self._struck = False
+        self._watch = watch or watch_here()
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
+        watch = self._watch
+        task = asyncio.current_task(watch.loop)
         if task is None:
-            raise RuntimeError("a deadline is kept for a task")
-        loop, watch = task.get_loop(), _last
-        if watch is None or watch.loop is not loop:
-            watch = _watch_of(loop)
-        self._watch, self._task, self._cancelling = watch, task, task.cancelling()
-        self.until = loop.time() + self._seconds
+            raise RuntimeError("a deadline is kept for a task of its loop")
+        self._task, self._cancelling = task, task.cancelling()
+        self.until = watch.loop.time() + self._seconds
         watch.kept.add(self)
         if watch.timer is None:
-            watch.timer = loop.call_later(LOOK_EVERY_S, watch.look)
+            watch.timer = watch.loop.call_later(LOOK_EVERY_S, watch.look)
         return self
 
     def strike(self) -> None:

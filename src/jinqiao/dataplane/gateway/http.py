@@ -1,6 +1,6 @@
 """The little of HTTP that the gateway needs from ASGI: headers once, a body within bounds, an answer."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
@@ -11,7 +11,10 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-WHOLE_BODY = "jinqiao.whole_body"  # in a scope's extensions: a body that came with its head (`gateway.listening`)
+# in a scope's extensions, from `gateway.listening`: a body that came with its head, and what writes an answer in one piece
+WHOLE_BODY, WHOLE_ANSWER = "jinqiao.whole_body", "jinqiao.whole_answer"
+WholeAnswer = Callable[[int, bytes, bytes, Sequence[tuple[bytes, bytes]]], bool]  # status, type, body, further headers
+LASTING = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))  # of every answer
 BODY_BYTES = 64 * 1024
 JSON_TYPE = b"application/json; charset=utf-8"
 # a second one of these could be read by us and by a proxy before us in different ways
@@ -84,18 +87,18 @@ async def read_body(receive: Receive, declared: str, limit: int = BODY_BYTES) ->
 
 
 async def answer(
+    scope: Scope,
     send: Send,
     status: int,
     body: bytes,
     content_type: bytes = JSON_TYPE,
-    extra: list[tuple[bytes, bytes]] | None = None,
+    extra: Sequence[tuple[bytes, bytes]] = (),
 ) -> None:
-    headers = [
-        (b"content-type", content_type),
-        (b"content-length", b"%d" % len(body)),
-        (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
-        *(extra or ()),
-    ]
+    """The answer: in one piece where the server can (`gateway.cycles`), else as ASGI has it."""
+    extensions = scope.get("extensions")
+    whole: WholeAnswer | None = extensions.get(WHOLE_ANSWER) if extensions else None
+    if whole is not None and whole(status, content_type, body, extra):
+        return
+    headers = [(b"content-type", content_type), *LASTING, (b"content-length", b"%d" % len(body)), *extra]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -16,7 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from jinqiao.dataplane.gateway.cycles import WholeAnswerCycle
-from jinqiao.dataplane.gateway.http import WHOLE_BODY
+from jinqiao.dataplane.gateway.http import WHOLE_ANSWER, WHOLE_BODY
 
 BACKLOG = 1024
 CONNECTIONS = 10_000
@@ -98,6 +98,7 @@ class BoundedProtocol(HttpToolsProtocol):
             version != "1.0" and parser.should_keep_alive(),
             self.on_response_complete,
         )
+        cast("dict[str, Any]", scope)["extensions"] = {WHOLE_ANSWER: self.cycle.answer_whole}
         self._head_came_now = True
         if before is None or before.response_complete:
             self._start_asgi_task(self.cycle, self.app)
@@ -105,9 +106,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
 
+    def _start_asgi_task(self, cycle: Any, app: Application) -> None:
+        cycle.tasks = self.tasks
+        cycle.task = self.loop.create_task(cycle.run_asgi(app))
+        self.tasks.add(cycle.task)
+
     def on_message_complete(self) -> None:
         if self._head_came_now:  # nobody has asked for the body yet: the call need not wait for it
-            cast("dict[str, Any]", self.scope)["extensions"] = {WHOLE_BODY: bytes(self.cycle.body)}
+            cast("dict[str, Any]", self.scope)["extensions"][WHOLE_BODY] = bytes(self.cycle.body)
         super().on_message_complete()
 
 
@@ -118,6 +124,7 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 application,
+                interface="asgi3",
                 http=BoundedProtocol,
                 ws="none",
                 lifespan="off",

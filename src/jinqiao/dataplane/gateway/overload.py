@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
-from jinqiao.dataplane.gateway.deadlines import within
+from jinqiao.dataplane.gateway.deadlines import Watch, watch_here, within
 from jinqiao.dataplane.gateway.errors import (
     BodyTooSlow,
     CallTooLong,
@@ -100,6 +100,14 @@ class Gate:
         self._unrecorded: Counter[str] = Counter()
         self._sources: WeakKeyDictionary[Any, Bulkhead] = WeakKeyDictionary()
         self._reading: OrderedDict[_Reading, None] = OrderedDict()
+        self._watch: Watch | None = None
+
+    def watch(self) -> Watch:
+        """Of the loop in which it is asked first, and always."""
+        watch = self._watch
+        if watch is None:
+            watch = self._watch = watch_here()
+        return watch
 
     def change(self, limits: Limits) -> None:
         """Other bounds from now on; who is inside stays inside."""
@@ -155,7 +163,7 @@ class _Reading(within):
     __slots__ = ("_all", "_began", "_gate", "_is_pushed_out")
 
     def __init__(self, all_of_them: "OrderedDict[_Reading, None]", gate: Gate) -> None:
-        super().__init__(BODY_WITHIN_S)
+        super().__init__(BODY_WITHIN_S, gate.watch())
         self._all, self._gate = all_of_them, gate
         self._began = time.monotonic()
         self._is_pushed_out = False  # by who needs the place
@@ -187,7 +195,7 @@ class _Place(within):
     __slots__ = ("_bulkhead", "_gate", "_service", "has_to_wait")
 
     def __init__(self, gate: Gate, service: str, source: Any, began: float) -> None:
-        super().__init__(began + gate.limits.call_within_s - time.perf_counter())
+        super().__init__(began + gate.limits.call_within_s - time.perf_counter(), gate.watch())
         self._gate, self._service = gate, service
         self._bulkhead = gate.bulkhead(source)
         self.has_to_wait = False

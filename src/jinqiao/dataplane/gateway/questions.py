@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import orjson
@@ -163,14 +164,17 @@ def _key(by: Any, field: str = "by", *, most: int = MOST_KEYS) -> dict[str, Any]
 
 def checked_items(items: Any) -> tuple[str, ...]:
     """Raises FieldNotValid unless these are item codes, none twice."""
-    if not isinstance(items, list) or not 1 <= len(items) <= MOST_ITEMS:
+    if not isinstance(items, list) or not 1 <= len(items) <= MOST_ITEMS or not all(type(code) is str for code in items):
         raise FieldNotValid(field="items")
-    for code in items:
-        if not is_code(code):
-            raise FieldNotValid(field="items")
-    if len(set(items)) != len(items):
+    return _checked(tuple(items))
+
+
+@lru_cache(256)
+def _checked(items: tuple[str, ...]) -> tuple[str, ...]:
+    """Callers ask for the same items again and again."""
+    if not all(map(is_code, items)) or len(set(items)) != len(items):
         raise FieldNotValid(field="items")
-    return tuple(items)
+    return items
 
 
 def _filter(fields: dict[str, Any]) -> tuple[Condition, ...]:

@@ -3,7 +3,7 @@
 import hmac
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -17,12 +17,23 @@ from jinqiao.kernel.httpsig.errors import (
     SignatureMissing,
     SignatureWrong,
 )
-from jinqiao.kernel.httpsig.fields import read_binaries, read_signature_inputs, written_binary, written_string
+from jinqiao.kernel.httpsig.fields import (
+    InnerList,
+    read_binaries,
+    read_signature_inputs,
+    written_binary,
+    written_string,
+)
 from jinqiao.kernel.httpsig.keys import Signer, Verifier
 
 TAG = "jinqiao"
 LABEL = "jinqiao"
 ALWAYS = ("@method", "@authority", "@path", "@query")
+_USUAL = (
+    *ALWAYS,
+    "content-digest",
+    "content-type",
+)  # what a client of ours signs of a request with a body, in its order
 _NONCE_LENGTHS = range(16, 129)
 _DIGESTS = {suite(name).digest_name: suite(name) for name in SUITE_NAMES}
 
@@ -52,9 +63,12 @@ def _derived(method: str, authority: str, path: str, query: str) -> dict[str, st
     return {"@method": method.upper(), "@authority": authority, "@path": path or "/", "@query": f"?{query}"}
 
 
-def _base(components: list[str] | tuple[str, ...], values: Mapping[str, str], parameters: str) -> bytes:
-    lines = "".join([f'"{name}": {values[name]}\n' for name in components])
-    return f'{lines}"@signature-params": {parameters}'.encode()
+def _lines(components: Iterable[str], values: Mapping[str, str]) -> str:
+    return "".join([f'"{name}": {values[name]}\n' for name in components])
+
+
+def _base(components: Iterable[str], values: Mapping[str, str], parameters: str) -> bytes:
+    return f'{_lines(components, values)}"@signature-params": {parameters}'.encode()
 
 
 def sign_request(
@@ -150,17 +164,17 @@ def verify_fields(
         isinstance(created, int) and isinstance(nonce, str) and isinstance(key_id, str) and isinstance(algorithm, str)
     ):
         raise SignatureMalformed(field="Signature-Input")
-    if len(nonce) not in _NONCE_LENGTHS or not _is_enough(components, bool(body), "content-type" in fields):
+    is_usual = components == _USUAL
+    if len(nonce) not in _NONCE_LENGTHS or not (
+        is_usual or _is_enough(components, bool(body), "content-type" in fields)
+    ):
         raise SignatureMalformed(field="Signature-Input")
     if "expires" in parameters and (not isinstance(parameters["expires"], int) or parameters["expires"] < now):
         raise OutsideWindow(window_s=window_s)
-    path, _, query = path_with_query.partition("?")
-    values = _derived(method, _normal_authority(authority), path, query)
-    for name in components:
-        if name not in values:
-            if name.startswith("@") or "\n" in fields.get(name, "\n"):
-                raise SignatureMalformed(field="Signature-Input")
-            values[name] = fields[name]
+    if is_usual:
+        base = _usual_base(method, authority, path_with_query, fields, inner.written)
+    else:
+        base = _any_base(method, authority, path_with_query, fields, inner)
     if abs(now - created) > window_s:
         raise OutsideWindow(window_s=window_s, now=int(now))
     if "content-digest" in components:
@@ -168,9 +182,41 @@ def verify_fields(
     verifier = verifier_for(key_id, algorithm)
     if verifier is None or verifier.algorithm != algorithm:
         raise KeyUnknown(key_id=key_id)
-    if not verifier.is_right(_base(components, values, inner.written), signature):
+    if not verifier.is_right(base, signature):
         raise SignatureWrong(key_id=key_id)
     return SignedBy(key_id, algorithm, nonce, created)
+
+
+def _any_base(method: str, authority: str, target: str, fields: Mapping[str, str], inner: InnerList) -> bytes:
+    """What a signature of any list of components is made of. Raises SignatureMalformed where one of them is not there."""
+    path, _, query = target.partition("?")
+    values = _derived(method, _normal_authority(authority), path, query)
+    for name in inner.items:
+        if name not in values:
+            if name.startswith("@") or _is_lacking(fields, name):
+                raise SignatureMalformed(field="Signature-Input")
+            values[name] = fields[name]
+    return _base(inner.items, values, inner.written)
+
+
+def _usual_base(method: str, authority: str, target: str, fields: Mapping[str, str], written: str) -> bytes:
+    """The same for the usual list, of which only the digest and the parameters differ from call to call."""
+    if _is_lacking(fields, "content-digest") or _is_lacking(fields, "content-type"):
+        raise SignatureMalformed(field="Signature-Input")
+    begin, end = _around_digest(method, authority, target, fields["content-type"])
+    return f"{begin}{fields['content-digest']}{end}{written}".encode()
+
+
+@lru_cache(512)
+def _around_digest(method: str, authority: str, target: str, content_type: str) -> tuple[str, str]:
+    path, _, query = target.partition("?")
+    begin = _lines(ALWAYS, _derived(method, _normal_authority(authority), path, query))
+    end = _lines(("content-type",), {"content-type": content_type})
+    return f'{begin}"content-digest": ', f'\n{end}"@signature-params": '
+
+
+def _is_lacking(fields: Mapping[str, str], name: str) -> bool:
+    return "\n" in fields.get(name, "\n")
 
 
 @lru_cache(512)

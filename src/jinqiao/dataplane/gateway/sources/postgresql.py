@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
@@ -116,17 +116,22 @@ class PostgresqlLookups(LookupSource):
         texts = "".join(f" || chr(31) || coalesce({quoted(column.name)}::text, chr(30))" for column in columns)
         return f"encode(sha256(convert_to('{salt}'{texts}, 'UTF8')), 'hex')"
 
-    async def fetch(self, statement: Statement, keys: Sequence[str]) -> list[Row]:
-        try:
-            with within(self._timeout_s + CONNECT_TIMEOUT_S):
-                if not statement.merged:
-                    return await self._run(statement, statement.sql, keys)
-                return await self._merger.fetch(statement, keys)
-        except TimeoutError as problem:
-            raise SourceTooSlow from problem
+    def fetch(self, statement: Statement, keys: Sequence[str]) -> Awaitable[list[Row]]:
+        return self._merger.fetch(statement, keys) if statement.merged else self._alone(statement, keys)
+
+    async def _alone(self, statement: Statement, keys: Sequence[str]) -> list[Row]:
+        (rows,) = await self.fetch_many(statement, [keys])
+        return rows
 
     async def fetch_many(self, statement: Statement, keys: Sequence[Sequence[str]]) -> list[list[Row]]:
         """The rows of several look-ups, in the order of their keys, in one question. Raises what `fetch` raises."""
+        try:
+            with within(self._timeout_s + CONNECT_TIMEOUT_S):
+                return await self._ask(statement, keys)
+        except TimeoutError as problem:
+            raise SourceTooSlow from problem
+
+    async def _ask(self, statement: Statement, keys: Sequence[Sequence[str]]) -> list[list[Row]]:
         if len(keys) == 1:
             return [await self._run(statement, statement.sql, keys[0])]
         found: list[list[Row]] = [[] for _ in keys]
