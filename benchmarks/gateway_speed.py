@@ -4,7 +4,7 @@
                                        [--keep FILE] [--report FILE]
 
 Ours: RFC 9421 signature with nonce, policy, masks, commitments, and a durable record (fsync) before each answer; on SQLite and on
-PostgreSQL, and in the suite guomi. The limits: a hello world on our own server, and pgbench asking for the same row. Peers:
+PostgreSQL, in the suite guomi, and as a replica that claims each nonce in a shared table first. The limits: a hello world on our own server, and pgbench asking for the same row. Peers:
 FastAPI with SQLAlchemy (on uvicorn, as ours) and a plain Django view (on granian; both: token, purpose, masks, a row of audit), Datasette
 (nothing of that). One server process each, wrk with one thread as the load, rounds in turns, medians by rate; every call asks for a person of its own.
 
@@ -30,6 +30,7 @@ from benchmarks.gateway import load as loads
 from benchmarks.gateway import people
 from benchmarks.gateway.load import Load
 from jinqiao.dataplane.evidence.verify import verify
+from jinqiao.dataplane.gateway.settings import SETTINGS
 from tests.dataplane.gateway.world import World
 from tests.servers import Server
 
@@ -64,10 +65,15 @@ def variants(server: Server, folder: Path, rows: int, only: set[str]) -> Iterato
             (OURS[0], table, "international"),
             (OURS[1], postgresql, "international"),
             ("jinqiao on PostgreSQL, suite guomi", postgresql, "guomi"),
+            ("jinqiao on PostgreSQL, as one of several replicas", postgresql, "international"),
         ):
             home = folder / re.sub(r"\W+", "-", name)
             secret = {"options": {"password": server.password}} if connection is postgresql else {}
             world = people.make_world(home, _with(connection, secret), suite)
+            if "replicas" in name:
+                settings = world.home / SETTINGS
+                settings.write_text(f'[replicas]\nclaims = "{places.url(server, places.TARGET)}"\n')
+                settings.chmod(0o600)
             command = (places.JINQIAO, "gateway", "run", str(world.home), "--port", str(PORT))
             yield Variant(name, "gateway", command, {}, "/gateway/health/live", world=world)
     if "peers" in only:
