@@ -1,6 +1,5 @@
 """Delivery: exactly the rows of the batch, once, visible at once, only what changed is moved."""
 
-import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 
 from jinqiao.dataplane import pipeline
-from jinqiao.dataplane.connectors import mysql_target, open_source, open_target
+from jinqiao.dataplane.connectors import open_source, open_target
 from jinqiao.dataplane.connectors.postgresql_target import PostgresqlTarget
 from jinqiao.dataplane.errors import (
     ChunkDamaged,
@@ -350,18 +349,8 @@ def test_a_table_without_transactions_is_no_target(mariadb_server: Server, tmp_p
     assert caught.value.details["engine"] == "MyISAM"
 
 
-@pytest.mark.parametrize("late_s", [0, 0.3], ids=["at once", "writer comes late"])
-def test_a_server_that_takes_no_local_files_gets_plain_inserts(
-    mariadb_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late_s: float
-) -> None:
+def test_a_server_that_takes_no_local_files_gets_plain_inserts(mariadb_server: Server, tmp_path: Path) -> None:
     city = City(tmp_path, (mariadb_server.connection(), mariadb_server.password))
-    write_rows = mysql_target._write_rows
-
-    def write_late(*given: Any) -> None:
-        time.sleep(late_s)  # the server has refused long since
-        write_rows(*given)
-
-    monkeypatch.setattr(mysql_target, "_write_rows", write_late)
     mariadb_server.execute("SET GLOBAL local_infile = 0")
     try:
         assert city.run() == counts(20, 20, 0, 0, 0, 20)

@@ -157,12 +157,12 @@ class Place:
         self.user, self.database = connection.user, connection.database
         self._password, self._options = password or "", connection.options
 
-    def connect(self, *, read_timeout_s: int = READ_TIMEOUT_S, local_infile: bool = False) -> "pymysql.Connection[Any]":
+    def connect(self, kind: type[Any] = pymysql.Connection, *, read_timeout_s: int = READ_TIMEOUT_S) -> Any:
         """An autocommitting connection in UTF-8 and China's time, or the cause why there is none."""
         secure = {"ssl": tls_of(self._options)} if asks_for_tls(self._options) else {}
         timeout_s = int(self._options.get("connect_timeout_s", CONNECT_TIMEOUT_S))
         with telling(place=self):
-            connection = pymysql.connect(
+            connection = kind(
                 host=self.host,
                 port=self.port,
                 user=self.user,
@@ -173,7 +173,7 @@ class Place:
                 read_timeout=timeout_s,  # of the handshake, which the connect time-out does not cover
                 write_timeout=READ_TIMEOUT_S,
                 autocommit=True,
-                local_infile=local_infile,
+                local_infile=kind is not pymysql.Connection,
                 conv=ENCODERS,
                 init_command="SET time_zone = '+08:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO'",
                 **secure,

@@ -4,13 +4,9 @@ DDL commits by itself here. So tables are made before the merge and dropped afte
 repeated, and an absent target table stands empty until its first merge.
 """
 
-import os
-import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -20,6 +16,7 @@ import pymysql
 from jinqiao.dataplane.connectors.base import DeliveryPlan
 from jinqiao.dataplane.connectors.ledger import LedgerTarget
 from jinqiao.dataplane.connectors.mysql import Place, exact, quote, read_catalogue, server_version, telling
+from jinqiao.dataplane.connectors.mysql_loading import LoadingConnection
 from jinqiao.dataplane.connectors.sql_target import NewTable, Role, Staged
 from jinqiao.dataplane.connectors.values import arrow_type, plain_decimals
 from jinqiao.dataplane.errors import TargetKeyNotUnique, TargetNotTransactional, TargetRefused
@@ -51,14 +48,14 @@ class MysqlTarget(LedgerTarget):
     def __init__(self, connection: Connection, password: str | None = None) -> None:
         super().__init__()
         self._place = Place(connection, password)
-        self._opened: pymysql.Connection[Any] | None = None
+        self._opened: LoadingConnection | None = None
         self._may_load = True
         self._bytewise: set[str] = set()  # columns of the target whose collation compares bytes
 
     @property
-    def _connection(self) -> "pymysql.Connection[Any]":
+    def _connection(self) -> LoadingConnection:
         if self._opened is None:
-            self._opened = self._place.connect(local_infile=True)
+            self._opened = self._place.connect(LoadingConnection)
             with telling(), self._opened.cursor() as cursor:
                 cursor.execute("SET SESSION default_storage_engine = InnoDB")
         return self._opened
@@ -252,7 +249,7 @@ class MysqlTarget(LedgerTarget):
                 )
 
     def _load_data(self, place: str, rows: pa.Table) -> None:
-        """Rows through a named pipe: they never touch the disk in clear. Warnings count as errors."""
+        """Rows out of memory: they never touch the disk in clear. Warnings count as errors."""
         names, settings = [], []
         for at, field in enumerate(rows.schema):
             if pa.types.is_binary(field.type):
@@ -260,27 +257,12 @@ class MysqlTarget(LedgerTarget):
                 settings.append(f"{quote(field.name)} = UNHEX(@v{at})")
             else:
                 names.append(quote(field.name))
-        with tempfile.TemporaryDirectory(prefix="jinqiao-") as folder:
-            pipe = Path(folder) / "rows"
-            os.mkfifo(pipe, 0o600)
-            writer = threading.Thread(target=_write_rows, args=(pipe, rows), daemon=True)
-            writer.start()
-            try:
-                with self._connection.cursor() as cursor:
-                    taken = cursor.execute(
-                        f"LOAD DATA LOCAL INFILE %s INTO TABLE {place} CHARACTER SET utf8mb4"
-                        " FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n'"
-                        f" ({', '.join(names)})" + (f" SET {', '.join(settings)}" if settings else ""),
-                        (str(pipe),),
-                    )
-                    warnings = int(cursor.warning_count)
-            finally:
-                # A server that never asked for the rows leaves the writer waiting for a reader, perhaps not yet: it is given
-                # one until it has noticed that nobody reads.
-                while writer.is_alive():
-                    with suppress(OSError):
-                        os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
-                    writer.join(0.01)
+        taken, warnings = self._connection.load(
+            f"LOAD DATA LOCAL INFILE 'rows' INTO TABLE {place} CHARACTER SET utf8mb4"
+            " FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n'"
+            f" ({', '.join(names)})" + (f" SET {', '.join(settings)}" if settings else ""),
+            _lines(rows),
+        )
         if warnings or taken != rows.num_rows:
             found = self.fetch("SHOW WARNINGS LIMIT 1")
             if found and str(found[0][1]) == "1062":
@@ -351,10 +333,10 @@ def _field(values: pa.Array) -> pa.Array:
     return text.fill_null("\\N")
 
 
-def _write_rows(pipe: Path, rows: pa.Table) -> None:
-    with suppress(BrokenPipeError), pipe.open("wb", buffering=1 << 20) as file:
-        for batch in rows.to_batches(max_chunksize=_LOAD_ROWS):
-            fields = [_field(column) for column in batch.columns]
-            fields[-1] = pc.binary_join_element_wise(fields[-1], "\n", "")
-            lines = pc.binary_join_element_wise(*fields, "\t") if len(fields) > 1 else fields[0]
-            file.write("".join(lines.to_pylist()).encode())
+def _lines(rows: pa.Table) -> Iterator[bytes]:
+    """Rows as LOAD DATA takes them."""
+    for batch in rows.to_batches(max_chunksize=_LOAD_ROWS):
+        fields = [_field(column) for column in batch.columns]
+        fields[-1] = pc.binary_join_element_wise(fields[-1], "\n", "")
+        lines = pc.binary_join_element_wise(*fields, "\t") if len(fields) > 1 else fields[0]
+        yield "".join(lines.to_pylist()).encode()
