@@ -254,25 +254,24 @@ class Gateway:
         self._in_background(desk.readers.keep_only(dict(view.services)))
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        path: str = scope.get("path", "")
+        if scope["type"] != "http":
+            return self._lifespan(scope, receive, send)
+        path: str = scope["path"]
         if path.startswith((SERVICES, SANDBOX)) or path in (receipts.PATH, DOCUMENT) or is_national(path):
             return self._call(scope, receive, send)
         return self._tell(path, scope, receive, send)
 
     async def _tell(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         """What is asked beside calls."""
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif scope["type"] == "http":
-            if path == "/gateway/health/live":
-                await self._health(scope, send, {"live": True}, 200)
-            elif path == "/gateway/health/ready":
-                report = await asyncio.to_thread(self.readiness)
-                await self._health(scope, send, report, 200 if report["ready"] else 503)
-            elif path == "/gateway/metrics":
-                await self._metrics(scope, send)
-            else:
-                await _refuse(scope, send, PathUnknown(), "")
+        if path == "/gateway/health/live":
+            await self._health(scope, send, {"live": True}, 200)
+        elif path == "/gateway/health/ready":
+            report = await asyncio.to_thread(self.readiness)
+            await self._health(scope, send, report, 200 if report["ready"] else 503)
+        elif path == "/gateway/metrics":
+            await self._metrics(scope, send)
+        else:
+            await _refuse(scope, send, PathUnknown(), "")
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         desk = self._desk
@@ -425,8 +424,9 @@ class Gateway:
                 report["evidence_healthy"] = report["ready"] = False
         return report
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Start and stop as the server says. There is no other kind of conversation that is not HTTP."""
+        while scope["type"] == "lifespan":
             message = await receive()
             if message["type"] == "lifespan.startup":
                 try:
