@@ -49,18 +49,18 @@ from jinqiao.dataplane.gateway.peers import Peers
 from jinqiao.dataplane.gateway.policy import callable_service, permit
 from jinqiao.dataplane.gateway.problem import language_of
 from jinqiao.dataplane.gateway.questions import read_question
-from jinqiao.dataplane.gateway.quota import DayQuota, has_day_quota
+from jinqiao.dataplane.gateway.quota import DayQuota, Use, has_day_quota
 from jinqiao.dataplane.gateway.rate import RateMeter
 from jinqiao.dataplane.gateway.routes import Route, route_of
 from jinqiao.dataplane.gateway.sandbox import Sandbox, examples
 from jinqiao.dataplane.gateway.siblings import Siblings
 from jinqiao.dataplane.gateway.snapshot import PolicyView
-from jinqiao.dataplane.gateway.sources.readers import Readers
+from jinqiao.dataplane.gateway.sources.readers import Reader, Readers
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.evidence import DOCUMENT, EXAMPLES
 from jinqiao.kernel.contracts.policy import Environment, Operation, ServicePolicy
 from jinqiao.kernel.errors import JinqiaoError
-from jinqiao.kernel.httpsig import NonceReplayed
+from jinqiao.kernel.httpsig import KeyUnknown, NonceReplayed
 from jinqiao.kernel.moments import CHINA
 
 logger = logging.getLogger(__name__)
@@ -200,19 +200,58 @@ class CallDesk:
             self.siblings.counted(metered, question.keys)
         asked = asked_persons(permission)
         self._mark(call, view, asked)
-        reader = self.sandbox.reader(service) if in_sandbox else self.readers.reader(service, view.passwords)
+        reader = self._reader(call, service, view)
         telling = Telling(call.call_id, form, partial(self._cursors, view), call.environment, call.application)
         with self.quota.take(call.environment, service, call.application, question.keys, at) as taken:
             with self.gate.place(metered, reader.source, call.began) as place:
                 if place.has_to_wait:
                     await place.turn()
                 answer = await answer_call(permission, reader, telling)
+                if self.view is not view:
+                    answer = await self._under_newer_policy(call, operation, question, service, telling, answer)
             taken.rows(answer.rows)
         if self.siblings is not None and has_day_quota(service):
             self.siblings.used(call.environment, service.service, call.application, question.keys, answer.rows)
         if not answer.persons <= asked:
             self._mark(call, view, asked | answer.persons)
         return answer
+
+    async def _under_newer_policy(
+        self,
+        call: Call,
+        operation: Operation,
+        question: Question,
+        service: ServicePolicy,
+        telling: Telling,
+        answer: Answer,
+    ) -> Answer:
+        """The answer to a call during which a policy came: what that took away is not answered any more, and what it changed of the
+        service is looked up by the new rules. Raises KeyUnknown and what `policy`, `callable_service`, `permit` and the source raise.
+        """
+        view = None
+        while view is not self.view:
+            now = moments.now()
+            view = self.policy(now)
+            key = view.keys.get(call.key_id)
+            if key is None or not key.is_in_use(key.verifier.algorithm, now):
+                raise KeyUnknown(key_id=call.key_id)
+            if key.application.application_id != call.application:
+                raise KeyUnknown(key_id=call.key_id)
+            newer = callable_service(view.services, service.service, call.application)
+            if newer != service:
+                service = newer
+                call.grant_id, call.provider = service.grant.grant_id, service.grant.provider
+                # the call was counted when it was let in: quotas are not asked again
+                permission = permit(service, operation, question, at=now.astimezone(CHINA), use=Use())
+                self._mark(call, view, asked_persons(permission))
+                reader = self._reader(call, service, view)
+                answer = await answer_call(permission, reader, replace(telling, cursors=partial(self._cursors, view)))
+        return answer
+
+    def _reader(self, call: Call, service: ServicePolicy, view: PolicyView) -> Reader:
+        if call.environment == Environment.SANDBOX:
+            return self.sandbox.reader(service)
+        return self.readers.reader(service, view.passwords)
 
     def _mark(self, call: Call, view: PolicyView, persons: frozenset[str]) -> None:
         """Commit to the persons of a call; those of the sandbox are nobody."""
