@@ -54,6 +54,7 @@ from tests.dataplane.copy.troubles import (
 MIRROR = Way(CopyMode.FULL, Delivery.MIRROR)
 CHANGES = Way(CopyMode.WATERMARK, Delivery.UPSERT)
 DIFFERENCES = Way(CopyMode.DIFF, Delivery.MIRROR)
+HELD_AFTER = 40_000  # bytes: past the handshake and the making of tables, before the first chunk is through
 Item = tuple[str, Outcome]
 
 
@@ -213,6 +214,7 @@ class Campaign:
                     for _ in range(3):
                         damage(lane, what, self.chance)
                     self.note(name, lane, began)
+        self._damages_before_anything_arrived(slow)
         for way in (CHANGES, DIFFERENCES):
             for pattern in ("*/copy.json", "*/state/*/*.jqs"):
                 name = f"a flipped bit in {pattern.rpartition('/')[2]} between two runs, {way}"
@@ -222,6 +224,21 @@ class Campaign:
                 for _ in range(4):
                     damage_state(lane, pattern, lambda path: flip(path, self.chance))
                 self.note(name, lane, began)
+
+    def _damages_before_anything_arrived(self, options: Sequence[str]) -> None:
+        with proxy(self.landing.port) as far, proxy(self.maria.port) as other:
+            for way_to, target in (
+                (far, PostgreSQL(self.landing, port=far.port)),
+                (other, MariaDB(self.maria, "landing", port=other.port)),
+            ):
+                for what in ("a chunk when all is staged", "the manifest"):
+                    name = f"a flipped bit in {what} and the target is held up, {MIRROR} to {target.name}"
+                    if self.is_done(name):
+                        continue
+                    lane, began = self.lane(MIRROR, target=target, options=options), time.monotonic()
+                    for _ in range(6):
+                        damage(lane, what, self.chance, (way_to, HELD_AFTER))
+                    self.note(name, lane, began)
 
     def _disks(self) -> None:
         if not self.is_done("spool full (limit of file sizes)"):

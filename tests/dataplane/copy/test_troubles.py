@@ -11,6 +11,7 @@ from tests.dataplane.copy.campaign import Lane, Way
 from tests.dataplane.copy.databases import MariaDB, PostgreSQL, Residents, SQLite
 from tests.dataplane.copy.test_kill import name, place
 from tests.dataplane.copy.troubles import damage, damage_state, disturb, files_end_at, proxy, with_limits
+from tests.servers import Server
 
 ROWS = 6000
 MIRROR = Way(CopyMode.FULL, Delivery.MIRROR)
@@ -48,6 +49,25 @@ def test_a_flipped_bit_in_the_spool_is_found_and_what_it_hit_is_read_again(make:
 
     assert is_exact(lane)
     assert lane.outcome.again == 0
+
+
+@pytest.mark.kill
+@pytest.mark.servers
+@pytest.mark.parametrize(("what", "made_again"), [("a chunk when all is staged", 1), ("the manifest", 0)])
+def test_a_chunk_damaged_before_it_arrived_is_read_again_and_a_manifest_is_made_of_the_chunks_that_stay(
+    what: str, made_again: int, postgresql_server: Server, tmp_path: Path
+) -> None:
+    with proxy(postgresql_server.port) as way_to:
+        residents = Residents(SQLite(tmp_path / "source.db"), name(), ROWS)
+        target = PostgreSQL(postgresql_server, port=way_to.port)
+        lane = Lane(residents, target, MIRROR, tmp_path / "spool", chunk_rows=ROWS // 10)
+        lane.begin()
+
+        damage(lane, what, random.Random(random.random()), (way_to, 40_000))
+
+    assert is_exact(lane)
+    assert lane.outcome.ended["nothing was there"] == 0
+    assert (lane.outcome.mended, lane.outcome.again) == (made_again, 0)
 
 
 def test_a_cursor_with_a_flipped_bit_is_not_believed(make: Make) -> None:

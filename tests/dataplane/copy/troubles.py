@@ -75,15 +75,18 @@ DAMAGES = {
 }
 
 
-def damage(lane: Lane, what: str, chance: random.Random) -> dict[str, Any]:
+def damage(lane: Lane, what: str, chance: random.Random, held: tuple["Proxy", int] | None = None) -> dict[str, Any]:
     """A round whose first process is killed when there is something to be damaged; one bit of it is flipped.
 
     Staged chunks that the damage does not touch must be handed over as they were; those that it does touch, and that had not
-    arrived yet, are counted as `mended` when they were made again.
+    arrived yet, are counted as `mended` when they were made again. With `held`, the way to the target and after how many bytes it
+    is held up, they have not.
     """
     there, damaged = DAMAGES[what]
 
     def killed_and_damaged() -> dict[str, Any]:
+        if held:
+            held[0].hold_after(held[1])
         process = lane.start()
         wait_for(lambda: any(path.stat().st_size for path in outgoing(lane.spool, there)), process)
         process.send_signal(signal.SIGSTOP)  # nothing moves between the look and the end
@@ -92,6 +95,8 @@ def damage(lane: Lane, what: str, chance: random.Random) -> dict[str, Any]:
             whole = {number for _, number in staged_chunks(lane.spool)}
             files = [path for path in files if int(path.stem[6:]) in whole]
         process.kill()
+        if held:
+            held[0].release()
         told = lane.end(process)
         if process.returncode == 0 or not files:
             lane.outcome.ended["nothing was there"] += 1
@@ -186,7 +191,7 @@ def may_mount() -> bool:
 
 
 class Proxy:
-    """A way to a server on this machine that can be cut: at once, or after some bytes. Connections are reset, not closed."""
+    """A way to a server on this machine that can be cut, at once or after some bytes, and held up. Connections are reset, not closed."""
 
     def __init__(self, port: int) -> None:
         self._to = port
@@ -195,6 +200,9 @@ class Proxy:
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._lock = threading.Lock()
         self._left: int | None = None
+        self._passes: int | None = None  # bytes until it is held up
+        self._is_open = threading.Event()
+        self._is_open.set()
         self.cuts = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -205,6 +213,16 @@ class Proxy:
     def cut_after(self, size_bytes: int) -> None:
         """Cut every connection once so many bytes have passed, and then no more."""
         self._left = size_bytes
+
+    def hold_after(self, size_bytes: int) -> None:
+        """Let nothing pass any more once so many bytes have come, until `release`."""
+        self._passes = size_bytes
+
+    def release(self) -> None:
+        """Forget what was held up, with its connections, and let new ones pass."""
+        self._passes = None
+        self.cut()
+        self._is_open.set()
 
     def cut(self) -> None:
         with self._lock:
@@ -243,6 +261,11 @@ class Proxy:
                         self._left = None
                         self.cut()
                         return
+                if self._passes is not None:
+                    self._passes -= len(data)
+                    if self._passes < 0:
+                        self._is_open.clear()
+                self._is_open.wait()
                 go.sendall(data)
             go.shutdown(socket.SHUT_WR)
             return
