@@ -10,8 +10,8 @@ What pages take from here; every figure has the function that gives the rows it 
     receipts  signatures(receipt) → both sides, verified now
     history   daily(post, task) → DayFigures of 30 days ⇒ runs_of_day(post, on, state);
               supply_map(post) → SupplyMap of Edge ⇒ runs_between, tasks_between, calls_between
-    alerts    alerts_found(post, is_open, kind, severity, organisation_id), rules_for(task | None) → Rule…, parameters_of(kind),
-              channels_visible_to(post), last_deliveries(channel)
+    alerts    alerts_found(post, text, is_open, kind, severity, organisation_id, since, until), rules_for(task | None) → Rule…,
+              parameters_of(kind), channels_visible_to(post), last_deliveries(channel)
     runs      order_of(run), manifest_of(run), run_by_number(number), LIVE
     terms     table_schema(source, name), binding_of(grant), BoundTable, grant_terms, connection
     policy    services_of, compiled, why_not_served

@@ -4,8 +4,10 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from datetime import date, datetime, time, timedelta
+from functools import cache, reduce
 from importlib.resources import files
+from operator import or_
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -14,6 +16,7 @@ from jinqiao.accounts.models import Post
 from jinqiao.exchange.enums import AlertKind, AlertSeverity
 from jinqiao.exchange.models import Alert, AlertChannel, AlertDelivery, AlertRule, ExchangeTask
 from jinqiao.exchange.queries.visible import sees_all
+from jinqiao.kernel.moments import CHINA
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +115,37 @@ def alerts_visible_to(post: Post) -> QuerySet[Alert]:
     return alerts.filter(Q(organisation_id=own) | Q(task__grant__provider_id=own) | Q(task__grant__consumer_id=own))
 
 
+_NAMED_BY = (
+    "run__number",
+    "task__number",
+    "task__grant__version__name",
+    "node__number",
+    "node__name",
+    "anomaly__service",
+    "anomaly__application",
+)
+"""What an alert is found by: the names that the list shows, and the numbers behind them."""
+
+
 def alerts_found(
-    post: Post, *, is_open: bool | None = None, kind: str = "", severity: str = "", organisation_id: int | None = None
+    post: Post,
+    *,
+    text: str = "",
+    is_open: bool | None = None,
+    kind: str = "",
+    severity: str = "",
+    organisation_id: int | None = None,
+    since: date | None = None,
+    until: date | None = None,
 ) -> QuerySet[Alert]:
-    """Alerts that the post may see, by filters that may be left out."""
+    """Alerts that the post may see, by filters that may be left out; `since` and `until` are days of China, both counted."""
     alerts = alerts_visible_to(post)
+    if wanted := text.strip():
+        alerts = alerts.filter(reduce(or_, (Q(**{f"{name}__icontains": wanted}) for name in _NAMED_BY)))
+    if since is not None:
+        alerts = alerts.filter(opened_at__gte=datetime.combine(since, time(), CHINA))
+    if until is not None:
+        alerts = alerts.filter(opened_at__lt=datetime.combine(until, time(), CHINA) + timedelta(days=1))
     if is_open is not None:
         alerts = alerts.filter(closed_at__isnull=is_open)
     exact = {"kind": kind, "severity": severity, "organisation_id": organisation_id}

@@ -38,27 +38,8 @@ def search_field(label: Any) -> forms.CharField:
     )
 
 
-class NodeFilter(forms.Form):
-    q = search_field(_("名称或标识"))
-    kind = forms.ChoiceField(label=_("类别"), required=False, choices=[*ALL, *NodeKind.choices])
-    state = forms.ChoiceField(label=_("状态"), required=False, choices=[*ALL, *NodeState.choices])
-
-
-class SourceFilter(forms.Form):
-    q = search_field(_("名称或标识"))
-    engine = forms.ChoiceField(label=_("类型"), required=False, choices=[*ALL, *ENGINES])
-    state = forms.ChoiceField(label=_("状态"), required=False, choices=[*ALL, *SourceState.choices])
-
-
-class EntryFilter(forms.Form):
-    q = search_field(_("目录名称或代码"))
-    state = forms.ChoiceField(
-        label=_("挂接"), required=False, choices=[*ALL, ("bound", _("已挂接")), ("open", _("未挂接"))]
-    )
-
-
 class OrganisationChoice(forms.ModelChoiceField):  # type: ignore[type-arg]  # generic in the stubs only
-    """Organisations that stand at one side of a task."""
+    """Organisations that stand at one side of a task; or that have anything behind `side` (`thing` is `pk`)."""
 
     def __init__(self, label: Any, side: str, thing: str = "exchange_task", **keywords: Any) -> None:
         found = Organisation.objects.filter(**{f"{side}__{thing}__isnull": False}).distinct().order_by("name")
@@ -66,6 +47,40 @@ class OrganisationChoice(forms.ModelChoiceField):  # type: ignore[type-arg]  # g
 
     def label_from_instance(self, organisation: Organisation) -> str:
         return organisation.short_name
+
+
+class OwnerFilter(forms.Form):
+    """Of which department: asked of those who see all of them; the others see their own alone."""
+
+    def __init__(self, *arguments: Any, sees_all: bool, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        if not sees_all:
+            del self.fields["organisation"]
+
+
+class NodeFilter(OwnerFilter):
+    q = search_field(_("名称或标识"))
+    kind = forms.ChoiceField(label=_("类别"), required=False, choices=[*ALL, *NodeKind.choices])
+    state = forms.ChoiceField(label=_("状态"), required=False, choices=[*ALL, *NodeState.choices])
+    organisation = OrganisationChoice(_("机构"), "nodes", "pk")
+    field_order = ("q", "organisation", "kind", "state")
+
+
+class SourceFilter(OwnerFilter):
+    q = search_field(_("名称或标识"))
+    engine = forms.ChoiceField(label=_("类型"), required=False, choices=[*ALL, *ENGINES])
+    state = forms.ChoiceField(label=_("状态"), required=False, choices=[*ALL, *SourceState.choices])
+    organisation = OrganisationChoice(_("机构"), "data_sources", "pk")
+    field_order = ("q", "organisation", "engine", "state")
+
+
+class EntryFilter(OwnerFilter):
+    q = search_field(_("目录名称或代码"))
+    state = forms.ChoiceField(
+        label=_("挂接"), required=False, choices=[*ALL, ("bound", _("已挂接")), ("open", _("未挂接"))]
+    )
+    organisation = OrganisationChoice(_("提供部门"), "entries", "live_version")
+    field_order = ("q", "organisation", "state")
 
 
 class SidesFilter(forms.Form):
@@ -96,15 +111,23 @@ class RunFilter(SidesFilter):
 
 
 class AlertFilter(forms.Form):
+    """A department sees alerts of others too, where it is a side of the task: everybody may choose."""
+
+    q = search_field(_("运行、任务、节点、目录或服务"))
+    organisation = OrganisationChoice(_("责任机构"), "alerts", "pk")
     status = forms.ChoiceField(
         label=_("状态"), required=False, choices=[*ALL, ("open", _("未解除")), ("closed", _("已解除"))]
     )
     kind = forms.ChoiceField(label=_("规则"), required=False, choices=[*ALL, *AlertKind.choices])
     severity = forms.ChoiceField(label=_("级别"), required=False, choices=[*ALL, *AlertSeverity.choices])
+    since = forms.DateField(label=_("起"), required=False, widget=DateInput())
+    until = forms.DateField(label=_("止"), required=False, widget=DateInput())
 
 
 class ServiceFilter(forms.Form):
     q = search_field(_("服务、授权或目录名称"))
+    provider = OrganisationChoice(_("提供部门"), "grants_given", "query_service")
+    consumer = OrganisationChoice(_("需求部门"), "grants_held", "query_service")
     state = forms.ChoiceField(
         label=_("状态"), required=False, choices=[*ALL, ("open", _("使用中")), ("suspended", _("已暂停"))]
     )

@@ -41,11 +41,16 @@ def alerts(request: PostHttpRequest) -> HttpResponse:
     form = AlertFilter(request.GET)
     form.is_valid()
     values = form.cleaned_data
+    organisation = values.get("organisation")
     found = alerts_found(
         request.post,
+        text=values.get("q", ""),
         is_open=_IS_OPEN.get(values.get("status", "")),
         kind=values.get("kind", ""),
         severity=values.get("severity", ""),
+        organisation_id=organisation.pk if organisation else None,
+        since=values.get("since"),
+        until=values.get("until"),
     )
     if request.GET.get("export") == "xlsx":
         return xlsx_response(

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods
 from jinqiao.catalogue.models import DataItem
 from jinqiao.exchange import actions, rules
 from jinqiao.exchange.models import Binding, SourceTable
-from jinqiao.exchange.queries.visible import entries_to_bind, sources_visible_to
+from jinqiao.exchange.queries.visible import entries_to_bind, sees_all, sources_visible_to
 from jinqiao.kernel.contracts.tables import TableSchema
 from jinqiao.kernel.errors import JinqiaoError, NotFound
 from jinqiao.web.access import PostHttpRequest, post_required
@@ -26,7 +26,7 @@ from jinqiao.web.pagination import page_of
 @post_required(*SEERS)
 def bindings(request: PostHttpRequest) -> HttpResponse:
     """Published entries and where their data stands."""
-    form = EntryFilter(request.GET)
+    form = EntryFilter(request.GET, sees_all=sees_all(request.post))
     form.is_valid()
     found = entries_to_bind(request.post)
     text, state = (form.cleaned_data.get(name, "").strip() for name in ("q", "state"))
@@ -34,6 +34,8 @@ def bindings(request: PostHttpRequest) -> HttpResponse:
         found = found.filter(Q(live_version__name__icontains=text) | Q(code__icontains=text))
     if state:
         found = found.filter(binding__isnull=state == "open")
+    if organisation := form.cleaned_data.get("organisation"):
+        found = found.filter(provider=organisation)
     if request.GET.get("export") == "xlsx":
         rows = (
             (

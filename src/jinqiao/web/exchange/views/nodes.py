@@ -15,7 +15,7 @@ from jinqiao.exchange import actions, rules
 from jinqiao.exchange.enums import NODE_MOVES, NodeKind, NodeState
 from jinqiao.exchange.errors import FingerprintDiffers, NumberTaken
 from jinqiao.exchange.models import Node, NodeIdentity
-from jinqiao.exchange.queries.visible import nodes_visible_to
+from jinqiao.exchange.queries.visible import nodes_visible_to, sees_all
 from jinqiao.kernel.crypto.identity import fingerprint
 from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.web import formats
@@ -32,7 +32,7 @@ _WORDS = {NodeState.ACTIVE: "resume", NodeState.SUSPENDED: "suspend", NodeState.
 
 @post_required(*SEERS)
 def nodes(request: PostHttpRequest) -> HttpResponse:
-    form = NodeFilter(request.GET)
+    form = NodeFilter(request.GET, sees_all=sees_all(request.post))
     form.is_valid()
     found = nodes_visible_to(request.post)
     text, kind, state = (form.cleaned_data.get(name, "").strip() for name in ("q", "kind", "state"))
@@ -42,6 +42,8 @@ def nodes(request: PostHttpRequest) -> HttpResponse:
         found = found.filter(kind=kind)
     if state:
         found = found.filter(state=state)
+    if organisation := form.cleaned_data.get("organisation"):
+        found = found.filter(organisation=organisation)
     if request.GET.get("export") == "xlsx":
         return xlsx_response(
             _("节点"),

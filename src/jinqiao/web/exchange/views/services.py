@@ -43,6 +43,8 @@ def services(request: PostHttpRequest) -> HttpResponse:
         )
     if state:
         found = found.filter(is_suspended=state == "suspended")
+    sides = {f"grant__{side}": form.cleaned_data.get(side) for side in ("provider", "consumer")}
+    found = found.filter(**{name: organisation for name, organisation in sides.items() if organisation})
     if request.GET.get("export") == "xlsx":
         return xlsx_response(
             _("查询服务"),

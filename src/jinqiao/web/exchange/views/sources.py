@@ -16,7 +16,7 @@ from jinqiao.exchange.connections import OPTIONS
 from jinqiao.exchange.enums import CommandState, SourceState
 from jinqiao.exchange.errors import ConnectionIncomplete, OptionUnknown, OptionWrong, SecretInOptions
 from jinqiao.exchange.models import Binding, DataSource, SourceLimits
-from jinqiao.exchange.queries.visible import sources_visible_to
+from jinqiao.exchange.queries.visible import sees_all, sources_visible_to
 from jinqiao.kernel.contracts.tables import Engine
 from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.web import formats
@@ -34,7 +34,7 @@ from jinqiao.web.pagination import page_of
 
 @post_required(*SEERS)
 def sources(request: PostHttpRequest) -> HttpResponse:
-    form = SourceFilter(request.GET)
+    form = SourceFilter(request.GET, sees_all=sees_all(request.post))
     form.is_valid()
     found = sources_visible_to(request.post)
     text, engine, state = (form.cleaned_data.get(name, "").strip() for name in ("q", "engine", "state"))
@@ -44,6 +44,8 @@ def sources(request: PostHttpRequest) -> HttpResponse:
         found = found.filter(engine=engine)
     if state:
         found = found.filter(state=state)
+    if organisation := form.cleaned_data.get("organisation"):
+        found = found.filter(organisation=organisation)
     if request.GET.get("export") == "xlsx":
         return xlsx_response(
             _("数据源"),
