@@ -8,8 +8,13 @@ import pytest
 
 from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway.errors import HomeInUse, HomeNotPrepared
-from jinqiao.kernel.crypto.identity import Identity
+from jinqiao.dataplane.gateway.main import main
+from jinqiao.dataplane.gateway.settings import SETTINGS, read_settings, trusting
+from jinqiao.kernel.contracts.exchange import NodeAdmission
+from jinqiao.kernel.crypto.identity import Identity, fingerprint
 from jinqiao.kernel.keystore import KeyStore
+from tests.certificates import Authority
+from tests.web_servers import Answer, serving
 
 PLATFORM = Identity.generate()
 
@@ -68,3 +73,30 @@ def test_a_home_is_locked_for_one(tmp_path: Path) -> None:
         home.lock()
     os.close(held)
     os.close(home.lock())
+
+
+def test_a_gateway_registers_where_only_a_named_authority_vouches_for_the_platform(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    authority = Authority.make(tmp_path)
+    admission = NodeAdmission(node_id="gw-1", platform_identity=PLATFORM.public.to_json())
+    home = tmp_path / "gw"
+    with serving(
+        lambda asked: Answer(body=json.dumps(admission.to_json()).encode()),
+        certificate=authority.issue(tmp_path, "127.0.0.1"),
+    ) as platform:
+        words = ["register", str(home), "--platform", platform.url("").rstrip("/"), "--code", "c", "--name", "网关"]
+        assert main(words) == 1
+        assert "node.platform.away" in capsys.readouterr().err
+        assert main([*words, "--ca-file", str(authority.file)]) == 0
+    told = json.loads(platform.asked[0].body)
+    shown = f"密钥指纹 fingerprint: {fingerprint(told['identity']['key_id'])}\n"
+    assert capsys.readouterr().out == f"gw-1\n{shown}"
+    assert main(["fingerprint", str(home)]) == 0
+    assert capsys.readouterr().out == shown
+
+    assert homes.load(home).ca_file == authority.file
+    homes.prepare(home, "https://new.example", "gw-1", PLATFORM.public)  # renewed: what the operator named stays
+    assert homes.load(home).ca_file == authority.file
+    (home / SETTINGS).write_text('[platform]\nca_file = "/etc/other.pem"\n')
+    assert trusting(homes.load(home), read_settings(home)).ca_file == Path("/etc/other.pem")

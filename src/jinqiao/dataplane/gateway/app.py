@@ -18,7 +18,7 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ from jinqiao.dataplane.gateway.probing import Prober
 from jinqiao.dataplane.gateway.problem import PROBLEM_TYPE, extra_headers, language_of, problem_body
 from jinqiao.dataplane.gateway.quota import limited
 from jinqiao.dataplane.gateway.replicas import claims_of
-from jinqiao.dataplane.gateway.settings import GatewaySettings, read_settings
+from jinqiao.dataplane.gateway.settings import GatewaySettings, read_settings, trusting
 from jinqiao.dataplane.gateway.siblings import Siblings
 from jinqiao.dataplane.gateway.snapshot import PolicyView, last_kept
 from jinqiao.dataplane.gateway.sources.readers import Readers
@@ -151,8 +151,7 @@ class Gateway:
         def install(view: PolicyView) -> None:
             loop.call_soon_threadsafe(self._install, view)
 
-        ca_file = self.settings.platform.ca_file
-        home = replace(home, ca_file=Path(ca_file) if ca_file else None)
+        home = trusting(home, self.settings)
         self._link = link = PlatformLink(home, install)
         link.start(view)
         desk, log = self._desk, self._log

@@ -1,7 +1,8 @@
 """The home folder of a gateway: what it is, whom it trusts, its secrets, its last policy and its evidence.
 
 gateway.toml     platform URL, gateway id, suite; `proxies`: networks of reverse proxies whose word on callers is believed;
-                 `replica`: the name of this home among those of one gateway, with which its lanes begin
+                 `replica`: the name of this home among those of one gateway, with which its lanes begin;
+                 `ca_file`: certificates of who may vouch for the platform's host, as the registration named them
 platform.json    public identity of the platform: only its signature makes a policy
 master.key, keystore.json   (kernel.keystore) own identity, secret of the commitments
 policy.json      the last signed snapshot
@@ -41,7 +42,7 @@ from jinqiao.kernel.keystore import KeyStore, write_durably
 
 CONFIGURATION = "gateway.toml"
 PLATFORM = "platform.json"
-SETTINGS = ("proxies", "replica")  # of CONFIGURATION: the operator's own
+SETTINGS = ("proxies", "replica", "ca_file")  # of CONFIGURATION: the operator's own
 POLICY = "policy.json"
 EVIDENCE = "evidence.db"
 SHIPPED = "shipped.json"
@@ -155,6 +156,8 @@ def prepare(
     gateway_id: str,
     platform_identity: PublicIdentity | dict[str, Any],
     suite: str = "international",
+    *,
+    ca_file: Path | None = None,
 ) -> PublicIdentity:
     """Make or renew a home; an identity that is there is kept. The public identity goes to the platform."""
     public = identity_of(home, suite)
@@ -173,6 +176,8 @@ def prepare(
         "gateway_id": gateway_id,
         "suite": public.suite,
     }
+    if ca_file is not None:
+        fields["ca_file"] = str(ca_file.resolve())
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
     write_durably(home / CONFIGURATION, ("\n".join(lines) + "\n").encode())
     return public
@@ -187,16 +192,19 @@ def _kept_settings(home: Path) -> dict[str, Any]:
     return {name: fields[name] for name in SETTINGS if name in fields}
 
 
-def register(home: Path, platform_url: str, code: str, name: str, suite: str = "international") -> NodeAdmission:
-    """Register a gateway by the one-time code that the platform gave, and prepare its home.
+def register(
+    home: Path, platform_url: str, code: str, name: str, suite: str = "international", ca_file: Path | None = None
+) -> NodeAdmission:
+    """Register a gateway by the one-time code that the platform gave, and prepare its home. It waits for its approval then.
 
-    Raises PlatformAway, PlatformRefused, PlatformAnswerBroken, ContractBroken.
+    Raises PlatformAway, PlatformRefused, PlatformAnswerBroken, ContractBroken. The identity is made before the code is used:
+    a call that breaks off can be repeated.
     """
     public = identity_of(home, suite)
     word = NodeRegistration(code=code, identity=public.to_json(), name=name, version=__version__)
-    with PlatformClient(platform_url, None) as platform:
+    with PlatformClient(platform_url, None, ca_file=ca_file) as platform:
         admission = NodeAdmission.from_json(platform.post("/api/nodes/register", word))
-    prepare(home, platform_url, admission.node_id, admission.platform_identity, suite)
+    prepare(home, platform_url, admission.node_id, admission.platform_identity, suite, ca_file=ca_file)
     return admission
 
 
@@ -219,6 +227,7 @@ def load(home: Path) -> GatewayHome:
             secret,
             proxies=tuple(str(network) for network in networks_of([*fields.get("proxies", ()), *_proxies_beside()])),
             replica=replica,
+            ca_file=Path(fields["ca_file"]) if fields.get("ca_file") else None,
         )
     except (OSError, KeyError, ValueError) as problem:
         raise HomeNotPrepared(home=home.name) from problem

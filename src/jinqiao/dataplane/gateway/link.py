@@ -21,11 +21,13 @@ from jinqiao.dataplane.platform import PlatformClient, PlatformRefused
 from jinqiao.kernel.contracts.evidence import EvidenceBatch
 from jinqiao.kernel.contracts.exchange import SignedMessage
 from jinqiao.kernel.contracts.health import ServicesHealth
+from jinqiao.kernel.crypto.identity import fingerprint
 from jinqiao.kernel.errors import JinqiaoError
 
 logger = logging.getLogger(__name__)
 
 CONFIRMED = "policy.confirmed"
+AWAITING = "exchange.node.awaiting"
 PULL_EVERY_S = 1.0  # of a platform that does not wait for news with us
 WAIT_S = 2  # of one that does: so long it holds the question; more would make our own end wait
 FOLLOW_EVERY_S = 0.2  # how often a process that does not lead looks for what the leading one has written
@@ -158,6 +160,8 @@ class PlatformLink:
                 try:
                     news = self.pull(platform)
                     self.last_problem = ""
+                except PlatformRefused as refusal:
+                    self._report_refused(refusal)
                 except JinqiaoError as problem:
                     self._report(problem.code)
                 except Exception as problem:  # noqa: BLE001 -- whatever it was, the next pull may mend it
@@ -179,6 +183,17 @@ class PlatformLink:
             if isinstance(expected, int) and expected < batch.batch:
                 raise BatchesMissingThere(expected=expected) from refusal
             raise
+
+    def _report_refused(self, refusal: PlatformRefused) -> None:
+        """What the platform itself said; a gateway that awaits approval says with which fingerprint."""
+        code = refusal.problem.code
+        if code != AWAITING:
+            self._report(code)
+            return
+        if code != self.last_problem:
+            mark = fingerprint(self._home.identity.key_id)
+            logger.warning("awaiting approval: a person compares %s on the gateway's page", mark)
+        self.last_problem = code
 
     def _report(self, problem: str) -> None:
         if problem != self.last_problem:

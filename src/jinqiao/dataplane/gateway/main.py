@@ -1,4 +1,13 @@
-"""A gateway as a process of its own, with its HTTP server in this very process: killed is killed, nothing is left behind."""
+"""A gateway as a process of its own, with its HTTP server in this very process: killed is killed, nothing is left behind.
+
+gateway register HOME --platform URL --code CODE --name NAME      register by the one-time code; shows the fingerprint to compare
+gateway fingerprint HOME                                          the fingerprint of the gateway's key
+gateway run HOME [--host H] [--port N] [--workers N]              serve calls
+gateway rotate HOME                                               a new key
+gateway export HOME --out PACK                                    the evidence of calls
+gateway salt HOME CALL                                            what proves an answer
+gateway replica HOME NEW --name NAME                              the home of a further replica
+"""
 
 import argparse
 import asyncio
@@ -25,6 +34,7 @@ from jinqiao.dataplane.gateway.exporting import export
 from jinqiao.dataplane.gateway.keyed import KeyedDigest, answer_salt
 from jinqiao.dataplane.gateway.listening import HttpServer, listening_socket
 from jinqiao.dataplane.gateway.replicas import replicate
+from jinqiao.dataplane.gateway.settings import read_settings, trusting
 from jinqiao.dataplane.gateway.workers import Workers
 from jinqiao.dataplane.node.errors import RotationPending
 from jinqiao.dataplane.node.rotation import rotate
@@ -117,15 +127,15 @@ def run(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`jinqiao gateway run|register|export|salt|rotate|replica`; the exit code: 0 done, 1 it failed, 2 wrong command."""
+    """`jinqiao gateway run|register|fingerprint|export|salt|rotate|replica`; the exit code: 0 done, 1 it failed, 2 wrong command."""
     options = _parser().parse_args(argv)
     logs.set_up()
     try:
         match options.command:
             case "register":
-                admission = homes.register(options.home, options.platform, options.code, options.name, options.suite)
-                sys.stdout.write(f"{admission.node_id}\n")
-                return 0
+                return _register(options)
+            case "fingerprint":
+                return _show_fingerprint(homes.load(options.home).identity.key_id)
             case "export":
                 manifest = export(homes.load(options.home), options.out)
                 batches = sum(lane.last_batch - lane.first_batch + 1 for lane in manifest.lanes)
@@ -136,8 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 sys.stdout.write(f"{answer_salt(KeyedDigest(home.suite, home.evidence_secret), options.call).hex()}\n")
                 return 0
             case "rotate":
-                sys.stdout.write(f"密钥指纹 fingerprint: {fingerprint(rotate_identity(options.home))}\n")
-                return 0
+                return _show_fingerprint(rotate_identity(options.home))
             case "replica":
                 replicate(options.home, options.to, options.name)
                 sys.stdout.write(f"{options.to}\n")
@@ -157,13 +166,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _register(options: argparse.Namespace) -> int:
+    home: Path = options.home
+    admission = homes.register(home, options.platform, options.code, options.name, options.suite, options.ca_file)
+    sys.stdout.write(f"{admission.node_id}\n")
+    return _show_fingerprint(homes.load(home).identity.key_id)
+
+
+def _show_fingerprint(key_id: str) -> int:
+    sys.stdout.write(f"密钥指纹 fingerprint: {fingerprint(key_id)}\n")
+    return 0
+
+
 def rotate_identity(folder: Path, *, within_s: float = ROTATE_WITHIN_S) -> str:
     """A new key for the gateway; its key id. Where the gateway's process runs, it is asked to do it.
 
     Raises RotationPending where it has not come about within that time (it will, when the platform is reached), PlatformAway,
-    PlatformRefused, HomeNotPrepared.
+    PlatformRefused, HomeNotPrepared, SettingsNotValid.
     """
-    home = homes.load(folder)
+    home = trusting(homes.load(folder), read_settings(folder))
     try:
         lock = home.lock()
     except HomeInUse:
@@ -206,6 +227,9 @@ def _parser() -> argparse.ArgumentParser:
     registering.add_argument("--code", required=True)
     registering.add_argument("--name", required=True)
     registering.add_argument("--suite", choices=SUITE_NAMES, default="international")
+    registering.add_argument("--ca-file", type=Path, metavar="FILE")
+    showing = commands.add_parser("fingerprint", help="显示密钥指纹 show the fingerprint of the key")
+    showing.add_argument("home", type=Path, metavar="HOME")
     exporting = commands.add_parser("export", help="导出调用存证包 write the evidence of calls as a pack")
     exporting.add_argument("home", type=Path, metavar="HOME")
     exporting.add_argument("--out", type=Path, required=True, metavar="PACK")

@@ -12,12 +12,13 @@ Everything has a default; a name that is not known is refused, so that a slip of
 import ipaddress
 import stat
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from jinqiao.dataplane.evidence.shared_claims import has_password
 from jinqiao.dataplane.gateway.errors import SettingsNotValid
+from jinqiao.dataplane.gateway.home import GatewayHome
 from jinqiao.kernel.crypto.errors import KeyFileExposed
 
 SETTINGS = "settings.toml"
@@ -61,7 +62,8 @@ class MetricsAccess:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """`ca_file`: certificates of who may vouch for the platform's host, instead of the machine's."""
+    """`ca_file`: certificates of who may vouch for the platform's host, instead of the machine's, or of those that the
+    registration named (`gateway.toml`)."""
 
     ca_file: str = ""
 
@@ -121,6 +123,12 @@ def read_settings(home: Path) -> GatewaySettings:
         if is_secret and stat.S_IMODE(file.stat().st_mode) & 0o077:
             raise KeyFileExposed(file=SETTINGS)
     return settings
+
+
+def trusting(home: GatewayHome, settings: GatewaySettings) -> GatewayHome:
+    """The home with whom its settings name to vouch for the platform, where they name anybody."""
+    ca_file = settings.platform.ca_file
+    return replace(home, ca_file=Path(ca_file)) if ca_file else home
 
 
 def _table(kind: type[Any], table: str, given: dict[str, Any]) -> Any:

@@ -1,0 +1,90 @@
+"""A gateway of a department comes in by its own commands and the pages: registered, its fingerprint compared, approved, served."""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from django.urls import reverse
+
+from jinqiao.accounts.enums import Role
+from jinqiao.exchange.enums import NodeState
+from jinqiao.exchange.models import Node
+from jinqiao.supervisor import free_port
+from tests.factories import make_post, seed_calendar
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SHOWN = re.compile(r"(?:[0-9a-f]{4} ?){8,}")
+
+
+@pytest.fixture
+def gateway_command() -> Iterator[Callable[..., str]]:
+    """`gateway_command("register", …)` gives what the command says; `run` keeps the process up, its log in `log` of the home."""
+    with ExitStack() as running:
+
+        def command(verb: str, home: Path, *options: str) -> str:
+            words = [sys.executable, "-m", "jinqiao.cli", "gateway", verb, str(home), *options]
+            if verb == "run":
+                log = running.enter_context((home / "log").open("wb"))
+                process = running.enter_context(subprocess.Popen(words, stderr=log, stdout=log))
+                running.callback(process.terminate)
+                return ""
+            return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+        yield command
+
+
+def readiness(port: int, holds: Callable[[int, dict[str, Any]], bool]) -> dict[str, Any]:
+    """What the gateway says of itself, once it is so."""
+    ends = time.monotonic() + 30
+    while True:
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{port}/gateway/health/ready", trust_env=False)
+            if holds(answer.status_code, answer.json()):
+                return dict(answer.json())
+        except httpx.TransportError:
+            answer = None
+        assert time.monotonic() < ends, answer.text if answer is not None else "it does not answer"
+        time.sleep(0.1)
+
+
+def test_a_gateway_registers_shows_its_fingerprint_and_gets_its_policy_when_that_is_approved(
+    enter: Any, live_server: Any, tmp_path: Path, gateway_command: Callable[..., str]
+) -> None:
+    seed_calendar()
+    client = enter(make_post(Role.DEPARTMENT_ADMINISTRATOR))
+    answer = client.post(
+        reverse("exchange:node_new"),
+        {"number": "mzj-gateway", "name": "民政局查询网关", "kind": "gateway", "zone": "extranet"},
+    )
+    code, home, port = answer.context["code"], tmp_path / "gateway", free_port()
+
+    said = gateway_command("register", home, "--platform", live_server.url, "--code", code, "--name", "民政局查询网关")
+
+    assert said.startswith("mzj-gateway\n")
+    found = SHOWN.search(said)
+    assert found is not None, said
+    shown = found[0].strip()
+    assert shown in gateway_command("fingerprint", home)
+    assert shown.replace(" ", "") == Node.objects.get().key_id
+
+    gateway_command("run", home, "--port", str(port))
+    readiness(port, lambda status, report: report["platform_problem"] == "exchange.node.awaiting")
+    assert shown in (home / "log").read_text()
+
+    approve = reverse("exchange:node_approve", args=[Node.objects.get().pk])
+    refused = client.post(approve, {"fingerprint": shown[:-4] + "0000"})
+    assert "fingerprint" in refused.context["form"].errors
+    client.post(approve, {"fingerprint": shown})
+
+    assert Node.objects.get().state == NodeState.ACTIVE
+    report = readiness(port, lambda status, report: status == 200)
+    assert report["policy_version"] >= 1
+    assert report["platform_problem"] == ""
