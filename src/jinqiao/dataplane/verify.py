@@ -23,7 +23,8 @@ from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.errors import JinqiaoError, Language
 from jinqiao.kernel.evidence.checking import Verdict
 from jinqiao.kernel.evidence.packs import open_pack, verify_pack
-from jinqiao.kernel.evidence.proofs import AnswerSays, answer_says, find_call, proof_from, prove_inclusion, verify_proof
+from jinqiao.kernel.evidence.proofs import AnswerSays, answer_says, find_call, prove_inclusion
+from jinqiao.kernel.evidence.statements import verify_statement
 from jinqiao.kernel.keystore import write_durably
 from jinqiao.kernel.moments import CHINA
 
@@ -83,10 +84,7 @@ def _checked(options: argparse.Namespace) -> tuple[Verdict, CallRecord | None]:
         return verify_log(file), None
     trusted = _trusted(options.trust)
     if head.lstrip()[:1] == b"{":
-        try:
-            return verify_proof(proof_from(file.read_text(encoding="utf-8")), trusted)
-        except ContractBroken as problem:
-            raise ValueError("no proof of inclusion") from problem
+        return verify_statement(file.read_bytes(), trusted)
     anchors = _anchors(options.anchors) if options.anchors else []
     return verify_pack(file, trusted=trusted, anchors=anchors), None
 

@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from jinqiao.accounts.enums import Role
 from jinqiao.audit.models import AuditEvent
+from jinqiao.dataplane.verify import main
 from jinqiao.exchange import actions
 from jinqiao.exchange.actions.subjects import commitments_of
 from jinqiao.exchange.enums import AnomalyKind
@@ -19,8 +20,9 @@ from jinqiao.exchange.models import Anomaly, Call, EvidenceAnchor, SampledCall, 
 from jinqiao.kernel import moments
 from jinqiao.sharing.enums import GrantState
 from jinqiao.web.exchange.views import calls as call_views
-from tests.exchange.factories import Served
+from tests.exchange.factories import Served, call_record, evidence_batches
 from tests.exchange.oversight import at, keep
+from tests.exchange.test_anchors import anchor_of, offer
 from tests.factories import make_organisation, make_post
 
 pytestmark = pytest.mark.django_db
@@ -116,6 +118,29 @@ def test_a_call_whose_record_was_deleted_is_still_shown(enter: Any, served: Serv
     text = text_of(enter(make_post(Role.AUDITOR)).get(page("call", Call.objects.get(call_id=record.call_id).pk)))
 
     assert "记录已按保存期限删除" in text
+
+
+def test_a_calls_proof_is_downloaded_by_both_sides_and_the_auditor(enter: Any, served: Served, tmp_path: Path) -> None:
+    (batch,) = evidence_batches([call_record(served, 1), call_record(served, 2)])
+    actions.accept_evidence(served.gateway.node, batch)
+    call = Call.objects.get(number=2)
+    auditor = make_post(Role.AUDITOR)
+    assert "还没有被锚定" in text_of(enter(auditor).get(page("call", call.pk)))
+    assert enter(auditor).post(page("call_proof", call.pk)).status_code == 404
+    offer(served, anchor_of(served, batch, number=2))
+
+    for post in (auditor, served.world.parties.asker, served.world.parties.clerk):
+        client = enter(post)
+        assert page("call_proof", call.pk) in text_of(client.get(page("call", call.pk)))
+        response = client.post(page("call_proof", call.pk))
+        file = tmp_path / "proof.json"
+        file.write_bytes(response.content)
+        assert "attachment" in response["Content-Disposition"]
+        assert main([str(file)]) == 0
+    assert AuditEvent.objects.filter(action="exchange.evidence.prove").count() == 3
+    assert enter(auditor).get(page("call_proof", call.pk)).status_code == 405
+    assert enter(make_post(Role.OPERATOR)).post(page("call_proof", call.pk)).status_code == 404
+    assert enter(make_post(Role.COUNTER)).post(page("call_proof", call.pk)).status_code == 403
 
 
 # ── statistics ──

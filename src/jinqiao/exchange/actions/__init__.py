@@ -40,6 +40,7 @@ from jinqiao.exchange.actions.nodes import (
 )
 from jinqiao.exchange.actions.policy import policy_for
 from jinqiao.exchange.actions.protection import cap_node, protect_source
+from jinqiao.exchange.actions.proving import prove_call
 from jinqiao.exchange.actions.quarantine import (
     ask_quarantine,
     forget_quarantines,
@@ -142,6 +143,7 @@ __all__ = [
     "plan_task",
     "policy_for",
     "protect_source",
+    "prove_call",
     "purge_relay",
     "register_key",
     "register_node",

@@ -59,6 +59,8 @@ class Code(enum.StrEnum):
     DELETION_EARLY = "deletion.early"
     DELETION_SIGNATURE = "deletion.signature"
     # proofs
+    PROOF_FORM = "proof.form"
+    PROOF_SIGNATURE = "proof.signature"
     PROOF_PATH = "proof.path"
     CALL_UNKNOWN = "proof.call_unknown"
     ANSWER_DIFFERS = "proof.answer_differs"

@@ -8,12 +8,18 @@ shows the answer that does, has refuted every other.
 
 import enum
 import hmac
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from jinqiao.kernel.contracts.base import ContractBroken
-from jinqiao.kernel.contracts.evidence import Anchor, CallRecord, Countersignature, InclusionProof, read_line
+from jinqiao.kernel.contracts.evidence import (
+    Anchor,
+    CallRecord,
+    Countersignature,
+    InclusionProof,
+    KnownIdentity,
+    read_line,
+)
 from jinqiao.kernel.contracts.exchange import SignedMessage
 from jinqiao.kernel.crypto.suites import Suite, suite
 from jinqiao.kernel.errors import JinqiaoError, NotFound
@@ -90,6 +96,38 @@ def _call(line: str) -> CallRecord | None:
     return record if isinstance(record, CallRecord) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Covering:
+    """The anchor that covers a record: the message, the roots of the batches between (hex), and who else signed it."""
+
+    message: SignedMessage
+    following_roots: Sequence[str]
+    countersignatures: Sequence[SignedMessage]
+
+
+def proof_of_record(
+    gateway: str, suite_name: str, found: Found, anchor: Covering, identities: Sequence[KnownIdentity]
+) -> InclusionProof:
+    """The proof of one record of a batch whose leaves are all known; of other records it holds digests only."""
+    batch = found.batch
+    siblings = merkle.path(suite(suite_name).digest, batch.leaves, found.number - batch.first)
+    return InclusionProof(
+        gateway=gateway,
+        suite=suite_name,
+        lane=found.lane,
+        batch=batch.batch,
+        first_number=batch.first,
+        count=len(batch.leaves),
+        line=found.line,
+        siblings=tuple(part.hex() for part in siblings),
+        previous=batch.previous.hex(),
+        following_roots=tuple(anchor.following_roots),
+        anchor=anchor.message,
+        countersignatures=tuple(anchor.countersignatures),
+        identities=tuple(identities),
+    )
+
+
 def prove_inclusion(pack: OpenPack, call_id: str) -> InclusionProof:
     """A proof that the record of a call stands in the anchored chain. Raises CallNotInEvidence, NotAnchored."""
     found = find_call(pack, call_id)
@@ -100,26 +138,13 @@ def prove_inclusion(pack: OpenPack, call_id: str) -> InclusionProof:
     if anchor is None:
         raise NotAnchored(call=call_id[:40])
     message, until = anchor
-    batch, digest = found.batch, suite(manifest.suite).digest
     member = next(lane.member for lane in manifest.lanes if lane.lane == found.lane)
-    following = [one.root.hex() for one in pack.batches(member) if batch.batch < one.batch <= until]
-    return InclusionProof(
-        gateway=manifest.gateway,
-        suite=manifest.suite,
-        lane=found.lane,
-        batch=batch.batch,
-        first_number=batch.first,
-        count=len(batch.leaves),
-        line=found.line,
-        siblings=tuple(part.hex() for part in merkle.path(digest, batch.leaves, found.number - batch.first)),
-        previous=batch.previous.hex(),
-        following_roots=tuple(following),
-        anchor=message,
-        countersignatures=tuple(
-            word for word in pack.messages(COUNTERSIGNATURES) if word.body.get("anchor") == message.to_json()
-        ),
-        identities=tuple(pack.identities()),
+    covering = Covering(
+        message,
+        [one.root.hex() for one in pack.batches(member) if found.batch.batch < one.batch <= until],
+        [word for word in pack.messages(COUNTERSIGNATURES) if word.body.get("anchor") == message.to_json()],
     )
+    return proof_of_record(manifest.gateway, manifest.suite, found, covering, pack.identities())
 
 
 def _first_anchor(pack: OpenPack, found: Found) -> tuple[SignedMessage, int] | None:
@@ -136,8 +161,11 @@ def _first_anchor(pack: OpenPack, found: Found) -> tuple[SignedMessage, int] | N
     return message, batch
 
 
-def verify_proof(proof: InclusionProof, trusted: frozenset[str] = frozenset()) -> tuple[Verdict, CallRecord | None]:
-    """Check a proof of inclusion; the record that it proves, where it can be read."""
+def verify_proof(
+    proof: InclusionProof, trusted: frozenset[str] = frozenset(), *, signed: SignedMessage | None = None
+) -> tuple[Verdict, CallRecord | None]:
+    """Check a proof of inclusion; the record that it proves, where it can be read. `signed`: the message in which somebody, e.g.
+    the platform, handed the proof out."""
     findings = Findings()
     verdict = Verdict(findings=findings.all, gateway=proof.gateway, suite=proof.suite)
     try:
@@ -147,6 +175,9 @@ def verify_proof(proof: InclusionProof, trusted: frozenset[str] = frozenset()) -
         return verdict, None
     record = _call(proof.line)
     signers = Signers(proof.identities, findings, trusted)
+    if signed is not None:
+        opened = signers.opened(signed, InclusionProof, what="proof", wrong=Code.PROOF_SIGNATURE)
+        verdict.exported_by = opened[1] if opened else ""
     anchor = _anchor_of(proof, signers, findings)
     place = proof.lane, proof.batch
     if record is None:
@@ -207,9 +238,3 @@ def _witnesses(proof: InclusionProof, signers: Signers, findings: Findings) -> t
             continue
         found[node] = None
     return tuple(found)
-
-
-def proof_from(text: str) -> InclusionProof:
-    """Raises ContractBroken, ValueError."""
-    data: Any = json.loads(text)
-    return InclusionProof.from_json(data)

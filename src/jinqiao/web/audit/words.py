@@ -67,6 +67,7 @@ ACTION_WORDS: dict[str, Text] = {
     "exchange.disclosure.export": _("导出个人查阅结果"),
     "exchange.disclosure.tell": _("答复个人查阅申请"),
     "exchange.evidence.accept": _("接收调用证据"),
+    "exchange.evidence.prove": _("导出调用证明"),
     "exchange.grant.unused": _("提醒未用的授权"),
     "exchange.key.issue": _("签发应用密钥"),
     "exchange.key.register": _("登记应用公钥"),

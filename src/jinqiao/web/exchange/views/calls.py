@@ -91,6 +91,7 @@ def call(request: PostHttpRequest, pk: int) -> HttpResponse:
         "commitments": call_view.commitment_pairs(found),
         "steps": call_view.proof_steps(found, proof),
         "proof": proof,
+        "may_prove": found.record is not None and proof.segment is not None and proof.anchor is not None,
         "samples": samples_visible_to(request.post).filter(call=found),
     }
     return render(request, "exchange/call.html", values)
