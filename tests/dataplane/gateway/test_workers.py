@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway.app import create_app
 from jinqiao.dataplane.gateway.errors import HomeInUse
 from jinqiao.dataplane.gateway.settings import SETTINGS
+from jinqiao.dataplane.gateway.workers import Workers
 from tests import servers
 from tests.dataplane.gateway.platform_stand_in import platform
 from tests.dataplane.gateway.test_process import ToThePort
@@ -387,3 +389,56 @@ def test_settings_are_read_anew_at_a_hangup_and_wrong_ones_change_nothing(world:
         _, failed = under_load(running, replace_twice)
         assert failed == []
     assert "nothing was read anew: gateway.settings.not_valid" in (world.folder / "log").read_text()
+
+
+def test_settings_that_are_wrong_at_a_hangup_change_no_worker_and_good_ones_are_read_at_the_next(world: World) -> None:
+    log = world.folder / "log"
+    with started(world, "--workers", "2") as running:
+        before = running.workers()
+        (world.home / SETTINGS).write_text("[limits]\nat_dor = 5\n")
+        running.process.send_signal(signal.SIGHUP)
+        until = time.monotonic() + 60
+        while "the old ones stay" not in log.read_text():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        while running.workers() != before:  # the new one, which has not started, is gone
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert running.get("/gateway/health/ready").status_code == 200
+
+        (world.home / SETTINGS).write_text("[metrics]\nnetworks = []\n")
+        running.process.send_signal(signal.SIGHUP)
+        while "all workers were replaced" not in log.read_text():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert not running.workers() & before
+        assert running.get("/gateway/metrics").status_code == 404
+    assert running.process.returncode == 0
+
+
+def test_a_worker_that_cannot_be_started_leaves_the_others_alone(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    workers = Workers(world.home, "127.0.0.1", 0, 2)
+    try:
+        workers._look_after()
+        (first,) = workers._workers
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # no descriptor is free
+        try:
+            workers._look_after()
+            workers._replace_all()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert caplog.messages == [
+            "a worker cannot be started for now: OSError",
+            "a new worker cannot be started: the old ones stay (OSError)",
+        ]
+        assert workers._workers == [first]
+        workers._next_start = 0.0
+        workers._look_after()
+        assert len(workers._workers) == 2
+        assert all(worker.is_ready(30) for worker in workers._workers)
+    finally:
+        workers._stop(workers._workers)
+        workers._socket.close()

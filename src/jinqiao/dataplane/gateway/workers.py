@@ -19,6 +19,7 @@ from types import FrameType
 
 from jinqiao.dataplane.gateway.listening import listening_socket
 from jinqiao.dataplane.gateway.settings import read_settings
+from jinqiao.kernel.errors import JinqiaoError
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,9 @@ class Workers:
     """`count` workers of a home on one socket."""
 
     def __init__(self, home: Path, host: str, port: int, count: int) -> None:
+        """Raises SettingsNotValid, KeyFileExposed, and OSError where it cannot listen there."""
         self._home, self._count = home, count
+        self._serving = read_settings(home).serving  # as the workers that serve have read it
         self._socket = listening_socket(host, port)
         self._workers: list[Worker] = []
         self._failures = 0
@@ -67,7 +70,8 @@ class Workers:
             signal.signal(number, self._end)
         signal.signal(signal.SIGHUP, self._renew)
         try:
-            self._workers = [self._start() for _ in range(self._count)]
+            for _ in range(self._count):
+                self._workers.append(self._start())
             if not any(worker.is_ready(READY_WITHIN_S) for worker in self._workers) and not self._ends:
                 logger.error("no worker becomes ready")
                 return 1
@@ -84,16 +88,22 @@ class Workers:
         return 0
 
     def _start(self) -> Worker:
+        """Raises OSError where the machine has no process or no descriptor to give."""
         ready, tell = os.pipe()
         descriptor = self._socket.fileno()
         command = [sys.executable, "-m", "jinqiao.cli", "gateway", "work", str(self._home)]
-        process = subprocess.Popen(
-            [*command, "--socket", str(descriptor), "--tell", str(tell)],
-            pass_fds=(descriptor, tell),
-            stdin=subprocess.DEVNULL,
-            preexec_fn=_die_with_parent,
-        )
-        os.close(tell)
+        try:
+            process = subprocess.Popen(
+                [*command, "--socket", str(descriptor), "--tell", str(tell)],
+                pass_fds=(descriptor, tell),
+                stdin=subprocess.DEVNULL,
+                preexec_fn=_die_with_parent,
+            )
+        except BaseException:
+            os.close(ready)
+            raise
+        finally:
+            os.close(tell)
         return Worker(process, ready)
 
     def _look_after(self) -> None:
@@ -102,17 +112,29 @@ class Workers:
         for worker in [worker for worker in self._workers if worker.process.poll() is not None]:
             self._workers.remove(worker)
             self._failures = 0 if worker.is_ready(0) else self._failures + 1
-            self._next_start = now + (min(LONGEST_PAUSE_S, 0.1 * 2 ** min(self._failures, 9)) if self._failures else 0)
+            self._next_start = now + self._pause_s()
             worker.close()
             logger.error("a worker ended with %d and is started again", worker.process.returncode)
         if len(self._workers) < self._count and now >= self._next_start:
-            self._workers.append(self._start())
+            try:
+                self._workers.append(self._start())
+            except OSError as problem:  # those that are there go on serving
+                self._failures += 1
+                self._next_start = now + self._pause_s()
+                logger.error("a worker cannot be started for now: %s", type(problem).__name__)
+
+    def _pause_s(self) -> float:
+        return min(LONGEST_PAUSE_S, 0.1 * 2 ** min(self._failures, 9)) if self._failures else 0.0
 
     def _replace_all(self) -> None:
         for old in list(self._workers):
             if self._ends:
                 return
-            new = self._start()
+            try:
+                new = self._start()
+            except OSError as problem:
+                logger.error("a new worker cannot be started: the old ones stay (%s)", type(problem).__name__)
+                return
             if not new.is_ready(READY_WITHIN_S):
                 logger.error("a new worker does not become ready: the old ones stay")
                 self._stop([new])
@@ -120,13 +142,20 @@ class Workers:
             self._workers.append(new)
             self._workers.remove(old)
             self._stop([old])
+            self._read_serving()
         logger.info("all workers were replaced")
+
+    def _read_serving(self) -> None:
+        """How workers end from now on. A file that was broken meanwhile must not end the gateway: the last good word holds."""
+        try:
+            self._serving = read_settings(self._home).serving
+        except (JinqiaoError, OSError) as problem:
+            logger.error("settings cannot be read: %s", getattr(problem, "code", type(problem).__name__))
 
     def _stop(self, workers: list[Worker]) -> None:
         for worker in workers:
             worker.process.terminate()
-        serving = read_settings(self._home).serving
-        until = time.monotonic() + serving.drain_s + serving.end_within_s + MARGIN_S
+        until = time.monotonic() + self._serving.drain_s + self._serving.end_within_s + MARGIN_S
         for worker in workers:
             try:
                 worker.process.wait(max(0.1, until - time.monotonic()))
