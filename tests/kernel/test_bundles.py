@@ -43,7 +43,7 @@ def packed(folder: Path, signer: Identity = SIGNER, contents: list[Content] | No
 
 
 def read(path: Path, signer: PublicIdentity | None = None, direction: Direction = Direction.UP) -> list[Content]:
-    bundle = read_bundle(path, direction, lambda node_id: signer or SIGNER.public)
+    bundle = read_bundle(path, direction, lambda node_id, key_id: signer or SIGNER.public)
     return [Content(part.kind, data, part.run_id, part.number) for part, data in bundle.parts()]
 
 
@@ -53,7 +53,7 @@ def test_what_was_packed_is_what_is_read(tmp_path: Path, name: str) -> None:
     path = packed(tmp_path, signer)
     assert path.name == "up-n-1-000003.jqb"
     assert read(path, signer.public) == CONTENTS
-    manifest = read_bundle(path, Direction.UP, lambda node_id: signer.public).manifest
+    manifest = read_bundle(path, Direction.UP, lambda node_id, key_id: signer.public).manifest
     assert (manifest.sequence, manifest.since, manifest.acknowledged) == (3, 2, 1)
     assert list(tmp_path.iterdir()) == [path]
 
@@ -166,7 +166,7 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path, data: bytes) -> None:
 
 def test_a_bundle_that_is_exchanged_after_it_was_verified_is_found(tmp_path: Path) -> None:
     path = packed(tmp_path)
-    bundle = read_bundle(path, Direction.UP, lambda node_id: SIGNER.public)
+    bundle = read_bundle(path, Direction.UP, lambda node_id, key_id: SIGNER.public)
     others = [Content(PartKind.HEARTBEAT, b"evil"), *CONTENTS[1:]]
     shutil.copy(packed(tmp_path / "other.jqb", contents=others), path)
     with pytest.raises(BundleBroken):

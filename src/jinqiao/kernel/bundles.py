@@ -81,11 +81,12 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle whose every byte was verified. `digest` names it: of its signed manifest."""
+    """A bundle whose every byte was verified. `digest` names it: of its signed manifest. `signer` is the id of the key."""
 
     path: Path
     manifest: BundleManifest
     digest: str
+    signer: str
 
     def parts(self) -> Iterator[tuple[BundlePart, bytes]]:
         """Each part with its contents, in order; verified once more, for the file may have changed since. Raises BundleBroken."""
@@ -157,8 +158,9 @@ def write_bundle(
     return path
 
 
-def read_bundle(path: Path, direction: Direction, signer_of: Callable[[str], PublicIdentity]) -> Bundle:
-    """Verify all of a bundle. `signer_of(node_id)` gives whose signature it must bear, and may raise.
+def read_bundle(path: Path, direction: Direction, signer_of: Callable[[str, str], PublicIdentity]) -> Bundle:
+    """Verify all of a bundle. `signer_of(node_id, key_id)` gives whose signature it must bear, where it says that it bears that
+    of the key, and may raise.
 
     Raises BundleBroken, BundleSignatureWrong.
     """
@@ -167,7 +169,7 @@ def read_bundle(path: Path, direction: Direction, signer_of: Callable[[str], Pub
         claimed = BundleManifest.from_json(message.body)
     except ContractBroken as problem:
         raise BundleBroken(reason="manifest", part=MANIFEST) from problem
-    signer = signer_of(claimed.node_id)
+    signer = signer_of(claimed.node_id, message.key_id)
     try:
         manifest = open_message(message, signer, BundleManifest)
     except SignatureInvalid as problem:
@@ -180,7 +182,8 @@ def read_bundle(path: Path, direction: Direction, signer_of: Callable[[str], Pub
             raise BundleBroken(reason="parts", part=MANIFEST)
         for part in manifest.parts:
             _verify(archive, part, signer.suite)
-    return Bundle(path, manifest, suite(signer.suite).digest(canonical_json(message.to_json())).hex())
+    digest = suite(signer.suite).digest(canonical_json(message.to_json())).hex()
+    return Bundle(path, manifest, digest, signer.key_id)
 
 
 def check_sequence(manifest: BundleManifest, *, taken: int, digest: str, digest_taken: str) -> bool:

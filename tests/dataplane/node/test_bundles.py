@@ -1,8 +1,9 @@
 """Two nodes without a network: everything they and the platform say to each other is carried as files."""
 
+import base64
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ from jinqiao.kernel.bundles import (
     read_bundle,
     write_bundle,
 )
+from jinqiao.kernel.contracts.base import canonical_json
 from jinqiao.kernel.contracts.bundles import Direction, PartKind
-from jinqiao.kernel.crypto.identity import Identity
+from jinqiao.kernel.contracts.exchange import NodeRotation
+from jinqiao.kernel.crypto.identity import Identity, fingerprint, sealed_to
 from tests.dataplane.node.marriages import ROWS, add_database, agreed_task, expected_node, sharing_asker
 from tests.factories import seed_calendar
 from tests.sharing import factories as sharing
@@ -240,7 +243,7 @@ def test_a_chunk_that_does_not_come_whole_is_carried_once_more(islands: tuple[Is
     run = actions.start_run(task, by=sharing_asker(task))
     provider.trip()
     down = consumer.down()
-    bundle = read_bundle(down, Direction.DOWN, lambda node_id: homes.load(consumer.home).platform)
+    bundle = read_bundle(down, Direction.DOWN, lambda node_id, key_id: homes.load(consumer.home).platform)
     assert [part.kind for part in bundle.manifest.parts].count(PartKind.CHUNK) == 1
     relayed = next(iter((Path(consumer.folder).parent / "relay").rglob("*.chunk")))
     relayed.write_bytes(b"rotten")
@@ -306,3 +309,107 @@ def test_a_carried_node_does_not_poll_and_a_polling_node_is_not_carried(
     homes.prepare(tmp_path / "net", "http://127.0.0.1:9", "n-1", Identity.generate().public)
     with closing(Node(homes.load(tmp_path / "net"))) as node, pytest.raises(HomeNotCarried):
         bundles.export(node, tmp_path)
+
+
+def sealed_key(island: Island) -> str:
+    """The key that the password of the island's database is sealed to, at the platform."""
+    assert island.source is not None
+    return sealed_to(DataSource.objects.get(pk=island.source.pk).sealed_password)
+
+
+def give_password(island: Island) -> None:
+    """A password of the database, sealed as the page seals it."""
+    assert island.source is not None
+    sealed = homes.load(island.home).identity.public.seal(b"geheim")
+    DataSource.objects.filter(pk=island.source.pk).update(sealed_password=sealed)
+
+
+def test_a_new_key_is_carried_and_what_was_sealed_to_the_old_one_comes_sealed_anew(
+    islands: tuple[Island, Island, ExchangeTask], capsys: pytest.CaptureFixture[str]
+) -> None:
+    provider, consumer, task = islands
+    give_password(provider)
+    old = homes.load(provider.home).identity
+    assert main.main(["rotate", str(provider.home)]) == 0
+    new = homes.load(provider.home).keys.following()
+    assert fingerprint(new.key_id) in capsys.readouterr().out
+    assert main.rotate(provider.home) == new.key_id  # asked twice it is the same key
+
+    provider.trip()
+    record = NodeRecord.objects.get(pk=provider.record.pk)
+    assert (record.key_id, homes.load(provider.home).identity.key_id) == (new.key_id, old.key_id)
+    provider.trip()  # the answer, and what is sealed anew
+    assert homes.load(provider.home).identity.key_id == new.key_id == sealed_key(provider)
+    provider.trip()  # nothing is left
+    home = homes.load(provider.home)
+    assert not home.keys.is_rotating
+    assert not (provider.home / "rotated.json").exists()
+    assert (
+        home.keys.unseal(DataSource.objects.get(pk=provider.record.data_sources.get().pk).sealed_password) == b"geheim"
+    )
+
+    run = actions.start_run(task, by=sharing_asker(task))
+    for island in (provider, consumer):
+        island.trip()
+    assert state_of(run) == RunState.RECONCILED, Run.objects.get(pk=run.pk).problem
+
+
+def test_a_run_that_is_on_its_way_while_both_keys_change_is_reconciled(
+    islands: tuple[Island, Island, ExchangeTask],
+) -> None:
+    provider, consumer, task = islands
+    run = actions.start_run(task, by=sharing_asker(task))
+    for island in (provider, consumer):
+        main.rotate(island.home)
+        island.trip()
+    assert state_of(run) == RunState.RECONCILED, Run.objects.get(pk=run.pk).problem
+    receipt = ExchangeReceipt.objects.get(run=run)
+    assert [(side.is_given, side.holds) for side in signatures(receipt)] == [(True, True), (True, True)]
+    second = actions.start_run(task, by=sharing_asker(task))  # sealed to the new keys, which the nodes do not use yet
+    for island in (provider, consumer):
+        island.trip()
+    assert state_of(second) == RunState.RECONCILED, Run.objects.get(pk=second.pk).problem
+
+
+def test_the_old_key_is_taken_until_the_node_knows_and_not_after(islands: tuple[Island, Island, ExchangeTask]) -> None:
+    provider, _consumer, _task = islands
+    old = homes.load(provider.home).identity
+    main.rotate(provider.home)
+    lost = provider.out()
+    lost.unlink()  # the word on the new key never came: the next bundle says it again
+    assert actions.import_bundle(provider.out()).refused == ()
+    provider.down().unlink()  # the answer never came
+    again = actions.import_bundle(provider.out())  # signed with the old key, for the node knows nothing yet
+    assert (again.is_new, again.refused) == (True, ())
+    stranger = Identity.generate(old.suite)
+    word = NodeRotation(node_id=provider.record.number, identity=stranger.public.to_json())
+    word = replace(word, proof=base64.b64encode(stranger.sign(word.canonical())).decode("ascii"))
+    bad = bundle_with(provider, old, Content(PartKind.ROTATION, canonical_json(word.to_json())))
+    assert [code for _part, code in actions.import_bundle(bad).refused] == ["exchange.node.rotation"]
+
+    with closing(Node(homes.load(provider.home))) as node:  # the number that the stranger used is used up
+        node.ledger.note_bundle("up", last_taken(provider), "")
+    provider.take(provider.down())
+    assert actions.import_bundle(provider.out()).refused == ()
+    with pytest.raises(BundleSignatureWrong):
+        actions.import_bundle(bundle_with(provider, old))
+
+
+def last_taken(island: Island) -> int:
+    """The number of the last bundle that the platform took."""
+    return BundleRecord.objects.filter(node=island.record, direction="up").order_by("-sequence")[0].sequence
+
+
+def bundle_with(island: Island, signer: Identity, *contents: Content) -> Path:
+    """A bundle that somebody makes who has this key of the node."""
+    sequence = last_taken(island) + 1
+    return write_bundle(
+        island.stick,
+        signer,
+        contents,
+        node_id=island.record.number,
+        direction=Direction.UP,
+        sequence=sequence,
+        since=sequence,
+        acknowledged=0,
+    )

@@ -1,7 +1,8 @@
 """A node without a network to its platform: what it would have sent and received is carried as files.
 
-`export` packs a heartbeat, every result that the platform has not acknowledged, and the chunks that belong to them. `take`
-unpacks what the platform packed: acknowledgements, commands, and the chunks that they deliver; then everything is worked.
+`export` packs a heartbeat, every result that the platform has not acknowledged, the chunks that belong to them, and the new key
+where one is to come. `take` unpacks what the platform packed: acknowledgements, its word on the key, commands, and the chunks that
+they deliver; then everything is worked.
 Each may be repeated; a bundle taken twice changes nothing.
 """
 
@@ -10,17 +11,20 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+from jinqiao.dataplane.node import rotation
 from jinqiao.dataplane.node.errors import HomeNotCarried
 from jinqiao.dataplane.node.process import Node
 from jinqiao.dataplane.node.relay import checked_chunk
 from jinqiao.kernel.bundles import BundleBroken, BundleOfAnotherNode, Content, check_sequence, read_bundle, write_bundle
-from jinqiao.kernel.contracts.base import ContractBroken, canonical_json
-from jinqiao.kernel.contracts.bundles import Direction, PartKind
-from jinqiao.kernel.contracts.exchange import BatchManifest, CommandKind, CommandResult, SignedMessage
+from jinqiao.kernel.contracts.base import Contract, ContractBroken, canonical_json
+from jinqiao.kernel.contracts.bundles import BundlePart, Direction, PartKind
+from jinqiao.kernel.contracts.exchange import BatchManifest, CommandKind, CommandResult, NodeRotated, SignedMessage
 from jinqiao.kernel.crypto.identity import PublicIdentity
 
 logger = logging.getLogger(__name__)
+Word = TypeVar("Word", bound=Contract)
 
 UP, DOWN, ACKNOWLEDGED = Direction.UP.value, Direction.DOWN.value, "up-acknowledged"
 
@@ -68,6 +72,8 @@ def _contents(node: Node, results: list[CommandResult]) -> Iterator[Content]:
     for result in results:
         yield from _chunks(node, result)
         yield Content(PartKind.RESULT, canonical_json(result.to_json()))
+    if (word := rotation.word_to_carry(node.home)) is not None:
+        yield Content(PartKind.ROTATION, canonical_json(word.to_json()))
 
 
 def _chunks(node: Node, result: CommandResult) -> Iterator[Content]:
@@ -94,7 +100,7 @@ def take(node: Node, file: Path) -> Taken:
     _check(node)
     home, ledger = node.home, node.ledger
 
-    def platform_of(node_id: str) -> PublicIdentity:
+    def platform_of(node_id: str, _key_id: str) -> PublicIdentity:
         if node_id != home.node_id:
             raise BundleOfAnotherNode(node=node_id, wanted=home.node_id)
         return home.platform
@@ -113,11 +119,10 @@ def take(node: Node, file: Path) -> Taken:
             node.spool.incoming(part.run_id).write_chunk(part.number, data)
             chunks += 1
         elif part.kind is PartKind.COMMAND:
-            try:
-                node.take(SignedMessage.from_json(json.loads(data)))
-            except (ValueError, RecursionError, ContractBroken) as problem:
-                raise BundleBroken(reason="command", part=part.name) from problem
+            node.take(_contract(part, data, SignedMessage))
             commands += 1
+        elif part.kind is PartKind.ROTATED:
+            rotation.take_carried(home, _contract(part, data, NodeRotated))
         else:
             raise BundleBroken(reason="kind", part=part.name)
     ledger.acknowledge_bundle(manifest.acknowledged)
@@ -132,6 +137,13 @@ def take(node: Node, file: Path) -> Taken:
         chunks=chunks,
         skipped=tuple(range(last + 1, manifest.sequence)),
     )
+
+
+def _contract(part: BundlePart, data: bytes, kind: type[Word]) -> Word:
+    try:
+        return kind.from_json(json.loads(data))
+    except (ValueError, RecursionError, ContractBroken) as problem:
+        raise BundleBroken(reason=part.kind.value, part=part.name) from problem
 
 
 def _check(node: Node) -> None:

@@ -5,7 +5,7 @@ node register HOME --platform URL --code CODE --name NAME      register by the o
 node register HOME --offline --code CODE --name NAME --to FILE    the same as a file, where no network joins them
 node admit HOME FILE                                           the platform's answer to that file
 node fingerprint HOME                                          the fingerprint of the node's key
-node rotate HOME                                               a new key; nobody has to enter a password again
+node rotate HOME                                               a new key; nobody enters a password again (carried: by bundles)
 node export HOME --to FOLDER|FILE                              pack what the platform is to get
 node import HOME FILE                                          take what the platform packed, and work it
     node quarantine HOME RUN --to FILE.xlsx                        the rows that a run set aside
@@ -25,8 +25,9 @@ from types import FrameType
 
 from jinqiao.dataplane.node import bundles, quarantine
 from jinqiao.dataplane.node import home as homes
-from jinqiao.dataplane.node.errors import HomeCarried, HomeInUse, HomeNotWritable, RotationPending
+from jinqiao.dataplane.node.errors import HomeInUse, HomeNotWritable, RotationPending
 from jinqiao.dataplane.node.process import Node
+from jinqiao.dataplane.node.rotation import begin_carried
 from jinqiao.dataplane.node.rotation import rotate as rotate_keys
 from jinqiao.kernel.contracts.exchange import NodeAdmission
 from jinqiao.kernel.crypto.identity import fingerprint
@@ -70,14 +71,15 @@ def register(
 
 
 def rotate(folder: Path, *, within_s: float = ROTATE_WITHIN_S) -> str:
-    """A new key for the node; its key id. Where the node's process runs, it is asked to do it.
+    """A new key for the node; its key id. Where the node's process runs, it is asked to do it; of a node that is carried, the
+    next bundles do it.
 
     Raises RotationPending where it has not come about within that time (it will, when the platform is reached), PlatformAway,
-    PlatformRefused, HomeCarried.
+    PlatformRefused.
     """
     home = homes.load(folder)
     if home.is_carried:
-        raise HomeCarried(home=folder.name)
+        return begin_carried(home)
     try:
         with Node(home):
             return rotate_keys(home).new_key_id
@@ -139,7 +141,10 @@ def _fingerprint(options: argparse.Namespace) -> int:
 
 
 def _rotate(options: argparse.Namespace) -> int:
-    return _show_fingerprint(rotate(options.home))
+    code = _show_fingerprint(rotate(options.home))
+    if homes.load(options.home).is_carried:
+        sys.stdout.write("新密钥随下一个摆渡包送往平台，回包导入后启用  the next bundles bring it into use\n")
+    return code
 
 
 def _export(options: argparse.Namespace) -> int:

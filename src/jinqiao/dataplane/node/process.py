@@ -205,7 +205,7 @@ class Node:
             if self.ledger.is_forgotten(run_id):
                 self.spool.purge(run_id)
                 self.ledger.forget_staging(run_id)
-        if not self.ledger.has_work() and not self.spool.runs():
+        if not self.ledger.has_work() and not self.spool.runs() and not self.home.keys.is_rotating:
             for former in self.home.keys.former():
                 if former.until < now - KEEP:
                     self.home.keys.forget(former.identity.key_id)

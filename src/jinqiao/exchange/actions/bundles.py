@@ -1,7 +1,7 @@
 """The platform's side of bundles: they carry the same words as the machine interface, and are taken by the same actions.
 
-A bundle of a node holds heartbeat, chunks and results; a bundle for a node holds acknowledgements, commands, and the chunks that
-it is to deliver. Both are signed as a whole, numbered, and repeat what was not acknowledged, so that a lost file costs nothing.
+A bundle of a node holds heartbeat, chunks, results, and its new key where one is to come; a bundle for a node holds
+acknowledgements, the word on its key, commands, and the chunks that it is to deliver. Both are signed as a whole, numbered, and repeat what was not acknowledged, so that a lost file costs nothing.
 """
 
 import json
@@ -19,6 +19,7 @@ from jinqiao.exchange.actions.commanding import OPEN
 from jinqiao.exchange.actions.commands import accept_result, hand_out, note_carried
 from jinqiao.exchange.actions.platform import node_actor, platform_identity, public_identity
 from jinqiao.exchange.actions.relay import open_chunk, store_chunk
+from jinqiao.exchange.actions.rotation import rotate_identity, word_on_rotation
 from jinqiao.exchange.enums import CommandState, NodeKind, NodeState
 from jinqiao.exchange.errors import (
     NodeAwaitsApproval,
@@ -28,7 +29,7 @@ from jinqiao.exchange.errors import (
     NotYourRun,
     RunStateWrong,
 )
-from jinqiao.exchange.models import BundleRecord, Node, NodeCommand, RelayChunk
+from jinqiao.exchange.models import BundleRecord, Node, NodeCommand, NodeIdentity, RelayChunk
 from jinqiao.kernel import moments
 from jinqiao.kernel.bundles import (
     Bundle,
@@ -41,7 +42,7 @@ from jinqiao.kernel.bundles import (
 )
 from jinqiao.kernel.contracts.base import Contract, canonical_json
 from jinqiao.kernel.contracts.bundles import BundlePart, Direction, PartKind
-from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult, Heartbeat, SignedMessage
+from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult, Heartbeat, NodeRotation, SignedMessage
 from jinqiao.kernel.crypto.identity import PublicIdentity, fingerprint
 from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.errors import JinqiaoError
@@ -72,12 +73,12 @@ def import_bundle(file: Path) -> BundleTaken:
     """
     found: dict[str, Node] = {}
 
-    def identity_of(number: str) -> PublicIdentity:
+    def identity_of(number: str, key_id: str) -> PublicIdentity:
         node = Node.objects.select_related("organisation").filter(number=number).first()
         if node is None or not node.identity:
             raise BundleOfAnotherNode(node=number, wanted="jinqiao")
         found[number] = node
-        return public_identity(node)
+        return _former_identity(node, key_id) or public_identity(node)
 
     bundle = read_bundle(file, Direction.UP, identity_of)
     manifest = bundle.manifest
@@ -126,6 +127,8 @@ def _take_parts(node: Node, bundle: Bundle) -> tuple[int, int, tuple[tuple[str, 
                 results += 1
             elif part.kind is PartKind.HEARTBEAT:
                 note_carried(node, _contract(part, data, Heartbeat))
+            elif part.kind is PartKind.ROTATION:
+                rotate_identity(node, _contract(part, data, NodeRotation), signed_with=bundle.signer)
             else:
                 raise BundleBroken(reason="kind", part=part.name)
         except JinqiaoError as problem:
@@ -203,6 +206,8 @@ def _waiting(node: Node, acknowledged: BundleRecord | None) -> list[int]:
 
 
 def _contents(node: Node, messages: list[SignedMessage]) -> Iterator[Content]:
+    if (word := word_on_rotation(node)) is not None:
+        yield Content(PartKind.ROTATED, canonical_json(word.to_json()))
     for message in messages:
         if message.body.get("kind") == CommandKind.DELIVER.value:
             yield from _chunks(node, str(message.body["run_id"]))
@@ -228,6 +233,21 @@ def node_by_number(number: str) -> Node:
     if node is None:
         raise NodeMissing(node=number)
     return node
+
+
+def _former_identity(node: Node, key_id: str) -> PublicIdentity | None:
+    """The key that a carried node had until its last rotation, as long as it cannot know that the new one is taken: until it has
+    acknowledged a bundle that was made since, it goes on signing with the old one."""
+    current = NodeIdentity.objects.filter(node=node, key_id=node.key_id).first()
+    if current is None or key_id == node.key_id:
+        return None
+    former = NodeIdentity.objects.filter(node=node, key_id=key_id, until=current.since).first()
+    records = BundleRecord.objects.filter(node=node)
+    was_carried = records.filter(direction=Direction.UP.value, at__lte=current.since).exists()
+    has_heard = records.filter(direction=Direction.DOWN.value, at__gt=current.since).exclude(acknowledged_at=None)
+    if former is None or not was_carried or has_heard.exists():
+        return None
+    return PublicIdentity.from_json(former.identity)
 
 
 def _check_node(node: Node) -> None:

@@ -19,12 +19,13 @@ from jinqiao.kernel.crypto.identity import PublicIdentity, sealed_to
 
 
 @transaction.atomic
-def rotate_identity(node: Node, rotation: NodeRotation) -> NodeRotated:
+def rotate_identity(node: Node, rotation: NodeRotation, signed_with: str = "") -> NodeRotated:
     """Take the new identity, and what was sealed anew; may be said again. The answer names what is still sealed to another key.
 
-    `node` is the caller as its signature showed it. Raises RotationRefused, IdentityTaken, SuiteMismatch, IdentityBroken.
+    `node` is the caller as its signature showed it; `signed_with` the key of that signature, where it is not that of `node`: a bundle
+    may bear the one before, and then only repeats what was taken. Raises RotationRefused, IdentityTaken, SuiteMismatch, IdentityBroken.
     """
-    signed_with = node.key_id
+    signed_with = signed_with or node.key_id
     node = Node.objects.select_for_update(of=("self",)).select_related("organisation").get(pk=node.pk)
     if rotation.node_id != node.number:
         raise RotationRefused(node=node.number, reason="node")
@@ -37,11 +38,20 @@ def rotate_identity(node: Node, rotation: NodeRotation) -> NodeRotated:
         public.verify(replace(rotation, proof="").canonical(), proof)
     except (SignatureInvalid, binascii.Error, ValueError) as problem:
         raise RotationRefused(node=node.number, reason="proof") from problem
-    if node.key_id != signed_with:
+    if node.key_id not in (signed_with, public.key_id):
         raise RotationRefused(node=node.number, reason="another rotation")
     if public.key_id != node.key_id:
         _change(node, public)
     return NodeRotated(key_id=node.key_id, sealed=_take_resealed(node, rotation.resealed))
+
+
+def word_on_rotation(node: Node) -> NodeRotated | None:
+    """For a node that cannot be answered at once: the key that is known of it, and what is sealed to another; None where its
+    key never changed."""
+    if not NodeIdentity.objects.filter(node=node).exclude(until=None).exists():
+        return None
+    with transaction.atomic():
+        return NodeRotated(key_id=node.key_id, sealed=_take_resealed(node, {}))
 
 
 def _change(node: Node, public: PublicIdentity) -> None:

@@ -22,6 +22,8 @@ class PartKind(enum.StrEnum):
     RESULT = "result"  # up: a CommandResult
     COMMAND = "command"  # down: a SignedMessage of a Command
     CHUNK = "chunk"  # both: an encrypted chunk, sealed to the consumer's node
+    ROTATION = "rotation"  # up: a NodeRotation, last
+    ROTATED = "rotated"  # down: a NodeRotated, first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,7 +113,7 @@ class RunFilter(SidesFilter):
 class AlertFilter(forms.Form):
     """A department sees alerts of others too, where it is a side of the task: everybody may choose."""
 
-    q = search_field(_("运行、任务、节点、目录或服务"))
+    q = search_field(_("编号、节点、目录或服务"))
     organisation = OrganisationChoice(_("责任机构"), "alerts", "pk")
     status = forms.ChoiceField(
         label=_("状态"), required=False, choices=[*ALL, ("open", _("未解除")), ("closed", _("已解除"))]
