@@ -105,3 +105,12 @@ def test_a_limit_of_nothing_admits_nothing() -> None:
     assert meter.wait_s("s", 0, 100) == 60
     meter.keep_only({"other"})
     assert meter.wait_s("s", 1, 0) == 0
+
+
+def test_of_what_others_admit_a_minute_is_kept_where_nobody_asks_for_it_here() -> None:
+    meter = RateMeter()
+    for second in range(1000):
+        meter.hear("marriage", float(second), 5)
+    assert len(meter._calls["marriage"]) == 300
+    assert meter.wait_s("marriage", 301, 999.0) == 0
+    assert meter.wait_s("marriage", 300, 999.0) > 0

@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
+
 from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway.app import Gateway
 from jinqiao.dataplane.gateway.quota import DayQuota
@@ -121,3 +123,37 @@ def test_only_this_day_of_the_record_counts(world: World) -> None:
         quota.load(log, services, at)
         assert quota.of("production", SERVICE, "app-housing", at, 0).calls == calls
     DayQuota().load(log.with_name("none.db"), [SERVICE], now)
+
+
+def test_a_call_that_began_before_midnight_ends_no_day_that_has_begun(world: World) -> None:
+    quota, offering = DayQuota(), world.services[0]
+    evening = datetime.combine(moments.today(), datetime.max.time(), tzinfo=CHINA)
+    for at in (evening + timedelta(seconds=1), evening):
+        with quota.take("production", offering, "one", 1, at):
+            pass
+    assert quota.of("production", SERVICE, "one", evening + timedelta(seconds=2), 0).calls == 2
+
+
+def test_what_was_answered_is_known_by_lane(world: World) -> None:
+    limited(world, calls_per_day=10)
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        for _ in range(3):
+            assert (await caller.ask()).status_code == 200
+
+    talk(world, conversation)
+    log, now = homes.load(world.home).evidence_file, moments.now().astimezone(CHINA)
+    assert DayQuota().load(log, [SERVICE], now) == {("1", "production", SERVICE, "app-housing"): (3, 3)}
+
+
+def test_an_answer_that_cannot_be_recorded_costs_no_quota(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    limited(world, calls_per_day=1)
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("jinqiao.dataplane.evidence.log.WAITING_LIMIT", 0)
+            assert (await caller.ask()).json()["code"] == "evidence.log.unavailable"
+        assert (await caller.ask()).status_code == 200
+        assert (await caller.ask()).json()["code"] == "gateway.quota.calls"
+
+    talk(world, conversation)

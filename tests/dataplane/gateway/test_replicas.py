@@ -6,10 +6,11 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,15 +18,17 @@ import pytest
 from jinqiao.dataplane.evidence.shared_claims import TABLE
 from jinqiao.dataplane.evidence.verify import verify
 from jinqiao.dataplane.gateway import home as homes
-from jinqiao.dataplane.gateway.app import create_app
+from jinqiao.dataplane.gateway.app import Gateway, create_app
 from jinqiao.dataplane.gateway.errors import HomeInUse, SettingsNotValid
 from jinqiao.dataplane.gateway.main import main
 from jinqiao.dataplane.gateway.replicas import replicate
 from jinqiao.dataplane.gateway.settings import SETTINGS
+from jinqiao.dataplane.gateway.shared_use import TABLE as USE_TABLE
+from jinqiao.kernel.contracts.policy import Operation
 from jinqiao.kernel.crypto.errors import KeyFileExposed
 from tests import servers
 from tests.dataplane.gateway.test_process import ToThePort, process
-from tests.dataplane.gateway.world import Caller, World, make_world, records
+from tests.dataplane.gateway.world import ANN, PURPOSE, SERVICE, Caller, World, make_world, records
 
 PORT_OF_NOBODY = 9  # discard
 
@@ -47,13 +50,13 @@ def second_home(world: World) -> World:
 
 @pytest.fixture
 def pair(tmp_path: Path, postgresql_server: servers.Server) -> Iterator[tuple[World, World]]:
-    postgresql_server.execute(f"DROP TABLE IF EXISTS {TABLE}")
+    postgresql_server.execute(f"DROP TABLE IF EXISTS {TABLE}, {USE_TABLE}")
     world = make_world(tmp_path)
     world.services = (replace(world.services[0], calls_per_minute=1_000_000),)
     world.publish()
     share(world, postgresql_server.url)
     yield world, second_home(world)
-    postgresql_server.execute(f"DROP TABLE IF EXISTS {TABLE}")
+    postgresql_server.execute(f"DROP TABLE IF EXISTS {TABLE}, {USE_TABLE}")
 
 
 @contextmanager
@@ -148,7 +151,7 @@ def test_when_one_is_killed_nothing_that_it_answered_is_lost_or_answered_again(p
 def test_what_one_answered_before_the_two_shared_anything_the_other_refuses(
     tmp_path: Path, postgresql_server: servers.Server
 ) -> None:
-    postgresql_server.execute(f"DROP TABLE IF EXISTS {TABLE}")
+    postgresql_server.execute(f"DROP TABLE IF EXISTS {TABLE}, {USE_TABLE}")
     world = make_world(tmp_path)
     world.publish()
     created, nonce = int(time.time()), os.urandom(16).hex()
@@ -182,6 +185,7 @@ def test_where_the_shared_table_is_away_calls_are_refused_by_its_code_and_record
         try:
             report = await asyncio.to_thread(app.readiness)
             assert (report["ready"], report["claims_reached"], report["evidence_healthy"]) == (False, False, True)
+            assert report["use_shared"] is False
             async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app)) as client:  # type: ignore[arg-type]
                 for _ in range(3):
                     answer = await Caller(client).ask()
@@ -283,3 +287,166 @@ def test_workers_of_a_replica_claim_in_the_shared_table_too(pair: tuple[World, W
 
     asyncio.run(conversation())
     assert set(verify(pair[1].home / "evidence.db").heads) <= {"b-1", "b-2"}
+
+
+def offer(pair: tuple[World, World], **changes: Any) -> None:
+    for world in pair:
+        world.services = (replace(world.services[0], operations=tuple(Operation), **changes),)
+        world.publish()
+
+
+@asynccontextmanager
+async def both_here(pair: tuple[World, World]) -> AsyncIterator[list[tuple[Caller, Gateway]]]:
+    """Both gateways in this process, and a caller for each."""
+    apps = [create_app(world.home) for world in pair]
+    clients = [httpx.AsyncClient(transport=httpx.ASGITransport(app=app)) for app in apps]  # type: ignore[arg-type]
+    try:
+        for app in apps:
+            await app.start()
+        yield [(Caller(client), app) for client, app in zip(clients, apps, strict=True)]
+    finally:
+        for client, app in zip(clients, apps, strict=True):
+            await client.aclose()
+            await app.stop()
+
+
+async def left(caller: Caller, more_than_the_limit: int) -> int:
+    """How many calls of the day are left, as a refusal says, which uses none."""
+    body = {"purpose": PURPOSE, "case_number": "1", "by": [{"sfzh": ANN}] * more_than_the_limit, "items": ["xm"]}
+    refused = await caller.ask(body, path=f"/gateway/v1/services/{SERVICE}/batch")
+    assert refused.json()["code"] == "gateway.quota.calls", refused.text
+    return int(refused.json()["details"]["left"])
+
+
+async def until_left(caller: Caller, more_than_the_limit: int, wanted: int) -> None:
+    until = time.monotonic() + 30
+    while await left(caller, more_than_the_limit) != wanted:
+        assert time.monotonic() < until
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(
+    ("limit", "refusal"),
+    [
+        ({"calls_per_day": 10}, "gateway.quota.calls"),
+        ({"rows_per_day": 10}, "gateway.quota.rows"),
+        ({"calls_per_minute": 10}, "gateway.rate.exceeded"),
+    ],
+    ids=str,
+)
+def test_what_an_application_may_use_it_may_use_at_both_together(
+    pair: tuple[World, World], limit: dict[str, int], refusal: str
+) -> None:
+    """Calls in turns: each machine knows of the other's calls after one exchange, so nothing is overrun here."""
+    offer(pair, **limit)
+
+    def known(app: Gateway) -> int:
+        desk = app._desk
+        assert desk is not None
+        if "calls_per_minute" in limit:
+            return len(desk.meter._calls.get(SERVICE, ()))
+        used = desk.quota._used.get(("production", SERVICE, "app-housing"))
+        return 0 if used is None else used.rows if "rows_per_day" in limit else used.calls
+
+    async def conversation() -> None:
+        async with both_here(pair) as running:
+            for number in range(10):
+                assert (await running[number % 2][0].ask()).status_code == 200
+                while {known(app) for _, app in running} != {number + 1}:
+                    await asyncio.sleep(0.01)
+            for caller, app in running:
+                refused = await caller.ask()
+                assert (refused.status_code, refused.json()["code"]) == (429, refusal)
+                assert (await asyncio.to_thread(app.readiness))["use_shared"] is True
+
+    asyncio.run(asyncio.wait_for(conversation(), 60))
+
+
+@pytest.mark.servers
+@pytest.mark.kill
+def test_a_replica_that_is_killed_and_started_again_neither_loses_nor_doubles_what_was_used_today(
+    pair: tuple[World, World],
+) -> None:
+    offer(pair, calls_per_day=20)
+
+    async def before(victim: "subprocess.Popen[bytes]", ports: list[int]) -> None:
+        async with ExitStackOfClients(ports) as (first, second):
+            for _ in range(3):
+                assert (await second.ask()).status_code == 200
+            await until_left(first, 21, 17)
+            answers = await asyncio.gather(*(first.ask() for _ in range(5)))
+            victim.send_signal(signal.SIGKILL)  # most likely before it told
+            assert [answer.status_code for answer in answers] == [200] * 5
+
+    async def after(ports: list[int]) -> None:
+        async with ExitStackOfClients(ports) as (first, second):
+            assert await left(first, 21) == 12  # at once: from its evidence and from the table
+            await until_left(second, 21, 12)
+            assert (await second.ask()).status_code == 200
+            await until_left(first, 21, 11)
+            assert await left(second, 21) == 11
+
+    with ExitStack() as stack:
+        ports = [servers.free_port() for _ in pair]
+        victim, _ = (stack.enter_context(process(world, port)) for world, port in zip(pair, ports, strict=True))
+        asyncio.run(before(victim, ports))
+        stack.enter_context(process(pair[0], ports[0]))
+        asyncio.run(after(ports))
+
+
+@pytest.mark.servers
+def test_calls_that_got_no_answer_because_nothing_could_be_claimed_cost_no_quota(
+    pair: tuple[World, World], postgresql_server: servers.Server
+) -> None:
+    offer(pair, calls_per_day=5)
+
+    async def conversation() -> None:
+        async with both_here(pair) as running:
+            (first, _), (second, _) = running
+            assert (await first.ask()).status_code == 200
+            await until_left(second, 6, 4)
+            postgresql_server.execute(f"DROP TABLE {TABLE}")
+            refused = await first.ask()
+            assert (refused.status_code, refused.json()["code"]) == (503, "evidence.claims.unavailable")
+            until = time.monotonic() + 30
+            while (await first.ask()).status_code != 200:
+                assert time.monotonic() < until
+                await asyncio.sleep(0.05)
+            for caller in (first, second):
+                await until_left(caller, 6, 3)
+
+    asyncio.run(conversation())
+
+
+@pytest.mark.servers
+def test_a_role_that_may_not_make_the_table_of_use_is_seen_by_the_operator_and_calls_go_on(
+    pair: tuple[World, World], postgresql_server: servers.Server
+) -> None:
+    asyncio.run(once(pair[0], os.urandom(16).hex(), int(time.time())))
+    postgresql_server.execute(
+        f"DROP TABLE {USE_TABLE}",
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+        "CREATE ROLE gateway_without_create LOGIN PASSWORD 'geheim'",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {TABLE} TO gateway_without_create",
+    )
+    try:
+        server = postgresql_server
+        url = f"postgresql://gateway_without_create:geheim@{server.host}:{server.port}/{server.database}"
+        share(pair[0], url)
+
+        async def conversation() -> None:
+            app = create_app(pair[0].home)
+            await app.start()
+            try:
+                async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app)) as client:  # type: ignore[arg-type]
+                    assert (await Caller(client).ask()).status_code == 200
+                    report = await asyncio.to_thread(app.readiness)
+                    assert (report["ready"], report["claims_reached"], report["use_shared"]) == (True, True, False)
+                    assert b"jinqiao_gateway_use_shared 0\n" in (await client.get("http://x/gateway/metrics")).content
+            finally:
+                await app.stop()
+
+        asyncio.run(conversation())
+    finally:
+        postgresql_server.execute("DROP OWNED BY gateway_without_create; DROP ROLE gateway_without_create")

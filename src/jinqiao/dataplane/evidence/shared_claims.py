@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from jinqiao.dataplane.evidence.claims import Claim, turn_of
 from jinqiao.dataplane.evidence.errors import ClaimsUnavailable
+from jinqiao.dataplane.evidence.shared_tables import STATEMENT_WITHIN_MS, address_of, table_number
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +32,10 @@ TABLE = "jinqiao_gateway_claim"
 REST_S = (
     1.0  # so long a table that was not reached is not tried again: calls are refused at once, not one after the other
 )
-STATEMENT_WITHIN_MS = 5000
 SWEEP_EVERY_S = 2.0
 SWEEP_AT_ONCE = 5000
 REMEMBER_AT_ONCE = 10_000
 MARGIN_S = 600  # by the clock of the database: those of the replicas may differ by so much
-_MAKE_LOCK = 0x6A71_6777  # of pg_advisory_xact_lock: two replicas make the table at the same moment
 
 SCHEMA = (
     f"CREATE TABLE IF NOT EXISTS {TABLE} (token bytea PRIMARY KEY, forget_at bigint NOT NULL, mark bytea NOT NULL)",
@@ -55,22 +53,6 @@ SWEEP = (
     f" WHERE forget_at < extract(epoch FROM clock_timestamp())::bigint - {MARGIN_S}"
     f" LIMIT {SWEEP_AT_ONCE} FOR UPDATE SKIP LOCKED)"
 )
-DEFAULTS = {
-    "connect_timeout": "3",
-    "tcp_user_timeout": "5000",
-    "keepalives_idle": "30",
-    "application_name": "jinqiao gateway",
-}
-
-
-def has_password(url: str) -> bool:
-    """Whether a password stands in an address of libpq's form. Raises ValueError, which does not repeat it, for anything else."""
-    try:
-        if url.startswith(("postgresql://", "postgres://")):
-            return bool(conninfo_to_dict(url).get("password"))
-    except psycopg.Error:
-        pass
-    raise ValueError("no address of a PostgreSQL database")
 
 
 class SharedClaims:
@@ -78,8 +60,7 @@ class SharedClaims:
     write the same log. `check` may be called by any thread."""
 
     def __init__(self, url: str, turn_file: Path | None = None) -> None:
-        given = {name: str(value) for name, value in conninfo_to_dict(url).items()}
-        self._address = make_conninfo(**(DEFAULTS | given))
+        self._address = address_of(url)
         self._turn_file = turn_file
         self._lock = threading.Lock()
         self._db: psycopg.Connection[Any] | None = None
@@ -180,7 +161,7 @@ class SharedClaims:
             (durable,) = db.execute("SHOW synchronous_commit").fetchone() or ("",)
             if durable == "off":  # a claim that a crash of the database forgets is none
                 db.execute("SET synchronous_commit = on")
-            table = self._table(db)
+            table = table_number(db, TABLE, SCHEMA)
             if table != self._known:
                 self._remember(db)
                 self._known = table
@@ -189,18 +170,6 @@ class SharedClaims:
             raise ClaimsUnavailable from None
         logger.info("claims are shared with the other replicas")
         return db
-
-    def _table(self, db: "psycopg.Connection[Any]") -> int:
-        """Which table it is, by its number in the database; it is made where there is none."""
-        for _ in range(2):
-            (number,) = db.execute(f"SELECT to_regclass('{TABLE}')::oid::bigint").fetchone() or (None,)
-            if number is not None:
-                return int(number)
-            with db.transaction():
-                db.execute("SELECT pg_advisory_xact_lock(%s)", (_MAKE_LOCK,))
-                for statement in SCHEMA:
-                    db.execute(statement)
-        raise ClaimsUnavailable
 
     def _remember(self, db: "psycopg.Connection[Any]") -> None:
         """Claim what our own log remembers: what was answered before the table was shared, or was made anew."""

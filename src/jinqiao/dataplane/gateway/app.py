@@ -41,9 +41,10 @@ from jinqiao.dataplane.gateway.openapi import PATH as DOCUMENT
 from jinqiao.dataplane.gateway.overload import Gate
 from jinqiao.dataplane.gateway.probing import Prober
 from jinqiao.dataplane.gateway.problem import PROBLEM_TYPE, extra_headers, language_of, problem_body
-from jinqiao.dataplane.gateway.quota import limited
-from jinqiao.dataplane.gateway.replicas import claims_of
+from jinqiao.dataplane.gateway.quota import Answered, limited
+from jinqiao.dataplane.gateway.replicas import claims_of, shared_use_of
 from jinqiao.dataplane.gateway.settings import GatewaySettings, read_settings, trusting
+from jinqiao.dataplane.gateway.shared_use import SharedUse
 from jinqiao.dataplane.gateway.siblings import Siblings
 from jinqiao.dataplane.gateway.snapshot import PolicyView, last_kept
 from jinqiao.dataplane.gateway.sources.readers import Readers
@@ -81,6 +82,7 @@ class Gateway:
         self._desk: CallDesk | None = None
         self._log: EvidenceLog | None = None
         self.claims: SharedClaims | None = None  # where replicas on other machines share them
+        self.shared_use: SharedUse | None = None  # by which they hear of each other's calls
         self._link: PlatformLink | None = None
         self._keeper: EvidenceKeeper | None = None
         self.prober: Prober | None = None
@@ -117,13 +119,22 @@ class Gateway:
                 await asyncio.to_thread(claims.check)
             desk = CallDesk(home, log, self.gate)
             if self._shared:
-                self._siblings = desk.siblings = Siblings(home.path, lane, desk.hear_rate, desk.hear_use)
+                self._siblings = Siblings(home.path, lane, desk.hear_rate, desk.hear_use)
                 self._siblings.start()
+                desk.others = (self._siblings,)
                 self._shared_figures = SharedFigures(home.path, lane)
             desk.nonces.load(log, time.time())
             desk.view = await asyncio.to_thread(last_kept, home)
+            at, answered = moments.now().astimezone(CHINA), dict[Answered, tuple[int, int]]()
             if desk.view is not None:
-                await asyncio.to_thread(desk.quota.load, log.path, limited(desk.view), moments.now().astimezone(CHINA))
+                answered = await asyncio.to_thread(desk.quota.load, log.path, limited(desk.view), at)
+            if self.claims is not None:
+                self.shared_use = shared = shared_use_of(
+                    home, self.settings, lane, desk.hear_rate, desk.hear_use, is_alone=not self._shared
+                )
+                shared.begin(answered, at.date())
+                await shared.start()
+                desk.others = (*desk.others, shared)
         except BaseException:
             await self.stop()
             raise
@@ -222,6 +233,9 @@ class Gateway:
         if self._siblings is not None:
             self._siblings.stop()
             self._siblings = None
+        if self.shared_use is not None:
+            await asyncio.to_thread(self.shared_use.stop)
+            self.shared_use = None
         if self._shared_figures is not None:
             self._shared_figures.close()
             self._shared_figures = None
@@ -409,6 +423,7 @@ class Gateway:
             "platform_problem": "",
             "evidence_waiting_batches": None,
             "claims_reached": self.claims.check() if self.claims is not None else None,
+            "use_shared": self.shared_use.is_shared if self.shared_use is not None else None,
             **(asdict(kept) if (kept := self.keeping()) is not None else {}),
         }
         if report["claims_reached"] is False:

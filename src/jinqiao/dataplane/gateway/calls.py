@@ -49,10 +49,11 @@ from jinqiao.dataplane.gateway.peers import Peers
 from jinqiao.dataplane.gateway.policy import callable_service, permit
 from jinqiao.dataplane.gateway.problem import language_of
 from jinqiao.dataplane.gateway.questions import read_question
-from jinqiao.dataplane.gateway.quota import DayQuota, Use, has_day_quota
+from jinqiao.dataplane.gateway.quota import DayQuota, Taken, Use, has_day_quota
 from jinqiao.dataplane.gateway.rate import RateMeter
 from jinqiao.dataplane.gateway.routes import Route, route_of
 from jinqiao.dataplane.gateway.sandbox import Sandbox, examples
+from jinqiao.dataplane.gateway.shared_use import SharedUse
 from jinqiao.dataplane.gateway.siblings import Siblings
 from jinqiao.dataplane.gateway.snapshot import PolicyView
 from jinqiao.dataplane.gateway.sources.readers import Reader, Readers
@@ -105,6 +106,7 @@ class Call:
     duration_us: int = 0
     salt: bytes = b""  # of the answer's commitment: the caller gets it, so that either side can prove the answer later
     token: Token | None = None
+    taken: Taken | None = None  # what it takes of the quotas of the day, once it can be answered
     notices: list[Header] = field(default_factory=list)  # headers that every answer about this service bears
 
 
@@ -128,7 +130,7 @@ class CallDesk:
         self.sandbox = Sandbox()
         self.documents = Documents()
         self.view: PolicyView | None = None
-        self.siblings: Siblings | None = None  # where several processes are this gateway
+        self.others: tuple[Siblings | SharedUse, ...] = ()  # so other processes of this gateway hear what is counted
 
     def begin(self) -> Call:
         if len(self._chance) < CALL_ID_BYTES:
@@ -196,8 +198,8 @@ class CallDesk:
         use = self.quota.of(call.environment, service.service, call.application, at, wait_s)
         permission = permit(service, operation, question, at=at, use=use)
         self.meter.count(metered, moment, question.keys)
-        if self.siblings is not None:
-            self.siblings.counted(metered, question.keys)
+        for others in self.others:
+            others.counted(metered, question.keys)
         asked = asked_persons(permission)
         self._mark(call, view, asked)
         reader = self._reader(call, service, view)
@@ -210,8 +212,7 @@ class CallDesk:
                 if self.view is not view:
                     answer = await self._under_newer_policy(call, operation, question, service, telling, answer)
             taken.rows(answer.rows)
-        if self.siblings is not None and has_day_quota(service):
-            self.siblings.used(call.environment, service.service, call.application, question.keys, answer.rows)
+        call.taken = taken
         if not answer.persons <= asked:
             self._mark(call, view, asked | answer.persons)
         return answer
@@ -324,9 +325,9 @@ class CallDesk:
     def hear_rate(self, metered: str, keys: int) -> None:
         """Another process of this gateway has admitted a call."""
         if metered.startswith(RECEIPT_METER):
-            self.receipt_meter.count(metered, time.monotonic(), keys)
+            self.receipt_meter.hear(metered, time.monotonic(), keys)
         else:
-            self.meter.count(metered, time.monotonic(), keys)
+            self.meter.hear(metered, time.monotonic(), keys)
 
     def hear_use(self, environment: str, service: str, application: str, keys: int, rows: int) -> None:
         """Another process of this gateway has used something of a quota of the day."""
@@ -338,12 +339,26 @@ class CallDesk:
         call.duration_us = int((time.perf_counter() - call.began) * 1e6)
         try:
             await self._log.append(call, call.token)
-        except (TokenTaken, ClaimsUnavailable) as problem:
+        except JinqiaoError as problem:
+            if call.taken is not None:
+                call.taken.give_back()
+            if not isinstance(problem, TokenTaken | ClaimsUnavailable):
+                raise
             is_replay = isinstance(problem, TokenTaken)
             refusal = NonceReplayed(key_id=call.key_id) if is_replay else ClaimsUnavailable()
             call.outcome, call.rows, call.answer_commitment, call.token = refusal.code, 0, "", None
             await self._log.append(call, None)
             raise refusal from problem
+        if call.taken is not None:
+            self._settle(call, call.taken)
+
+    def _settle(self, call: Call, taken: Taken) -> None:
+        """Tell the others what an answer uses of the quotas of the day, now that the evidence says so; or take it back."""
+        if call.outcome != "ok":
+            taken.give_back()
+        elif self.others and has_day_quota(taken.service):
+            for others in self.others:
+                others.used(call.environment, taken.service.service, call.application, call.keys, call.rows)
 
     def policy(self, now: datetime) -> PolicyView:
         view = self.view

@@ -23,7 +23,9 @@ from jinqiao.kernel.contracts.policy import Operation, ServicePolicy
 from jinqiao.kernel.moments import CHINA
 
 _NEWEST_FIRST = "SELECT bodies FROM batch WHERE lane = ? AND bodies IS NOT NULL ORDER BY batch DESC"
+Answered = tuple[str, str, str, str]  # lane, environment, service, application
 _OUT_OF_ORDER = timedelta(minutes=5)  # a slow call is recorded after younger ones
+_DAY = timedelta(days=1)
 _COUNTED = frozenset(Operation)
 
 
@@ -63,7 +65,7 @@ class DayQuota:
 
     def take(self, environment: str, service: ServicePolicy, application: str, keys: int, at: datetime) -> "Taken":
         """Count a call of so many look-ups while it runs (a context); one that fails is given back."""
-        return Taken(self._current(environment, service.service, application, at), service.rows_per_day, keys, at)
+        return Taken(self._current(environment, service.service, application, at), service, keys, at)
 
     def add(self, environment: str, service: str, application: str, keys: int, rows: int, at: datetime) -> None:
         """What another process of this gateway has answered."""
@@ -71,12 +73,13 @@ class DayQuota:
         used.calls += keys
         used.rows += rows
 
-    def load(self, path: Path, services: Iterable[str], at: datetime) -> None:
-        """Count from the evidence log what was answered on this local day by services that have a quota."""
+    def load(self, path: Path, services: Iterable[str], at: datetime) -> dict[Answered, tuple[int, int]]:
+        """Count from the evidence log what was answered on this local day by services that have a quota: calls and rows by lane."""
         self._day, self._used = at.date(), {}
+        by_lane: dict[Answered, tuple[int, int]] = {}
         marks = tuple(f'"service":{json.dumps(name)}' for name in services)
         begins = datetime.combine(at.date(), time_of_day(), tzinfo=CHINA).astimezone(UTC)
-        for line in _lines_since(path, begins) if marks else ():
+        for lane, line in _lines_since(path, begins) if marks else ():
             if not any(mark in line for mark in marks):
                 continue
             record = orjson.loads(line)
@@ -84,23 +87,30 @@ class DayQuota:
                 continue
             if datetime.fromisoformat(record["at"]) < begins:
                 continue
-            used = self._used.setdefault((record["environment"], record["service"], record["application"]), _Used())
+            names = record["environment"], record["service"], record["application"]
+            used = self._used.setdefault(names, _Used())
             used.calls += record["keys"]
             used.rows += record["rows"]
+            calls, rows = by_lane.get((lane, *names), (0, 0))
+            by_lane[lane, *names] = (calls + record["keys"], rows + record["rows"])
+        return by_lane
 
     def _current(self, environment: str, service: str, application: str, at: datetime) -> _Used:
-        if at.date() != self._day:
-            self._day, self._used = at.date(), {}
+        day = at.date()
+        if (
+            day != self._day and day + _DAY != self._day
+        ):  # a call that began before midnight ends no day that has begun since
+            self._day, self._used = day, {}
         return self._used.setdefault((environment, service, application), _Used())
 
 
 class Taken:
     """A call that is being answered."""
 
-    __slots__ = ("_at", "_keys", "_limit", "_used")
+    __slots__ = ("_at", "_keys", "_rows", "_used", "service")
 
-    def __init__(self, used: _Used, limit: int | None, keys: int, at: datetime) -> None:
-        self._used, self._limit, self._keys, self._at = used, limit, keys, at
+    def __init__(self, used: _Used, service: ServicePolicy, keys: int, at: datetime) -> None:
+        self._used, self.service, self._keys, self._rows, self._at = used, service, keys, 0, at
 
     def __enter__(self) -> Self:
         self._used.calls += self._keys
@@ -112,13 +122,20 @@ class Taken:
 
     def rows(self, count: int) -> None:
         """Take the rows of the answer. Raises RowsOfTodayUsed where others took them meanwhile: then nothing is answered."""
-        if self._limit is not None and self._used.rows + count > self._limit:
-            raise RowsOfTodayUsed(limit=self._limit, retry_after=day_ends_in_s(self._at))
+        limit = self.service.rows_per_day
+        if limit is not None and self._used.rows + count > limit:
+            raise RowsOfTodayUsed(limit=limit, retry_after=day_ends_in_s(self._at))
         self._used.rows += count
+        self._rows = count
+
+    def give_back(self) -> None:
+        """Its answer does not leave after all."""
+        self._used.calls -= self._keys
+        self._used.rows -= self._rows
 
 
-def _lines_since(path: Path, begins: datetime) -> Iterator[str]:
-    """Records of the batches that may hold some of `begins` or later, newest batch first. Nothing where there is no log yet."""
+def _lines_since(path: Path, begins: datetime) -> Iterator[tuple[str, str]]:
+    """Lanes and records of the batches that may hold some of `begins` or later, newest batch first. Nothing where there is no log yet."""
     try:
         db = connect_read_only(path)
     except sqlite3.OperationalError:
@@ -127,7 +144,7 @@ def _lines_since(path: Path, begins: datetime) -> Iterator[str]:
         for lane in lanes(db):
             for (bodies,) in db.execute(_NEWEST_FIRST, (lane,)):
                 lines = bodies.split("\n")
-                yield from lines
+                yield from ((lane, line) for line in lines)
                 if datetime.fromisoformat(orjson.loads(lines[0])["at"]) < begins - _OUT_OF_ORDER:
                     break
 

@@ -31,6 +31,13 @@ class RateMeter:
         else:
             calls.extend([now] * keys)
 
+    def hear(self, service: str, now: float, keys: int) -> None:
+        """Count what another process has admitted. Whether we are ever asked for it ourselves or not, a minute's is kept."""
+        calls = self._calls.get(service)
+        while calls and calls[0] <= now - MINUTE_S:
+            calls.popleft()
+        self.count(service, now, keys)
+
     def keep_only(self, services: set[str]) -> None:
         """Forget services that the policy does not know any more."""
         for service in self._calls.keys() - services:

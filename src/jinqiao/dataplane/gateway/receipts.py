@@ -62,8 +62,8 @@ def _check_rate(desk: CallDesk, application: str, count: int) -> None:
     if wait_s > 0:
         raise ReceiptsTooMany(limit=limit, retry_after=max(1, math.ceil(wait_s)))
     desk.receipt_meter.count(metered, now, count)
-    if desk.siblings is not None:
-        desk.siblings.counted(metered, count)
+    for others in desk.others:
+        others.counted(metered, count)
 
 
 def read_receipts(body: bytes) -> list[Receipt]:

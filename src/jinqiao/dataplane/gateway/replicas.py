@@ -1,4 +1,5 @@
-"""One gateway on several machines: each replica has a home with lanes of its own, and they share where nonces are claimed.
+"""One gateway on several machines: each replica has a home with lanes of its own, and they share where nonces are claimed
+and what was counted.
 
 To the platform they are one gateway: one identity, one policy, one ledger with the lanes of all.
 """
@@ -12,6 +13,8 @@ from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway.errors import HomeInUse, SettingsNotValid
 from jinqiao.dataplane.gateway.home import GatewayHome
 from jinqiao.dataplane.gateway.settings import SETTINGS, GatewaySettings, read_settings
+from jinqiao.dataplane.gateway.shared_use import SharedUse
+from jinqiao.dataplane.gateway.siblings import Rate, Use
 from jinqiao.dataplane.node.errors import RotationPending
 from jinqiao.kernel import keystore
 
@@ -29,6 +32,14 @@ def claims_of(home: GatewayHome, settings: GatewaySettings, *, shared: bool) -> 
     if home.replica:
         raise SettingsNotValid(name="replicas.claims")
     return FileClaims(turn_file) if turn_file is not None else None
+
+
+def shared_use_of(
+    home: GatewayHome, settings: GatewaySettings, lane: str, rate: Rate, use: Use, *, is_alone: bool
+) -> SharedUse:
+    """By what a process that writes `lane` hears of calls at other homes; where claims are shared."""
+    url = settings.replicas.claims
+    return SharedUse(url, home.gateway_id, home.replica, lane, is_alone=is_alone, rate=rate, use=use)
 
 
 def replicate(folder: Path, to: Path, name: str) -> GatewayHome:

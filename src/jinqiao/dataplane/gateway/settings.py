@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from jinqiao.dataplane.evidence.shared_claims import has_password
+from jinqiao.dataplane.evidence.shared_tables import has_password
 from jinqiao.dataplane.gateway.errors import SettingsNotValid
 from jinqiao.dataplane.gateway.home import GatewayHome
 from jinqiao.kernel.crypto.errors import KeyFileExposed

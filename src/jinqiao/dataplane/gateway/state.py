@@ -44,6 +44,8 @@ def samples(
         made.append(Sample("evidence_commit_seconds_count", log.commits))
     if gateway.claims is not None:
         made.append(Sample("claims_reached", int(gateway.claims.is_connected)))
+    if gateway.shared_use is not None:
+        made.append(Sample("use_shared", int(bool(gateway.shared_use.is_shared))))
     kept = gateway.keeping()
     if kept is not None and kept.anchor_age_s is not None:  # of the worker that leads
         made.append(Sample("evidence_anchor_age_seconds", kept.anchor_age_s))
