@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import City, fits, keep_picture
+from tests.browser.conftest import fits, keep_picture
 from tests.browser.test_request import found_number, from_desk, search
 
 pytestmark = pytest.mark.browser
@@ -25,18 +26,19 @@ NODE, SOURCE = f"市民政局救助节点{MARK}", f"低保业务库{MARK}"
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """The machine at the department: `machine("register", …)` gives what the node's command says; `machine("run")` keeps it up."""
-    home = tmp_path / "node"
+def machine(tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """The machine at the department: `machine("jinqiao node …")` gives what that line says there; a node that runs is kept up."""
     with ExitStack() as running:
 
-        def command(verb: str, *options: str) -> str:
-            words = [sys.executable, "-m", "jinqiao.cli", "node", verb, *options, str(home)]
-            if verb == "run":
-                process = running.enter_context(subprocess.Popen(words, stderr=subprocess.DEVNULL))
+        def command(line: str) -> str:
+            program, *words = shlex.split(line)
+            assert program == "jinqiao"
+            words = [sys.executable, "-m", "jinqiao.cli", *words]
+            if "run" in words:
+                process = running.enter_context(subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL))
                 running.callback(process.terminate)
                 return ""
-            return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+            return subprocess.run(words, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
 
         yield command
 
@@ -59,9 +61,9 @@ def database(tmp_path: Path) -> Path:
 
 
 def test_a_department_without_a_node_comes_to_a_daily_exchange_and_mends_a_failed_run(
-    city: City, signed_in: Callable[..., Page], machine: Callable[..., str], database: Path
+    signed_in: Callable[..., Page], machine: Callable[[str], str], database: Path
 ) -> None:
-    a_node_is_registered_and_approved(signed_in("mingang"), machine, city)
+    a_node_is_registered_and_approved(signed_in("mingang"), machine)
     the_database_is_registered_and_bound(signed_in("minxin"), database)
     the_data_is_requested_and_granted(signed_in)
     task = a_daily_task_is_configured(signed_in("renqi"))
@@ -74,17 +76,18 @@ def test_a_department_without_a_node_comes_to_a_daily_exchange_and_mends_a_faile
     the_map_shows_it(signed_in("jinhai"))
 
 
-def a_node_is_registered_and_approved(page: Page, machine: Callable[..., str], city: City) -> None:
+def a_node_is_registered_and_approved(page: Page, machine: Callable[[str], str]) -> None:
     page.get_by_role("link", name="节点", exact=True).first.click()
     page.get_by_role("link", name="登记节点").click()
     page.get_by_label("节点标识").fill(f"dibao-{MARK}")
     page.get_by_label("名称").fill(NODE)
     page.get_by_role("button", name="登记节点，取接入码").click()
-    code = page.locator("dd.code").nth(1).inner_text()
-    said = machine("register", "--platform", city.url, "--code", code, "--name", NODE)
+    keep_picture(page, "walk-node-code")
+    assert fits(page)
+    said = machine(page.locator("#register-command").inner_text())
     shown = re.search(r"([0-9a-f]{4} ?){4,}", said)
     assert shown is not None, said
-    machine("run")
+    machine(page.locator("#run-command").inner_text())
     page.get_by_role("link", name="已记下，到节点页").click()
     expect(page.locator(".page-head")).to_contain_text("待核准")
     keep_picture(page, "walk-node-awaits")

@@ -1,6 +1,8 @@
 """A gateway of a department comes in by its own commands and the pages: registered, its fingerprint compared, approved, served."""
 
+import html
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -25,20 +27,29 @@ SHOWN = re.compile(r"(?:[0-9a-f]{4} ?){8,}")
 
 
 @pytest.fixture
-def gateway_command() -> Iterator[Callable[..., str]]:
-    """`gateway_command("register", …)` gives what the command says; `run` keeps the process up, its log in `log` of the home."""
+def machine(tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """`machine("jinqiao …")` gives what that line says in this folder; a gateway that runs is kept up, its log in the file `log`."""
     with ExitStack() as running:
 
-        def command(verb: str, home: Path, *options: str) -> str:
-            words = [sys.executable, "-m", "jinqiao.cli", "gateway", verb, str(home), *options]
-            if verb == "run":
-                log = running.enter_context((home / "log").open("wb"))
-                process = running.enter_context(subprocess.Popen(words, stderr=log, stdout=log))
+        def command(line: str) -> str:
+            program, *words = shlex.split(line)
+            assert program == "jinqiao"
+            words = [sys.executable, "-m", "jinqiao.cli", *words]
+            if "run" in words:
+                log = running.enter_context((tmp_path / "log").open("wb"))
+                process = running.enter_context(subprocess.Popen(words, cwd=tmp_path, stderr=log, stdout=log))
                 running.callback(process.terminate)
                 return ""
-            return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+            return subprocess.run(words, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
 
         yield command
+
+
+def line_of(page: str, name: str) -> str:
+    """A command as the page shows it."""
+    found = re.search(f'<pre[^>]* id="{name}"[^>]*>(.*?)</pre>', page, re.DOTALL)
+    assert found is not None, page
+    return html.unescape(found[1])
 
 
 def readiness(port: int, holds: Callable[[int, dict[str, Any]], bool]) -> dict[str, Any]:
@@ -56,28 +67,29 @@ def readiness(port: int, holds: Callable[[int, dict[str, Any]], bool]) -> dict[s
 
 
 def test_a_gateway_registers_shows_its_fingerprint_and_gets_its_policy_when_that_is_approved(
-    enter: Any, live_server: Any, tmp_path: Path, gateway_command: Callable[..., str]
+    enter: Any, live_server: Any, settings: Any, tmp_path: Path, machine: Callable[[str], str]
 ) -> None:
     seed_calendar()
+    settings.PUBLIC_URL = live_server.url
     client = enter(make_post(Role.DEPARTMENT_ADMINISTRATOR))
     answer = client.post(
         reverse("exchange:node_new"),
-        {"number": "mzj-gateway", "name": "民政局查询网关", "kind": "gateway", "zone": "extranet"},
+        {"number": "mzj-gateway", "name": "民政局 '查询' 网关", "kind": "gateway", "zone": "extranet"},
     )
-    code, home, port = answer.context["code"], tmp_path / "gateway", free_port()
+    page, port = answer.content.decode(), free_port()
 
-    said = gateway_command("register", home, "--platform", live_server.url, "--code", code, "--name", "民政局查询网关")
+    said = machine(line_of(page, "register-command"))
 
     assert said.startswith("mzj-gateway\n")
     found = SHOWN.search(said)
     assert found is not None, said
     shown = found[0].strip()
-    assert shown in gateway_command("fingerprint", home)
+    assert shown in machine("jinqiao gateway fingerprint mzj-gateway")
     assert shown.replace(" ", "") == Node.objects.get().key_id
 
-    gateway_command("run", home, "--port", str(port))
+    machine(f"{line_of(page, 'run-command')} --port {port}")
     readiness(port, lambda status, report: report["platform_problem"] == "exchange.node.awaiting")
-    assert shown in (home / "log").read_text()
+    assert shown in (tmp_path / "log").read_text()
 
     approve = reverse("exchange:node_approve", args=[Node.objects.get().pk])
     refused = client.post(approve, {"fingerprint": shown[:-4] + "0000"})

@@ -190,7 +190,7 @@ class FingerprintForm(forms.Form):
     fingerprint = forms.CharField(
         label=_("节点机器上显示的密钥指纹"),
         max_length=120,
-        help_text=_("从节点的接入命令或节点日志抄来，不从本页抄；空格和大小写不论"),
+        help_text=_("登记命令显示过，fingerprint命令和日志也会显示；不从平台的页面抄，空格和大小写不论"),
         widget=forms.TextInput(attrs={"class": "is-mid code", "autocomplete": "off"}),
     )
 

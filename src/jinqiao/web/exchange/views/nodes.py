@@ -22,6 +22,7 @@ from jinqiao.web import formats
 from jinqiao.web.access import PostHttpRequest, post_required
 from jinqiao.web.accounts.refusals import explain
 from jinqiao.web.components import Figure, Pair
+from jinqiao.web.exchange.admission import admission_commands
 from jinqiao.web.exchange.forms import CapForm, FingerprintForm, NodeFilter, NodeForm, ReasonForm
 from jinqiao.web.exchange.roles import NODE_KEEPERS, SEERS
 from jinqiao.web.exports import xlsx_response
@@ -234,7 +235,7 @@ def node_new(request: PostHttpRequest) -> HttpResponse:
         except JinqiaoError as error:
             explain(request, form, error, {NumberTaken: "number"})
         else:
-            return render(request, "exchange/node_code.html", {"title": _("接入码"), "node": made, "code": code})
+            return _code_page(request, made, code)
     values = {
         "title": _("登记节点"),
         "form": form,
@@ -253,7 +254,13 @@ def node_code(request: PostHttpRequest, pk: int) -> HttpResponse:
     """A new one-time code; the old one ends."""
     found = get_object_or_404(nodes_visible_to(request.post), pk=pk)
     code = actions.renew_code(found, by=request.post)
-    return render(request, "exchange/node_code.html", {"title": _("接入码"), "node": found, "code": code})
+    return _code_page(request, found, code)
+
+
+def _code_page(request: PostHttpRequest, node: Node, code: str) -> HttpResponse:
+    """The code, and the commands that use it."""
+    values = {"title": _("接入码"), "node": node, "code": code, "commands": admission_commands(node, code)}
+    return render(request, "exchange/node_code.html", values)
 
 
 @post_required(*NODE_KEEPERS)
