@@ -381,6 +381,12 @@ class TargetTableMissing(NotFound):
     code = "pipeline.target.missing"
 
 
+class TargetTableGone(NotFound):
+    """The batch brings changes to a table that is there no more: a new one would hold the changes and nothing else."""
+
+    code = "pipeline.target.gone"
+
+
 class TargetSchemaMismatch(WrongState):
     """The target table cannot hold the rows exactly; found before anything was changed."""
 
@@ -419,6 +425,12 @@ class TargetKeyNotUnique(WrongState):
     """Two rows of the batch, or of the target, have the same key."""
 
     code = "pipeline.target.key_not_unique"
+
+
+class TargetKeyLoose(WrongState):
+    """The target takes different keys for the same: their rows would become one. Found before anything was changed."""
+
+    code = "pipeline.target.key_loose"
 
 
 class TargetRefused(WrongState):

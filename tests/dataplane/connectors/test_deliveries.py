@@ -22,8 +22,10 @@ from jinqiao.dataplane.errors import (
     ManifestMismatch,
     ReconciliationFailed,
     TargetCannot,
+    TargetKeyLoose,
     TargetKeyNotUnique,
     TargetRefused,
+    TargetTableGone,
 )
 from jinqiao.kernel.contracts.exchange import ChunkForm, CopyMode, Delivery, DeliveryCounts
 from jinqiao.kernel.contracts.tables import Column, Connection
@@ -54,6 +56,8 @@ def batches(draw: st.DrawFn, ways: Sequence[tuple[CopyMode, Delivery]]) -> list[
     found = []
     for number in range(draw(st.integers(1, 3))):
         mode, delivery = draw(st.sampled_from(ways))
+        if number == 0 and mode is DIFF:
+            mode = FULL  # as what a first run brings, it is delivered
         rows = draw(ROWS)
         if delivery is Delivery.APPEND:
             rows = rows + rows[:2]
@@ -170,6 +174,85 @@ def test_any_batches_leave_what_the_model_says(
             follow(target, source, found)
 
     follows()
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql", "mysql", "csv"])
+@pytest.mark.parametrize(
+    "batch",
+    [
+        Batch([(1, "甲", "x", None, None, None)], mode=DIFF),
+        Batch([(1, "甲", "x", None, None, None)], mode=WATERMARK, delivery=Delivery.UPSERT, is_window=True),
+    ],
+    ids=["differences", "a window"],
+)
+def test_changes_make_no_table_in_place_of_one_that_is_gone(
+    batch: Batch, engine: str, request: pytest.FixtureRequest, tmp_path: Any
+) -> None:
+    place = (csv_at(tmp_path / "files"), "") if engine == "csv" else place_of(engine, request, tmp_path)
+    table = name()
+    with both(place) as (target, source):
+        with pytest.raises(TargetTableGone):
+            bring(target, batch.plan(table), batch)
+
+        assert table not in {found.name for found in source.tables()}
+
+
+@pytest.mark.parametrize("filled", [False, True], ids=["empty", "filled"])
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_rows_that_the_table_lets_fall_are_no_delivery(
+    engine: str, filled: bool, request: pytest.FixtureRequest, tmp_path: Any
+) -> None:
+    first = Batch([(number, "甲", "x", None, None, None) for number in range(1, 11)])
+    place, table = place_of(engine, request, tmp_path), name()
+    with both(place) as (target, source):
+        bring(target, first.plan(table), first)
+        if engine == "sqlite":
+            given = [
+                f"CREATE TRIGGER few_{table} BEFORE INSERT ON {table} WHEN new.id % 2 = 0 BEGIN SELECT RAISE(IGNORE); END",
+            ]
+        else:
+            given = [
+                f"CREATE RULE few_{table} AS ON INSERT TO {table} WHERE new.id % 2 = 0 DO INSTEAD NOTHING",
+            ]
+        if not filled:
+            given.insert(0, f"DELETE FROM {table}")
+        for statement in given:
+            target.execute(statement)  # type: ignore[attr-defined]
+        second = Batch(
+            [(number, "乙", "x", None, None, None) for number in range(11, 21)],
+            mode=WATERMARK,
+            delivery=Delivery.UPSERT,
+        )
+        with pytest.raises(ReconciliationFailed):
+            bring(target, second.plan(table), second)
+
+        assert len(shown(source, table)) == (10 if filled else 0)
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_a_key_that_ignores_case_is_refused_before_it_makes_one_row_of_two(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Any
+) -> None:
+    batch = Batch([(1, "A", "x", None, None, None), (1, "a", "y", None, None, None)])
+    place, table = place_of(engine, request, tmp_path), name()
+    with both(place) as (target, source):
+        bring(target, batch.plan(table), batch)
+        collation = "NOCASE"
+        if engine == "postgresql":
+            collation = f"loose_{table}"
+            target.execute(  # type: ignore[attr-defined]
+                f"CREATE COLLATION {collation} (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+            )
+        target.execute(f"DROP TABLE {table}")  # type: ignore[attr-defined]
+        target.execute(  # type: ignore[attr-defined]
+            f'CREATE TABLE {table} (id BIGINT, "代码" TEXT COLLATE {collation}, name TEXT, amount DECIMAL(12, 2),'
+            f' score DOUBLE PRECISION, seen TIMESTAMP, PRIMARY KEY (id, "代码"))'
+        )
+        changed = Batch([(1, "a", "z", None, None, None)], mode=WATERMARK, delivery=Delivery.UPSERT, is_window=True)
+        with pytest.raises(TargetKeyLoose, match="代码"):
+            bring(target, changed.plan(table), changed)
+
+        assert shown(source, table) == []
 
 
 ROW: Row = (1, "甲", "x", Decimal("1.00"), 0.5, BEGIN)

@@ -72,6 +72,14 @@ def test_rows_arrive_however_they_are_cut_into_pieces(mariadb_server: Server) ->
         assert cursor.fetchone() == ("30000", "449985000", "安小雅 9999")
 
 
+def test_a_column_may_have_a_percent_sign_in_its_name(mariadb_server: Server) -> None:
+    with connected(mariadb_server) as connection, connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE loaded CHANGE name `占比%` VARCHAR(20)")
+        assert connection.load(LOAD + " (id, `占比%%`)", [b"1\tone\n"]) == (1, 0)
+        cursor.execute("SELECT * FROM loaded")
+        assert cursor.fetchall() == (("1", "one"),)
+
+
 def test_rows_that_fail_half_way_leave_nothing_at_the_server(mariadb_server: Server) -> None:
     def failing() -> Iterator[bytes]:
         yield b"1\tone\n" * 100_000

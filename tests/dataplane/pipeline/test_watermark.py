@@ -152,16 +152,39 @@ def test_what_was_sent_in_a_batch_that_never_arrived_is_sent_again(state: TaskSt
     assert run(state, people, cursor, "B-3", overlap_s=60)[0] == [person(2, "李四", at(-20))]
 
 
-def test_a_watermark_in_the_future_does_not_carry_the_cursor_along(state: TaskState) -> None:
+@pytest.mark.parametrize("is_raw", [False, True], ids=["columns", "octets"])
+def test_a_row_from_the_future_does_not_carry_the_cursor_along(state: TaskState, is_raw: bool) -> None:
     people = [person(1, "张三", at(-30)), person(2, "未来", at(86_400))]
-    sent, cursor, _ = run(state, people)
+    sent, cursor, _ = run(state, people, is_raw=is_raw)
+    assert (sent, cursor) == (people, join_cursor("2026-03-18T11:59:30.000000", "B-1"))
+
+    people += [person(3, "李四", at(10)), person(4, "夜间装载", at(-20))]  # the latter was stamped before the first run
+    sent, cursor, _ = run(state, people, cursor, "B-2", now=at(20), is_raw=is_raw)
+    assert sent == [
+        person(3, "李四", at(10)),
+        person(4, "夜间装载", at(-20)),
+    ]  # and not the one from the future once more
+
+    assert run(state, people, cursor, "B-3", now=at(90_000), is_raw=is_raw)[0] == []
+
+
+@pytest.mark.parametrize("is_raw", [False, True], ids=["columns", "octets"])
+def test_rows_from_the_future_alone_come_once(state: TaskState, is_raw: bool) -> None:
+    people = [person(1, "未来", at(86_400)), person(2, "未来", at(90_000))]
+    sent, cursor, _ = run(state, people, is_raw=is_raw)
     assert (sent, cursor) == (people, join_cursor("2026-03-18T12:00:00.000000", "B-1"))
 
     people.append(person(3, "李四", at(10)))
-    sent, cursor, _ = run(state, people, cursor, "B-2", now=at(20))
-    assert sent == [person(3, "李四", at(10))]  # and not the row from the future a second time
+    sent, cursor, _ = run(state, people, cursor, "B-2", now=at(20), is_raw=is_raw)
+    assert (sent, cursor) == ([person(3, "李四", at(10))], join_cursor("2026-03-18T12:00:10.000000", "B-2"))
 
-    assert run(state, people, cursor, "B-3", now=at(90_000))[0] == []
+
+def test_a_run_that_brings_rows_from_the_future_alone_leaves_the_cursor_where_it_is(state: TaskState) -> None:
+    people = [person(1, "张三", at(-30))]
+    _, cursor, _ = run(state, people)
+    people.append(person(2, "未来", at(86_400)))
+    _, cursor, _ = run(state, people, cursor, "B-2", now=at(20))
+    assert cursor == join_cursor("2026-03-18T11:59:30.000000", "B-2")
 
 
 def test_the_cursor_waits_for_a_transaction_that_is_still_open(state: TaskState) -> None:

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from jinqiao.dataplane.connectors.base import DeliveryPlan, LedgerState
 from jinqiao.dataplane.connectors.file_merge import FileChanges, changes_of, marks_of, rows_after
-from jinqiao.dataplane.connectors.plans import check_file_plan, matches_rows
+from jinqiao.dataplane.connectors.plans import check_file_plan, matches_rows, refuse_absent
 from jinqiao.dataplane.connectors.sql_target import run_table
 from jinqiao.dataplane.connectors.staged_target import StagedTarget, file_digest
 from jinqiao.dataplane.connectors.values import arrow_schema, arrow_type, fit
@@ -69,8 +69,7 @@ class FileTarget(StagedTarget):
         state = self.state(plan.batch_id)
         path = self._file(plan.table)
         if not path.is_file():
-            if not plan.create:
-                raise TargetTableMissing(table=plan.table)
+            refuse_absent(plan)
         elif self._header(path, plan) not in ((), tuple(column.name for column in plan.columns)):
             raise TargetSchemaMismatch(table=plan.table, columns=", ".join(column.name for column in plan.columns))
         if state.merged is None:

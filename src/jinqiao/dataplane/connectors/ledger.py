@@ -29,6 +29,7 @@ from jinqiao.dataplane.connectors.plans import (
     check_plan,
     key_columns,
     matches_rows,
+    refuse_absent,
     run_key,
     shows_only,
     table_columns,
@@ -44,8 +45,9 @@ from jinqiao.dataplane.connectors.sql_target import (
     Staged,
     run_table,
 )
-from jinqiao.dataplane.errors import ManifestMismatch, ReconciliationFailed, TargetTableMissing
+from jinqiao.dataplane.errors import ManifestMismatch, ReconciliationFailed, TargetKeyLoose
 from jinqiao.kernel.contracts.exchange import ChunkKind, ChunkManifest, DeliveryCounts, Guarantee, LedgerPlace
+from jinqiao.kernel.contracts.tables import LogicalType
 from jinqiao.kernel.moments import now
 
 if TYPE_CHECKING:
@@ -84,17 +86,24 @@ class LedgerTarget(SqlTarget):
             return LedgerState(merged=merged)
         with self.transaction(plan.table):
             there = self.existing(plan.table)
-            if there is None and not plan.create:
-                raise TargetTableMissing(table=plan.table)
+            if there is None:
+                refuse_absent(plan)
             if there is not None:
                 self.refuse_table(plan.table)
                 self.hold_schema(plan, there, adapt=not self.transactional_ddl)
+                self._hold_keys(plan)
             if at_node is None:
                 self._make_ledger()
         if at_node is not None:
             self._stage_in_session(plan)
             return LedgerState()
         return self._stage(plan)
+
+    def _hold_keys(self, plan: DeliveryPlan) -> None:
+        """Rows are told apart by their keys as they stand there. Raises TargetKeyLoose."""
+        texts = [column.name for column in key_columns(plan) if column.type is LogicalType.TEXT]
+        if texts and matches_rows(plan) and (loose := self.loose_keys(plan.table, texts)):
+            raise TargetKeyLoose(table=plan.table, columns=", ".join(loose))
 
     def load(self, plan: DeliveryPlan, chunk: ChunkManifest, rows: pa.Table | bytes) -> None:
         staged, at_node = self._staged(plan), self._at_node(plan)

@@ -96,7 +96,10 @@ class Merge:
                 sources.insert(0, (staged.changes, "c"))
             self._hold(changed, target.execute(target.update_joined(self._table, sources, where, given)))
         if new:
-            self._hold(new, self._insert_changes("c.is_new = 1") if new < self._received else self._insert_all())
+            if new < self._received:
+                self._hold(new, self._insert_changes("c.is_new = 1"))
+            else:
+                self._insert_all()
         unmoved = before is not None and not new and not deleted
         return Changes(new, changed, deleted, before if unmoved else None)
 
@@ -187,7 +190,10 @@ class Merge:
         return " AND ".join(f"c.k{at} = {alias}.{key}" for at, key in enumerate(self._keys))
 
     def _insert_all(self) -> int:
-        return self._insert(f"{self._staged.rows} AS r")
+        """A trigger or a rule of the table may let rows fall by the wayside without a word: then nothing is delivered."""
+        inserted = self._insert(f"{self._staged.rows} AS r")
+        self._hold(self._received, inserted)
+        return inserted
 
     def _insert_changes(self, condition: str) -> int:
         return self._insert(

@@ -21,7 +21,7 @@ class LoadingConnection(pymysql.Connection):  # type: ignore[misc] # the driver 
     offered: Iterable[bytes] | None = None
 
     def load(self, statement: str, rows: Iterable[bytes]) -> tuple[int, int]:
-        """Execute a LOAD DATA LOCAL INFILE; how many rows were taken, and how many warnings there are.
+        """Execute a LOAD DATA LOCAL INFILE, in which `%` stands twice as in any statement with values; how many rows were taken, and how many warnings there are.
 
         `rows` are pieces of the file, wherever they begin and end. Raises pymysql.Error; where the rows fail, what they raise:
         the connection is closed then, so that the server takes in nothing.
@@ -29,7 +29,7 @@ class LoadingConnection(pymysql.Connection):  # type: ignore[misc] # the driver 
         self.offered = rows
         try:
             with self.cursor() as cursor:
-                taken = cursor.execute(statement)
+                taken = cursor.execute(statement, ())
                 return int(taken), int(cursor.warning_count)
         finally:
             self.offered = None

@@ -14,6 +14,8 @@ from jinqiao.dataplane.errors import (
     HistoryColumnTaken,
     ManifestMismatch,
     TargetCannot,
+    TargetTableGone,
+    TargetTableMissing,
 )
 from jinqiao.kernel.contracts.exchange import CopyMode, Delivery, LedgerPlace
 from jinqiao.kernel.contracts.tables import Column, LogicalType
@@ -52,6 +54,19 @@ def shows_only(plan: DeliveryPlan) -> bool:
 def deletes_keys(plan: DeliveryPlan) -> bool:
     """Are the keys in the chunks of deletes taken out of the table?"""
     return plan.mode in (CopyMode.DIFF, CopyMode.LOG) and delivery_of(plan) in (Delivery.MIRROR, Delivery.HISTORY)
+
+
+def needs_table(plan: DeliveryPlan) -> bool:
+    """Are these changes to what earlier batches have brought? Then a table made for them would lack all the rest."""
+    return plan.is_window or plan.mode in (CopyMode.DIFF, CopyMode.LOG)
+
+
+def refuse_absent(plan: DeliveryPlan) -> None:
+    """Of a table that is not there. Raises TargetTableGone, TargetTableMissing, where the plan does not make one."""
+    if not plan.create:
+        raise TargetTableMissing(table=plan.table)
+    if needs_table(plan):
+        raise TargetTableGone(table=plan.table)
 
 
 def is_history(plan: DeliveryPlan) -> bool:

@@ -6,6 +6,7 @@ already; to wait is left to the socket, during which other threads work. (Where 
 
 import select
 from collections.abc import Iterator, Sequence
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,12 @@ WAIT_MS = 100  # then: is the reading to end, and has TLS something that the soc
 _HEADER_BYTES = 19  # signature, flags and extension length of binary COPY
 _END_BYTES = 2  # of the mark behind the last tuple; a tuple has more
 _NO_VALUE = 0xFF  # last octet of the length -1
-# types of binary COPY, and what a value has to be moved by to count from 1970: PostgreSQL counts from 2000
-_MARK_FORMS: dict[LogicalType, tuple[str, int]] = {
-    LogicalType.INTEGER: (">i8", 0),
-    LogicalType.DATE: (">i4", 10_957),
-    LogicalType.DATETIME: (">i8", 946_684_800_000_000),
+_FIRST_DAY = (date.min - date(1970, 1, 1)).days
+# types of binary COPY, what a value has to be moved by to count from 1970 (PostgreSQL counts from 2000), and the first of year 1
+_MARK_FORMS: dict[LogicalType, tuple[str, int, int]] = {
+    LogicalType.INTEGER: (">i8", 0, -(2**63)),
+    LogicalType.DATE: (">i4", 10_957, _FIRST_DAY),
+    LogicalType.DATETIME: (">i8", 946_684_800_000_000, _FIRST_DAY * 86_400_000_000),
 }
 
 
@@ -36,7 +38,7 @@ class _Marks:
 
     def __init__(self, column: Column, values: int) -> None:
         """`column` is a whole number, a date or a time; `values` how many belong to the row."""
-        form, self._epoch = _MARK_FORMS[column.type]
+        form, self._epoch, self._least = _MARK_FORMS[column.type]
         self._type = np.dtype(form)
         self._head = values.to_bytes(2, "big")
         self._behind = 6 + self._type.itemsize  # number of values, length of the first one, the first one
@@ -63,7 +65,8 @@ class _Marks:
         first, last = np.iinfo(self._type).min, np.iinfo(self._type).max
         # -infinity and infinity stay the ends of the scale
         numbers[(numbers > first) & (numbers < last)] += self._epoch
-        missing = np.zeros(len(numbers), bool)
+        # what lies before the year 1, which no cursor can name, is no mark
+        missing = numbers < self._least
         missing[self._nulls] = True
         tuples = Tuples(piece, rows, pa.array(numbers, mask=missing), self._ends)
         self.begin()

@@ -48,6 +48,9 @@ _UNIQUE = """EXISTS (
     SELECT FROM pg_index WHERE indrelid = pg_class.oid AND indisunique AND indimmediate AND indisvalid AND indpred IS NULL
     AND indexprs IS NULL AND indnatts = cardinality(%(keys)s::text[])
     AND %(keys)s::text[] <@ ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = indrelid AND attnum = ANY (indkey)))"""
+# under a collation that is not deterministic; before version 12 there is none
+_LOOSE = """SELECT attname FROM pg_attribute AS a JOIN pg_collation AS c ON c.oid = a.attcollation
+    WHERE a.attrelid = to_regclass(%s) AND to_jsonb(c) ->> 'collisdeterministic' = 'false'"""
 _COARSE_TIME = re.compile(r"timestamp\([0-5]\)")
 
 
@@ -122,6 +125,10 @@ class PostgresqlTarget(LedgerTarget):
 
     def has(self, table: str) -> bool:
         return bool(self.fetch("SELECT 1 FROM pg_class WHERE oid = to_regclass(%s)", (self.quoted(table),)))
+
+    def loose_keys(self, table: str, texts: Sequence[str]) -> list[str]:
+        loose = {str(name) for (name,) in self.fetch(_LOOSE, (self.quoted(table),))}
+        return [name for name in texts if name in loose]
 
     def required(self, table: str) -> list[str]:
         rows = self.fetch(

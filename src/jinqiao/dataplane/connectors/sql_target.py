@@ -169,6 +169,10 @@ class SqlTarget(Target):
     def refuse_table(self, table: str) -> None:
         """Raise what makes a table that is there no target (storage engine, kind of object)."""
 
+    def loose_keys(self, table: str, texts: Sequence[str]) -> list[str]:
+        """Those of these columns of text in which the table takes different values for the same."""
+        return []
+
     def loses(self, there: Column, wanted: Column) -> bool:
         """Does the engine lose something here that the logical types do not show?"""
         return False

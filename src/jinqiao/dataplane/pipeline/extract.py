@@ -330,7 +330,8 @@ class Extraction(Closing):
         self._session.end_split(part.notes)
         if part.notes:
             self._memory.keep_rows(_memory_of(index), part.notes)
-        known = {"checked": part.checker.state(), "marks": [part.highest, part.missing], "memory": bool(part.notes)}
+        marks = [part.highest, part.missing, part.is_beyond]
+        known = {"checked": part.checker.state(), "marks": marks, "memory": bool(part.notes)}
         rows.finish(known)
 
     def _read(self, reader: Reader, rows: SplitStager, part: Part, name: str, *, alone: bool) -> None:

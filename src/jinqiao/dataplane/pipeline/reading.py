@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from jinqiao.dataplane.checks.checker import Checker
 from jinqiao.dataplane.checks.quarantine import Quarantine
@@ -72,8 +71,9 @@ class Part:
         self._reading = reading
         self.checker = reading.checker.part()
         self.quarantine = Quarantine(reading.items)
-        self.highest: int | None = None  # mark of the rows read
+        self.highest: int | None = None  # mark of the rows read (`Session.reached`)
         self.missing = 0  # rows without a mark
+        self.is_beyond = False  # are there marks in the future?
         self.notes: Notes = []  # of the session
 
     def passed_raw(self, tuples: Tuples) -> Tuples:
@@ -84,8 +84,9 @@ class Part:
         return self._reading.session.filter_raw(tuples, self.notes)
 
     def _reach(self, marks: pa.Array) -> None:
-        self.missing += marks.null_count
-        highest = pc.max(marks).as_py()
+        highest, missing, is_beyond = self._reading.session.reached(marks)
+        self.missing += missing
+        self.is_beyond |= is_beyond
         if highest is not None and (self.highest is None or highest > self.highest):
             self.highest = highest
 

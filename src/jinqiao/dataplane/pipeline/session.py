@@ -58,8 +58,13 @@ class Session:
     def recall(self, notes: Notes, rows: Iterator[pa.RecordBatch]) -> None:
         """Of a split that a killed process staged: the notes that `filter` gave, and the rows that it let through."""
 
-    def told(self, highest: int | None, missing: int) -> None:
-        """Of a split that a killed process staged: its highest mark, and how many rows had none."""
+    def reached(self, marks: pa.Array) -> tuple[int | None, int, bool]:
+        """Of rows with these marks what `told` takes."""
+        return None, 0, False
+
+    def told(self, highest: int | None, missing: int, is_beyond: bool = False) -> None:
+        """Of a split that a killed process staged: its highest mark that counts, how many rows had none, and whether there were
+        marks that lie in the future."""
 
     def filter(
         self, batch: pa.RecordBatch, marks: pa.Array | None = None, notes: Notes | None = None

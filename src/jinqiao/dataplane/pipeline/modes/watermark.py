@@ -24,6 +24,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jinqiao.dataplane.connectors.base import ReadPlan, Source
 from jinqiao.dataplane.connectors.snapshots import Snapshot, SnapshotState, Tuples
@@ -88,7 +89,8 @@ class WatermarkSession(Session):
         self.columns, self.mark = (column.name,), column.name
         self._ceiling = self._scale.ceiling(facts.ceiling)
         self._nulls_given, self._nulls_seen = facts.null_rows, 0
-        self._highest: int | None = None
+        self._highest: int | None = None  # of those that are not beyond the ceiling
+        self._is_beyond = False  # was there a mark beyond it?
         self._lock = threading.Lock()
         self._prints: list[Fingerprints] = []
         self._marks: list[Marks] = []
@@ -124,8 +126,16 @@ class WatermarkSession(Session):
     def marks(self, batch: pa.RecordBatch) -> pa.Array:
         """Watermarks of the rows as numbers (`Scale`); every row read counts, also one that a check sets aside."""
         numbers = self._scale.numbers(batch.column(self._scale.column.name))
-        self.told(highest_of(numbers), numbers.null_count)
+        self.told(*self.reached(numbers))
         return numbers
+
+    def reached(self, marks: pa.Array) -> tuple[int | None, int, bool]:
+        highest = highest_of(marks)
+        is_beyond = highest is not None and self._ceiling is not None and highest > self._ceiling
+        if is_beyond:
+            # a row from the future says nothing of how far the others are
+            highest = highest_of(marks.filter(pc.less_equal(marks, self._ceiling)))
+        return highest, marks.null_count, is_beyond
 
     def begun(self) -> dict[str, Any]:
         """The clock as it was before the snapshot: read later it would let the cursor run ahead of late commits."""
@@ -149,9 +159,12 @@ class WatermarkSession(Session):
     def go_on(self, begun: dict[str, Any]) -> None:
         self._ceiling = begun["ceiling"]
 
-    def told(self, highest: int | None, missing: int) -> None:
+    def told(self, highest: int | None, missing: int, is_beyond: bool = False) -> None:
         with self._lock:
             self._nulls_seen += missing
+            if highest is not None and self._ceiling is not None and highest > self._ceiling:
+                highest, is_beyond = None, True
+            self._is_beyond |= is_beyond
             if highest is not None and (self._highest is None or highest > self._highest):
                 self._highest = highest
 
@@ -167,7 +180,7 @@ class WatermarkSession(Session):
     def filter_raw(self, tuples: Tuples, notes: Notes) -> Tuples:
         if tuples.marks is None or tuples.rows == 0:
             return tuples
-        self.told(highest_of(tuples.marks), tuples.marks.null_count)
+        self.told(*self.reached(tuples.marks))
         if self._is_backfill:
             return tuples
         new = self._new(tuples.marks, lambda rows: self._prints_of(tuples, rows), notes)
@@ -191,13 +204,15 @@ class WatermarkSession(Session):
             return None if new.all() else new
         # only what the next run will read again has to be known
         floor = self._floor()
-        again = np.flatnonzero(numbers >= floor) if floor is not None else np.empty(0, np.int64)
+        again = np.arange(len(numbers)) if floor is None else np.flatnonzero(numbers >= floor)
         if len(again):
             self._keep(prints_of(again), numbers[again], notes)
         return None
 
     def findings(self) -> tuple[Finding, ...]:
-        rows = self._nulls_seen if self._nulls_given is None else self._nulls_given
+        rows = max(
+            self._nulls_seen, self._nulls_given or 0
+        )  # some are none to the database, but none that has a place in a cursor
         if not rows:
             return ()
         name = self._scale.column.name
@@ -207,6 +222,8 @@ class WatermarkSession(Session):
     def save(self, batch_id: str) -> str:
         """The new cursor, after what belongs to it is durable; empty for a backfill, and before any watermark was seen."""
         cursor = self._cursor()
+        if cursor is None and self._is_beyond:
+            cursor = self._ceiling  # every row is from the future
         if self._is_backfill or cursor is None:
             return ""
         self._prune()
@@ -230,10 +247,8 @@ class WatermarkSession(Session):
     # -- the window of the next run
 
     def _cursor(self) -> int | None:
-        """Where the next run goes on: it only grows while this one reads."""
+        """Where the next run goes on: it only grows while this one reads. None where nothing is known yet."""
         reached = self._highest
-        if reached is not None and self._ceiling is not None:
-            reached = min(reached, self._ceiling)
         if reached is None or (self._after is not None and reached < self._after):
             return self._after
         return reached
