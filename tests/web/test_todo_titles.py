@@ -7,6 +7,7 @@ import pytest
 from django.utils.translation import override
 
 import jinqiao.sharing.actions
+from jinqiao.exchange.actions import evidence_alerts
 from jinqiao.web import todo_titles
 from jinqiao.web.todo_titles import title_in_words
 
@@ -38,3 +39,11 @@ def test_every_title_of_sharing_has_its_form() -> None:
 
     assert opened
     assert [title for title in (*opened, *filed) if f"{title} %(number)s：%(name)s" not in todo_titles.FORMS] == []
+
+
+def test_every_title_of_an_alert_of_evidence_has_its_form() -> None:
+    source = Path(str(evidence_alerts.__file__)).read_text(encoding="utf-8")
+    titles = re.findall(r'_\("([^"]+)"\)', source)
+
+    assert len(titles) == 5
+    assert [title for title in titles if title not in todo_titles.FORMS] == []

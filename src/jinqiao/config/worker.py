@@ -163,6 +163,7 @@ def duties(neighbours: Neighbours | None = None) -> list[Duty]:
         Duty("retries", 5, exchange_actions.retry_due_runs),
         Duty("due comparisons", 30, exchange_actions.compare_due),
         Duty("alerts", 30, lambda: exchange_actions.watch(time.monotonic() - began)),
+        Duty("anchors without a witness", 60, exchange_actions.ask_missing_witnesses),
         Duty("replication slots", 60, exchange_actions.watch_slots),
         Duty("grants that ended", 60, sharing.expire_grants),
         Duty("silent nodes", 30, lambda: exchange_actions.alert_silent_nodes(time.monotonic() - began)),

@@ -156,6 +156,24 @@ class AlertKind(models.TextChoices):
     CALLS_SAME_PERSON = "calls_same_person", _("多方查询同一人")
     CALLS_BUSY_USER = "calls_busy_user", _("一人查询过多对象")
     CALLS_SHARED_CASE = "calls_shared_case", _("一个业务编号查询多人")
+    EVIDENCE_BROKEN = "evidence_broken", _("存证不成立")
+    WITNESS_REFUSED = "witness_refused", _("见证节点不认存证锚")
+    ANCHOR_UNWITNESSED = "anchor_unwitnessed", _("存证缺见证副署")
+    EVIDENCE_SILENT = "evidence_silent", _("存证停止上送")
+    RECEIPTS_CONTRADICT = "receipts_contradict", _("双方记录不一致")
+
+
+OF_EVIDENCE: frozenset[AlertKind] = frozenset(
+    {
+        AlertKind.EVIDENCE_BROKEN,
+        AlertKind.WITNESS_REFUSED,
+        AlertKind.ANCHOR_UNWITNESSED,
+        AlertKind.EVIDENCE_SILENT,
+        AlertKind.RECEIPTS_CONTRADICT,
+    }
+)
+"""Alerts that a record of calls may not be what happened. They go to the authority and to who audits, never only to who keeps the
+gateway."""
 
 
 class AlertSeverity(models.TextChoices):

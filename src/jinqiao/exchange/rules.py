@@ -8,6 +8,7 @@ from collections.abc import Callable
 from jinqiao.accounts.enums import Role
 from jinqiao.accounts.models import Application, Organisation, Post
 from jinqiao.catalogue.models import CatalogueEntry
+from jinqiao.exchange.enums import OF_EVIDENCE
 from jinqiao.exchange.errors import (
     GrantNotLive,
     NotYourAlert,
@@ -113,6 +114,8 @@ def check_may_see_alert(post: Post, alert: Alert) -> None:
     sides = {alert.organisation_id}
     if alert.task is not None:
         sides |= {alert.task.grant.provider_id, alert.task.grant.consumer_id}
+    if post.role == Role.AUDITOR and alert.kind in OF_EVIDENCE:
+        return
     if post.role != Role.BUREAU and not any(_works_for(post, side) for side in sides):
         raise NotYourAlert
 
@@ -126,8 +129,9 @@ def check_may_set_alert_rule(post: Post, task: ExchangeTask | None) -> None:
 
 
 def check_may_manage_channels(post: Post, organisation_id: int) -> None:
-    """Where alerts are sent: each department's administrator for its own, the bureau for its own."""
-    if post.organisation_id != organisation_id or post.role not in (Role.DEPARTMENT_ADMINISTRATOR, Role.BUREAU):
+    """Where alerts are sent: each department's administrator for its own, the bureau for its own, who audits for that of the audit."""
+    keepers = (Role.DEPARTMENT_ADMINISTRATOR, Role.BUREAU, Role.AUDITOR)
+    if post.organisation_id != organisation_id or post.role not in keepers:
         raise NotYourAlert
 
 

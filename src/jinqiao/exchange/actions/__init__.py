@@ -8,7 +8,7 @@ from jinqiao.exchange.actions.alert_settings import (
     switch_alert_channel,
 )
 from jinqiao.exchange.actions.alerting import see_alert
-from jinqiao.exchange.actions.anchors import drop_old_questions, take_anchors
+from jinqiao.exchange.actions.anchors import ask_missing_witnesses, drop_old_questions, take_anchors
 from jinqiao.exchange.actions.anomalies import close_anomaly, watch_calls
 from jinqiao.exchange.actions.archiving import delete_old_evidence, export_evidence
 from jinqiao.exchange.actions.bindings import bind_entry, choose_transforms
@@ -96,6 +96,7 @@ __all__ = [
     "announce_sampling",
     "approve_node",
     "arrive_by_token",
+    "ask_missing_witnesses",
     "ask_quarantine",
     "ask_reload",
     "attach_application",

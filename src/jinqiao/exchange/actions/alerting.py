@@ -1,20 +1,23 @@
-"""Alerts open and close: each stands on one desk as a to-do, and goes to the channels of its side and of the bureau.
+"""Alerts open and close: each stands on one desk as a to-do, and goes to the channels of its side and of the bureau. Those of
+evidence stand on the desks of the authority and of who audits, and go to the channels of both.
 
 Opening and closing happen in the transaction of what caused them; sending is the worker's.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
+from jinqiao.accounts import queries as accounts
 from jinqiao.accounts.enums import Role
 from jinqiao.accounts.models import Organisation, Post
 from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
 from jinqiao.exchange import rules
 from jinqiao.exchange.actions.platform import post_to_worker
-from jinqiao.exchange.enums import AlertKind, AlertSeverity
+from jinqiao.exchange.enums import OF_EVIDENCE, AlertKind, AlertSeverity
 from jinqiao.exchange.models import Alert, AlertChannel, AlertDelivery, Anomaly, ExchangeTask, Node, Run
 from jinqiao.exchange.queries.alerts import Rule, RuleBook
 from jinqiao.kernel import moments
@@ -104,13 +107,23 @@ def open_alert(
 
 
 def _put_on_desk(kind: AlertKind, title: str, organisation: Organisation, about: trail.Subject) -> None:
-    workflow.open_todo(
-        kind=TODO_KINDS[kind],
-        title=title,
-        organisation=organisation,
-        role=Role.DEPARTMENT_ADMINISTRATOR,
-        about=about,
-    )
+    for desk, role in _desks(kind, organisation):
+        workflow.open_todo(kind=TODO_KINDS[kind], title=title, organisation=desk, role=role, about=about)
+
+
+def _desks(kind: AlertKind, organisation: Organisation) -> Iterator[tuple[Organisation, Role]]:
+    """Whose to-do it is: the administrator's of the side that answers; of evidence the authority's and that of every auditor."""
+    if kind not in OF_EVIDENCE:
+        yield organisation, Role.DEPARTMENT_ADMINISTRATOR
+        return
+    yield organisation, Role.BUREAU if organisation.is_authority else Role.DEPARTMENT_ADMINISTRATOR
+    for auditing in Organisation.objects.filter(pk__in=_auditing()).order_by("pk"):
+        yield auditing, Role.AUDITOR
+
+
+def _auditing() -> QuerySet[Any]:
+    """Keys of the organisations in which somebody audits now."""
+    return accounts.holders_of_role(Role.AUDITOR).order_by().values("organisation_id").distinct()
 
 
 @transaction.atomic
@@ -123,7 +136,11 @@ def close_alert(kind: AlertKind, key: str) -> bool:
     alert.save(update_fields=["closed_at"])
     about = alert.task or alert.node or alert.anomaly
     if about is not None:
-        workflow.finish_todos(trail.subject(about), by=None, kinds=[TODO_KINDS[kind]])
+        others = Alert.objects.filter(
+            kind=kind, closed_at=None, task=alert.task, node=alert.node, anomaly=alert.anomaly
+        )
+        if not others.exists():  # several of a kind about one thing share a to-do
+            workflow.finish_todos(trail.subject(about), by=None, kinds=[TODO_KINDS[kind]])
         trail.record("exchange.alert.close", by=trail.SYSTEM, about=trail.subject(about), kind=kind.value)
     _send(alert, is_closing=True)
     return True
@@ -131,9 +148,10 @@ def close_alert(kind: AlertKind, key: str) -> bool:
 
 def _send(alert: Alert, *, is_closing: bool) -> None:
     """A message for each channel that takes it; of the end only those that heard of the beginning."""
-    channels = AlertChannel.objects.filter(
-        Q(organisation=alert.organisation) | Q(organisation__is_authority=True), is_active=True
-    ).distinct()
+    of = Q(organisation=alert.organisation) | Q(organisation__is_authority=True)
+    if alert.kind in OF_EVIDENCE:
+        of |= Q(organisation__in=_auditing())
+    channels = AlertChannel.objects.filter(of, is_active=True).distinct()
     for channel in channels.order_by("id"):
         if _ORDER.index(channel.least) > _ORDER.index(alert.severity):
             continue

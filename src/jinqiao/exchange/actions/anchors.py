@@ -9,6 +9,14 @@ from django.db import transaction
 from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
 from jinqiao.exchange.actions.commanding import OPEN, command_node
+from jinqiao.exchange.actions.evidence_alerts import (
+    ANCHOR,
+    lanes_of,
+    note_taken,
+    note_witnessed,
+    possible_witnesses,
+    tell_refused,
+)
 from jinqiao.exchange.actions.platform import node_actor, platform_identity, public_identity
 from jinqiao.exchange.enums import CommandState, NodeKind, NodeState
 from jinqiao.exchange.errors import EvidenceBroken, EvidenceGap, NodeKindWrong
@@ -31,6 +39,8 @@ from jinqiao.kernel.crypto.suites import suite
 SEEN_WITHIN = timedelta(minutes=5)
 ASK_ANOTHER_AFTER = timedelta(minutes=10)
 MOST_TOLD = 200
+REFUSALS = frozenset({"node.witness.contradiction", "node.witness.signature"})
+"""What a witness says of an anchor, not of its own trouble."""
 
 
 def take_anchors(gateway: Node, offered: AnchorsOffered) -> SignedMessage:
@@ -86,6 +96,7 @@ def _take(gateway: Node, message: SignedMessage) -> EvidenceAnchor:
         },
     )
     _ask_witness(gateway, kept, message)
+    note_taken(gateway, anchor.lane, anchor.batch, is_anchor=True)
     return kept
 
 
@@ -106,7 +117,7 @@ def _opened(gateway: Node, message: SignedMessage) -> Anchor:
 
 
 def _broken(gateway: Node, lane: str, batch: int) -> EvidenceBroken:
-    return EvidenceBroken(gateway=gateway.number, lane=lane, batch=batch, reason="anchor")
+    return EvidenceBroken(gateway=gateway.number, lane=lane, batch=batch, reason=ANCHOR)
 
 
 # ── the witness ──
@@ -122,11 +133,9 @@ def _ask_witness(gateway: Node, anchor: EvidenceAnchor, message: SignedMessage) 
     if asked.filter(created_at__gt=now - ASK_ANOTHER_AFTER).exists():
         return
     asked.update(state=CommandState.CANCELLED, finished_at=now)
-    nodes = list(
-        Node.objects.filter(kind=NodeKind.FRONT_END, state=NodeState.ACTIVE, seen_at__gt=now - SEEN_WITHIN)
-        .exclude(organisation=gateway.organisation)
-        .order_by("pk")
-    )
+    nodes = list(possible_witnesses(gateway).filter(seen_at__gt=now - SEEN_WITHIN).order_by("pk"))
+    if anchor.asked is not None and len(nodes) > 1:  # asked again: somebody else
+        nodes = [node for node in nodes if node.pk != anchor.asked.node_id]
     if not nodes:
         return
     witness = nodes[int(anchor.digest[:8], 16) % len(nodes)]
@@ -135,9 +144,34 @@ def _ask_witness(gateway: Node, anchor: EvidenceAnchor, message: SignedMessage) 
     anchor.save(update_fields=["asked"])
 
 
+def ask_missing_witnesses() -> int:
+    """Ask again where the last anchor of a lane has no countersignature: when it came nobody could be asked, or who was asked did not
+    answer well. Without this a lane in which nothing moves any more would stay without. Gives how many were asked."""
+    gateways = Node.objects.filter(kind=NodeKind.GATEWAY, state=NodeState.ACTIVE).order_by("pk")
+    return sum(_ask_again(gateway, lane) for gateway in list(gateways) for lane in list(lanes_of(gateway)))
+
+
+@transaction.atomic
+def _ask_again(gateway: Node, lane: str) -> bool:
+    Node.objects.select_for_update(of=("self",)).get(pk=gateway.pk)
+    anchors = EvidenceAnchor.objects.filter(gateway=gateway, lane=lane)
+    last = anchors.select_related("asked").order_by("-batch", "-at").first()
+    if (
+        last is None
+        or last.countersignature is not None
+        or anchors.filter(batch=last.batch, witness__isnull=False).exists()
+    ):
+        return False
+    if last.asked is not None and last.asked.created_at > moments.now() - ASK_ANOTHER_AFTER:
+        return False
+    before = last.asked_id
+    _ask_witness(gateway, last, SignedMessage.from_json(last.body))
+    return last.asked_id != before
+
+
 def take_countersignature(command: NodeCommand, result: CommandResult) -> None:
-    """A witness has answered. What does not hold is an event of the trail, and so is a refusal: another node says that this
-    anchor contradicts one that it has seen before."""
+    """A witness has answered. What does not hold is an event of the trail and an alert, and so is a refusal: another node says that
+    this anchor contradicts one that it has seen before. A node that has some other trouble is no such word: another is asked."""
     anchor = EvidenceAnchor.objects.select_for_update(of=("self",)).filter(asked=command).first()
     if anchor is None:
         return
@@ -152,9 +186,14 @@ def take_countersignature(command: NodeCommand, result: CommandResult) -> None:
             batch=anchor.batch,
             code=result.problem.code if result.problem else "signature",
         )
+        if result.problem is None:
+            tell_refused(anchor, command.node, reason="countersignature")
+        elif result.problem.code in REFUSALS:
+            tell_refused(anchor, command.node, code=result.problem.code)
         return
     anchor.witness, anchor.countersignature, anchor.countersigned_at = command.node, word.to_json(), moments.now()
     anchor.save(update_fields=["witness", "countersignature", "countersigned_at"])
+    note_witnessed(anchor, command.node)
 
 
 def _holds(witness: Node, anchor: EvidenceAnchor, message: SignedMessage) -> bool:

@@ -30,9 +30,14 @@ def pair_receipts(records: Sequence[CallRecord]) -> None:
         confirms__in=[call.call_id for call in calls], operation=RECEIPT, outcome=ANSWERED
     ).defer("record"):
         receipts.setdefault(receipt.confirms, []).append(receipt)
+    found: list[Call] = []
     for call in calls:
         own = [r for r in receipts.get(call.call_id, ()) if r.application == call.application]
         if call.outcome == ANSWERED and own:
             call.confirmed_at = min(receipt.at for receipt in own)
             call.confirmation_fits = all(receipt.answer_commitment == call.answer_commitment for receipt in own)
-    Call.objects.bulk_update(calls, ["confirmed_at", "confirmation_fits"], batch_size=500)
+            for receipt in own:  # marked, so that those without a call are found without looking at these again
+                receipt.confirmed_at = call.at
+                receipt.confirmation_fits = receipt.answer_commitment == call.answer_commitment
+                found.append(receipt)
+    Call.objects.bulk_update([*calls, *found], ["confirmed_at", "confirmation_fits"], batch_size=500)

@@ -9,6 +9,7 @@ from django.db import transaction
 from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
 from jinqiao.exchange.actions.confirming import pair_receipts
+from jinqiao.exchange.actions.evidence_alerts import note_taken, tell_broken
 from jinqiao.exchange.actions.platform import node_actor, public_identity
 from jinqiao.exchange.actions.tallies import count_calls
 from jinqiao.exchange.enums import NodeKind
@@ -82,6 +83,7 @@ def accept_evidence(gateway: Node, batch: EvidenceBatch) -> EvidenceSegment:
         lines=zlib.compress("\n".join(batch.lines).encode("utf-8"), 6),
     )
     _keep_calls(gateway, [record for record in placed if isinstance(record, CallRecord)])
+    note_taken(gateway, batch.lane, batch.batch, is_anchor=False)
     return segment
 
 
@@ -156,13 +158,16 @@ def _call(gateway: Node, record: CallRecord) -> Call:
 
 @transaction.atomic
 def note_broken(gateway: Node, error: EvidenceBroken) -> None:
-    """Evidence that does not hold is an event of its own; the gateway keeps the batch and goes on offering it."""
+    """Evidence that does not hold is an event of its own, and an alert to the authority and to who audits; the gateway keeps the batch
+    and goes on offering it."""
+    lane, batch, reason = (error.details.get(name, "") for name in ("lane", "batch", "reason"))
+    tell_broken(gateway, lane=str(lane)[:40], batch=int(batch or 0), reason=str(reason))
     trail.record(
         "exchange.evidence.accept",
         by=node_actor(gateway),
         about=trail.subject(gateway),
         outcome=Outcome.FAILED,
-        lane=str(error.details.get("lane", "")),
-        batch=int(error.details.get("batch", 0)),
-        reason=str(error.details.get("reason", "")),
+        lane=str(lane),
+        batch=int(batch or 0),
+        reason=str(reason),
     )

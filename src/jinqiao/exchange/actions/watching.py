@@ -7,16 +7,16 @@ Looking twice, or by two workers at once, changes nothing.
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext_noop as _
 
-from jinqiao.accounts.models import Organisation
 from jinqiao.audit import trail
-from jinqiao.exchange.actions.alerting import close_alert, node_key, open_alert, run_key, task_key
+from jinqiao.exchange.actions.alerting import close_alert, open_alert, run_key, task_key
+from jinqiao.exchange.actions.evidence_alerts import evidence_silent, receipts_contradict, unwitnessed
+from jinqiao.exchange.actions.found import Found, of_node
 from jinqiao.exchange.enums import AlertKind, ComparisonState, NodeState, RunKind, RunState, TaskState
 from jinqiao.exchange.errors import CronBroken, CronNever, ScheduleBroken
 from jinqiao.exchange.models import Alert, Comparison, ExchangeReceipt, ExchangeTask, Node, ReplicationSlot, Run
@@ -28,21 +28,6 @@ from jinqiao.kernel.moments import CHINA
 
 MAD_TO_SIGMA = 1.4826
 """A median absolute deviation, times this, is the standard deviation of a normal distribution."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Something that a rule found: what `open_alert` takes."""
-
-    key: str
-    rule: Rule
-    organisation: Organisation
-    title: str
-    about: trail.Subject
-    task: ExchangeTask | None = None
-    run: Run | None = None
-    node: Node | None = None
-    details: dict[str, Any] = field(default_factory=dict)
 
 
 def watch(listening_s: float = math.inf) -> int:
@@ -207,18 +192,6 @@ def receipt_open(book: RuleBook) -> Iterator[Found]:
             )
 
 
-def _of_node(node: Node, rule: Rule, title: str, **details: Any) -> Found:
-    return Found(
-        key=node_key(node),
-        rule=rule,
-        organisation=node.organisation,
-        title=title % {"name": node.name},
-        about=trail.subject(node),
-        node=node,
-        details=details,
-    )
-
-
 def _nodes() -> QuerySet[Node]:
     return Node.objects.filter(state=NodeState.ACTIVE).select_related("organisation").order_by("id")
 
@@ -232,21 +205,21 @@ def silent(book: RuleBook) -> Iterator[Found]:
         nodes = nodes.filter(pk__in=Alert.objects.filter(kind=AlertKind.NODE_SILENT, closed_at=None).values("node"))
     for node in nodes if rule.is_on else ():
         seen = node.seen_at.isoformat() if node.seen_at else ""
-        yield _of_node(node, rule, _("节点“%(name)s”失去联系"), seen_at=seen)
+        yield of_node(node, rule, _("节点“%(name)s”失去联系"), seen_at=seen)
 
 
 def clock_off(book: RuleBook) -> Iterator[Found]:
     rule = book.rule(AlertKind.CLOCK_OFF)
     for node in _nodes().filter(clock_offset_s__isnull=False) if rule.is_on else ():
         if abs(node.clock_offset_s or 0) > rule.number("offset_s"):
-            yield _of_node(node, rule, _("节点“%(name)s”的时钟不准"), offset_s=node.clock_offset_s)
+            yield of_node(node, rule, _("节点“%(name)s”的时钟不准"), offset_s=node.clock_offset_s)
 
 
 def disk_low(book: RuleBook) -> Iterator[Found]:
     rule = book.rule(AlertKind.DISK_LOW)
     limit = int(rule.number("free_bytes"))
     for node in _nodes().filter(spool_free_bytes__lt=limit) if rule.is_on else ():
-        yield _of_node(node, rule, _("节点“%(name)s”的暂存空间不足"), free_bytes=node.spool_free_bytes)
+        yield of_node(node, rule, _("节点“%(name)s”的暂存空间不足"), free_bytes=node.spool_free_bytes)
 
 
 def slot_growing(book: RuleBook) -> Iterator[Found]:
@@ -296,5 +269,8 @@ FINDERS: dict[AlertKind, Callable[[RuleBook], Iterator[Found]]] = {
     AlertKind.DISK_LOW: disk_low,
     AlertKind.SLOT_GROWING: slot_growing,
     AlertKind.CONTENT_DIFFERS: content_differs,
+    AlertKind.ANCHOR_UNWITNESSED: unwitnessed,
+    AlertKind.EVIDENCE_SILENT: evidence_silent,
+    AlertKind.RECEIPTS_CONTRADICT: receipts_contradict,
 }
-"""Failed runs are told where they fail, and closed by the next that comes through."""
+"""Failed runs are told where they fail, and closed by the next that comes through; evidence that is refused, where it is refused."""

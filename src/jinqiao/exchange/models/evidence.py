@@ -34,6 +34,11 @@ class EvidenceAnchor(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["gateway", "lane", "batch", "at"], name="anchor_once_per_moment")
         ]
+        indexes = [
+            models.Index(
+                fields=["gateway", "lane", "batch"], condition=models.Q(witness__isnull=False), name="anchor_witnessed"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.gateway_id} {self.lane}/{self.batch}"

@@ -146,6 +146,12 @@ class Call(models.Model):
             models.Index(fields=["service", "at"], name="call_service_at"),
             models.Index(fields=["confirms"], condition=~models.Q(confirms=""), name="call_confirms"),
             models.Index(fields=["case_number"], name="call_case"),
+            models.Index(
+                fields=["confirmed_at"], condition=models.Q(confirmation_fits=False), name="call_contradicted_at"
+            ),
+            models.Index(
+                fields=["at"], condition=models.Q(operation="receipt", confirmed_at=None), name="receipt_waiting_at"
+            ),
         ]
 
     def __str__(self) -> str:

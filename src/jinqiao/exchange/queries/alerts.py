@@ -105,14 +105,15 @@ def rules_for(task: ExchangeTask | None = None) -> list[Rule]:
 
 
 def alerts_visible_to(post: Post) -> QuerySet[Alert]:
-    """Alerts of the post's own department, and of tasks that it is a side of; all for the bureau and the auditor."""
+    """Alerts of the post's own department, of its nodes, and of tasks that it is a side of; all for the bureau and the auditor."""
     alerts = Alert.objects.select_related(
         "organisation", "task__grant__version", "run", "node", "anomaly", "seen_by__person"
     ).order_by("-id")
     if sees_all(post):
         return alerts
     own = post.organisation_id
-    return alerts.filter(Q(organisation_id=own) | Q(task__grant__provider_id=own) | Q(task__grant__consumer_id=own))
+    sides = Q(organisation_id=own) | Q(node__organisation_id=own)
+    return alerts.filter(sides | Q(task__grant__provider_id=own) | Q(task__grant__consumer_id=own))
 
 
 _NAMED_BY = (

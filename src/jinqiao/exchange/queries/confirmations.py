@@ -15,7 +15,7 @@ def unconfirmed_calls(before: datetime) -> QuerySet[Call]:
 
 def contradicted_calls() -> QuerySet[Call]:
     """Calls of which the consumer says that it got another answer than the gateway recorded."""
-    return Call.objects.filter(confirmation_fits=False)
+    return Call.objects.filter(confirmation_fits=False).exclude(operation=RECEIPT)
 
 
 def receipts_without_call() -> QuerySet[Call]:
@@ -24,3 +24,9 @@ def receipts_without_call() -> QuerySet[Call]:
         call_id=OuterRef("confirms"), application=OuterRef("application"), outcome="ok"
     ).exclude(operation=RECEIPT)
     return Call.objects.filter(operation=RECEIPT, outcome="ok").exclude(Exists(called))
+
+
+def receipts_waiting() -> QuerySet[Call]:
+    """The same, of receipts that were kept since they are marked when their call is found: those that are not marked are few, and
+    only of them the calls are looked up."""
+    return receipts_without_call().filter(confirmed_at=None)

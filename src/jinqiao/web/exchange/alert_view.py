@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from urllib.parse import urlencode
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -43,6 +44,21 @@ MEANINGS: Mapping[str, Text] = {
     AlertKind.CONTENT_DIFFERS.value: gettext_lazy(
         "两侧内容不一致。看比对时来源是否还在变，目标表是否被别的程序改过；需要时申请清空重载。"
     ),
+    AlertKind.EVIDENCE_BROKEN.value: gettext_lazy(
+        "网关上送的调用记录或存证锚与平台已存的链不符，平台没有接收。请审计人员介入：保全网关现场，导出两侧存证包用jinqiao verify核对。网关从已存的链继续上送后自动解除，历史和留痕保留。"
+    ),
+    AlertKind.WITNESS_REFUSED.value: gettext_lazy(
+        "其他部门的见证节点认为这个存证锚与它此前见过的不符，或者它的副署不成立。比对见证节点的记录（jinqiao verify --anchors），查明是哪一方改动过。只有该节点重新副署后续的锚，才自动解除。"
+    ),
+    AlertKind.ANCHOR_UNWITNESSED.value: gettext_lazy(
+        "调用记录久未经其他部门节点副署，这段时间的记录只有平台和网关自己作证。看有没有其他部门的前置节点在线，网关页的“存证锚”有没有停。副署补上后自动解除。"
+    ),
+    AlertKind.EVIDENCE_SILENT.value: gettext_lazy(
+        "网关与平台保持联系，却没有按时上送调用记录。到网关页看待送批次和最近记录，查网关日志中上送失败的原因；确实没有调用的，可记为知悉。恢复上送后自动解除。"
+    ),
+    AlertKind.RECEIPTS_CONTRADICT.value: gettext_lazy(
+        "需求方应用留存的记录与网关的记录不一致：应答不同，或者应用得到过的应答网关没有记录。从“调用”逐条核对，向需求方调取应答和盐值，用jinqiao verify判定。超过观察天数没有新的不一致，告警解除；调用仍标为不一致。"
+    ),
     **{alert.value: anomaly_view.MEANINGS[kind.value] for kind, alert in ALERT_OF.items()},
 }
 """What an alert of a kind means and what to look at."""
@@ -64,10 +80,30 @@ _DETAILS: Mapping[str, Text] = {
     "comparison": gettext_lazy("比对编号"),
     "provider_rows": gettext_lazy("提供方行数"),
     "consumer_rows": gettext_lazy("接收方行数"),
+    "lane": gettext_lazy("存证通道"),
+    "batch": gettext_lazy("存证批次"),
+    "witness": gettext_lazy("见证节点"),
+    "witnesses": gettext_lazy("可作见证的节点"),
+    "received_at": gettext_lazy("最近收到记录"),
+    "application": gettext_lazy("应用"),
+    "contradicted": gettext_lazy("应答不同的调用"),
+    "unmatched": gettext_lazy("网关无记录的回执"),
+    "waiting": gettext_lazy("待送批次"),
+    "recorded_at": gettext_lazy("网关最近记录"),
+}
+_REASONS: Mapping[str, Text] = {
+    "empty": gettext_lazy("批次为空或编号不合规定"),
+    "rewritten": gettext_lazy("已接收的批次换了内容再次上送"),
+    "previous": gettext_lazy("与上一批的链值不衔接"),
+    "root": gettext_lazy("默克尔根与记录不符"),
+    "chain": gettext_lazy("链值不成立"),
+    "record": gettext_lazy("记录的内容、编号或归属不成立"),
+    "anchor": gettext_lazy("存证锚与已接收的批次不符，或签名不成立"),
+    "countersignature": gettext_lazy("见证节点的副署不成立"),
 }
 
 
-_MOMENTS = frozenset({"since", "expected_at", "handed_over_at", "seen_at"})
+_MOMENTS = frozenset({"since", "expected_at", "handed_over_at", "seen_at", "received_at", "recorded_at"})
 
 
 def detail_pairs(alert: Alert) -> list[Pair]:
@@ -78,6 +114,8 @@ def detail_pairs(alert: Alert) -> list[Pair]:
     for name, value in alert.details.items():
         if name == "code":
             pairs.append(Pair(_("问题"), _problem(str(value)), str(value), wide=True))
+        elif name == "reason":
+            pairs.append(Pair(_("原因"), _REASONS.get(str(value), str(value)), wide=True))
         elif name.endswith("_bytes") and isinstance(value, int):
             pairs.append(Pair(_DETAILS.get(name, name), formats.size(value)))
         elif isinstance(value, bool):
@@ -107,6 +145,8 @@ def _problem(code: str) -> str:
 
 def about(alert: Alert) -> Pair:
     """What it is about, with the page of it."""
+    if alert.kind == AlertKind.RECEIPTS_CONTRADICT:
+        return Pair(_("调用"), alert.details.get("application", ""), url=_contradicted(alert), code=True)
     if alert.run is not None:
         return Pair(_("运行"), alert.run.number, url=url_of("exchange:run", alert.run_id), code=True)
     if alert.task is not None:
@@ -119,6 +159,13 @@ def about(alert: Alert) -> Pair:
             _("调用异常"), name, url=url_of("exchange:anomaly", alert.anomaly_id), code=bool(alert.anomaly.service)
         )
     return Pair(_("事项"), alert.key, code=True)
+
+
+def _contradicted(alert: Alert) -> str:
+    """The calls of it: those answered otherwise; where there are none, the receipts without a call."""
+    pairing = "contradicted" if alert.details.get("contradicted") else "unmatched"
+    query = {"application": alert.details.get("application", ""), "pairing": pairing}
+    return f"{url_of('exchange:calls')}?{urlencode(query)}"
 
 
 def may_see(alert: Alert, post: Post) -> bool:

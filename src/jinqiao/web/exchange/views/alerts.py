@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from jinqiao.exchange import actions, errors, rules
-from jinqiao.exchange.enums import AlertKind
+from jinqiao.exchange.enums import OF_EVIDENCE, AlertKind
 from jinqiao.exchange.models import AlertChannel, AlertRule, ExchangeTask
 from jinqiao.exchange.queries.alerts import (
     Rule,
@@ -28,7 +28,7 @@ from jinqiao.web.accounts.refusals import explain
 from jinqiao.web.exchange import alert_view
 from jinqiao.web.exchange.alert_forms import ChannelForm, RuleForm
 from jinqiao.web.exchange.forms import AlertFilter
-from jinqiao.web.exchange.roles import ALERT_WORKERS, NODE_KEEPERS, SEERS
+from jinqiao.web.exchange.roles import ALERT_SEERS, ALERT_WORKERS, CHANNEL_KEEPERS, SEERS
 from jinqiao.web.exports import xlsx_response
 from jinqiao.web.pagination import page_of
 
@@ -96,7 +96,7 @@ def alert(request: PostHttpRequest, pk: int) -> HttpResponse:
     return render(request, "exchange/alert.html", values)
 
 
-@post_required(*ALERT_WORKERS)
+@post_required(*ALERT_SEERS)
 @require_POST
 def alert_see(request: PostHttpRequest, pk: int) -> HttpResponse:
     """Somebody has taken note; it stays open until its cause is gone."""
@@ -165,6 +165,8 @@ def _held(rule: Rule, task: ExchangeTask | None) -> str:
     """What a rule is for."""
     if task is not None:
         return task.grant.version.name
+    if rule.kind in OF_EVIDENCE:
+        return _("全部查询网关")
     return _("全部查询服务") if alert_view.is_of_calls(rule.kind) else _("全部任务和节点")
 
 
@@ -181,7 +183,7 @@ def alert_rule_drop(request: PostHttpRequest, kind: str) -> HttpResponse:
     return HttpResponseRedirect(_rules_page(task))
 
 
-@post_required(*NODE_KEEPERS)
+@post_required(*CHANNEL_KEEPERS)
 def alert_channels(request: PostHttpRequest, pk: int = 0) -> HttpResponse:
     """Mail boxes and webhooks of the department, with what was sent last. With `pk` that one stands alone."""
     found = channels_visible_to(request.post)
@@ -216,7 +218,7 @@ def _may_manage(request: PostHttpRequest, channel: AlertChannel) -> bool:
     return rules.may(rules.check_may_manage_channels, request.post, channel.organisation_id)
 
 
-@post_required(*NODE_KEEPERS)
+@post_required(*CHANNEL_KEEPERS)
 @never_cache
 @require_http_methods(["GET", "POST"])
 def alert_channel_new(request: PostHttpRequest) -> HttpResponse:
@@ -246,7 +248,7 @@ def alert_channel_new(request: PostHttpRequest) -> HttpResponse:
     return render(request, "exchange/form.html", values)
 
 
-@post_required(*NODE_KEEPERS)
+@post_required(*CHANNEL_KEEPERS)
 @require_POST
 def alert_channel_switch(request: PostHttpRequest, pk: int) -> HttpResponse:
     """On or off."""
@@ -256,7 +258,7 @@ def alert_channel_switch(request: PostHttpRequest, pk: int) -> HttpResponse:
     return HttpResponseRedirect(reverse("exchange:alert_channels"))
 
 
-@post_required(*NODE_KEEPERS)
+@post_required(*CHANNEL_KEEPERS)
 @require_http_methods(["GET", "POST"])
 def alert_channel_drop(request: PostHttpRequest, pk: int) -> HttpResponse:
     """Remove it; asks first."""
