@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,10 @@ import pytest
 from jinqiao.dataplane.evidence.verify import verify_batches
 from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway.app import Gateway
+from jinqiao.dataplane.gateway.errors import SettingsNotValid
 from jinqiao.dataplane.gateway.link import WAIT_S
+from jinqiao.dataplane.gateway.settings import SETTINGS
+from jinqiao.dataplane.gateway.snapshot import last_kept
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.policy import PolicySnapshot
 from jinqiao.kernel.crypto.identity import Identity, sign_message
@@ -249,3 +253,85 @@ def test_a_gateway_stops_at_once_even_while_the_platform_is_away(tmp_path: Path)
 
     talk(world, conversation)
     assert time.monotonic() - ended[0] < 2
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_reload_with_a_wrong_ca_file_changes_nothing(
+    city: tuple[World, PlatformStandIn], content: str | None
+) -> None:
+    world, stand_in = city
+    settings, file = world.home / SETTINGS, world.folder / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        publish(world, stand_in)
+        await until(caller, "ok")
+        link, keeper, before = gateway._link, gateway._keeper, gateway.settings
+        settings.write_text(f'[limits]\nat_door = 1\n[platform]\nca_file = "{file}"\n')
+        with pytest.raises(SettingsNotValid) as refusal:
+            await gateway.reload()
+        assert refusal.value.details == {"name": "platform.ca_file"}
+        assert (gateway._link, gateway._keeper, gateway.settings) == (link, keeper, before)
+        world.services = ()
+        publish(world, stand_in)
+        await until(caller, "gateway.service.unknown")
+        for _ in range(100):
+            if (await caller.client.get("/gateway/health/ready")).json()["evidence_waiting_batches"] == 0:
+                break
+            await asyncio.sleep(0.1)
+        else:
+            raise AssertionError("nothing is shipped any more")
+
+    talk(world, conversation)
+
+
+def test_a_gateway_does_not_start_with_a_wrong_ca_file_and_leaves_its_home_free(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    (world.home / SETTINGS).write_text('[platform]\nca_file = "/nowhere/ca.pem"\n')
+    with pytest.raises(SettingsNotValid):
+        talk(world, lambda caller, gateway: asyncio.sleep(0))
+    (world.home / SETTINGS).unlink()
+    talk(world, lambda caller, gateway: asyncio.sleep(0))
+
+
+def test_two_reloads_at_once_leave_one_link_that_leads(city: tuple[World, PlatformStandIn]) -> None:
+    world, stand_in = city
+
+    def threads() -> list[str]:
+        names = ("policy", "evidence-shipper", "evidence-keeper")
+        return sorted(thread.name for thread in threading.enumerate() if thread.name in names)
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        publish(world, stand_in)
+        await until(caller, "ok")
+        await asyncio.gather(gateway.reload(), gateway.reload())
+        assert threads() == ["evidence-keeper", "evidence-shipper", "policy"]
+        assert gateway._link is not None
+        while not gateway._link.leads:
+            await asyncio.sleep(0.01)
+        world.services = ()
+        publish(world, stand_in)
+        await until(caller, "gateway.service.unknown")
+        await asyncio.gather(
+            gateway.reload(), gateway.stop()
+        )  # one that comes at the end makes no link that nobody stops
+        assert threads() == []
+
+    talk(world, conversation)
+    assert threads() == []
+
+
+def test_a_policy_older_than_the_one_in_force_is_not_installed(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    world.publish()
+    older = last_kept(homes.load(world.home))
+    world.services = ()
+    world.publish()
+    assert older is not None
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        gateway._install(older)  # as a link that was stopped a moment too late would
+        assert (await caller.ask()).json()["code"] == "gateway.service.unknown"
+
+    talk(world, conversation)

@@ -86,6 +86,7 @@ class Gateway:
         self._link: PlatformLink | None = None
         self._keeper: EvidenceKeeper | None = None
         self.prober: Prober | None = None
+        self._reloading = asyncio.Lock()
         self._installing: set[asyncio.Task[None]] = set()
         self._recorder: asyncio.Task[None] | None = None
         self._has_policy = asyncio.Event()
@@ -135,11 +136,12 @@ class Gateway:
                 shared.begin(answered, at.date())
                 await shared.start()
                 desk.others = (*desk.others, shared)
+            link = await self._made_link(home, self.settings)
         except BaseException:
             await self.stop()
             raise
         self._desk = desk
-        self._open_link(home, desk.view)
+        self._open_link(link, desk, log)
         self._recorder = asyncio.create_task(self._record_shed_forever())
         self.prober = Prober(desk, self._tell_health)
         self.prober.start()
@@ -156,39 +158,47 @@ class Gateway:
         link.tell_health(report)
         return True
 
-    def _open_link(self, home: homes.GatewayHome, view: PolicyView | None) -> None:
+    async def _made_link(self, home: homes.GatewayHome, settings: GatewaySettings) -> PlatformLink:
+        """One that is not started yet. Raises SettingsNotValid, OSError."""
         loop = asyncio.get_running_loop()
 
         def install(view: PolicyView) -> None:
             loop.call_soon_threadsafe(self._install, view)
 
-        home = trusting(home, self.settings)
-        self._link = link = PlatformLink(home, install)
-        link.start(view)
-        desk, log = self._desk, self._log
-        if desk is not None and log is not None:
-            self._keeper = EvidenceKeeper(
-                home,
-                leads=lambda: link.leads,
-                keep_days=lambda: desk.view.keep_bodies_days if desk.view is not None else None,
-                record=recorder(log, loop),
-            )
-            self._keeper.start()
+        return await asyncio.to_thread(lambda: PlatformLink(trusting(home, settings), install))
+
+    def _open_link(self, link: PlatformLink, desk: CallDesk, log: EvidenceLog) -> None:
+        self._link = link
+        link.start(desk.view)
+        self._keeper = EvidenceKeeper(
+            link.home,
+            leads=lambda: link.leads,
+            keep_days=lambda: desk.view.keep_bodies_days if desk.view is not None else None,
+            record=recorder(log, asyncio.get_running_loop()),
+        )
+        self._keeper.start()
 
     async def reload(self) -> None:
         """Read settings, address and identity of the platform, and certificates anew; calls go on meanwhile.
 
-        Raises SettingsNotValid, HomeNotPrepared and what `kernel.keystore` raises; then everything stays as it was.
+        Raises SettingsNotValid, HomeNotPrepared, OSError and what `kernel.keystore` raises; then everything stays as it was.
         """
+        async with self._reloading:  # two at once would make two links, and one of them would never be stopped
+            await self._reload()
+
+    async def _reload(self) -> None:
         settings, home = read_settings(self._path), homes.load(self._path)
+        link, desk, log = self._link, self._desk, self._log
+        if link is None or desk is None or log is None:
+            return
+        following = await self._made_link(
+            home, settings
+        )  # whatever can fail does so before the one that works is stopped
         self.settings = settings
         self.gate.change(settings.limits)
-        link, desk = self._link, self._desk
-        if link is None or desk is None:
-            return
         await asyncio.to_thread(link.stop)
         await self._stop_keeper()
-        self._open_link(home, desk.view)
+        self._open_link(following, desk, log)
         # connections are made again, with the certificates that are there now; calls under way keep theirs
         self._retired.append(desk.renew(home))
         asyncio.get_running_loop().call_later(settings.limits.call_within_s + 1, self._close_retired)
@@ -223,9 +233,10 @@ class Gateway:
             await asyncio.wait([self._recorder])
             self._recorder = None
             await self._record_shed()
-        if self._link is not None:
-            await asyncio.to_thread(self._link.stop)
-            self._link = None
+        async with self._reloading:  # one that is under way ends with another link
+            if self._link is not None:
+                await asyncio.to_thread(self._link.stop)
+                self._link = None
         if self._installing:
             await asyncio.wait(self._installing)
         while self._retired:
@@ -258,8 +269,8 @@ class Gateway:
     def _install(self, view: PolicyView) -> None:
         """Put a newer policy in force: from the next call on, everything is decided by it."""
         desk = self._desk
-        if desk is None:
-            return
+        if desk is None or (desk.view is not None and view.version < desk.view.version):
+            return  # a link that was stopped may still have had one on its way
         desk.view = view
         self._has_policy.set()
         desk.meter.keep_only({*view.services, *(f"{SANDBOX_METER}{name}" for name in view.services)})

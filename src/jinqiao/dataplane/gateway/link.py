@@ -55,6 +55,10 @@ class PlatformLink:
         self.confirmed_at = 0.0  # Unix time when the platform said last that the policy in force is the newest
         self.last_problem = ""
 
+    @property
+    def home(self) -> GatewayHome:
+        return self._home
+
     def start(self, view: PolicyView | None) -> None:
         """`view` is what is in force at the start."""
         self.view = view

@@ -10,6 +10,7 @@ Everything has a default; a name that is not known is refused, so that a slip of
 """
 
 import ipaddress
+import ssl
 import stat
 import tomllib
 from dataclasses import dataclass, field, fields, replace
@@ -126,9 +127,16 @@ def read_settings(home: Path) -> GatewaySettings:
 
 
 def trusting(home: GatewayHome, settings: GatewaySettings) -> GatewayHome:
-    """The home with whom its settings name to vouch for the platform, where they name anybody."""
-    ca_file = settings.platform.ca_file
-    return replace(home, ca_file=Path(ca_file)) if ca_file else home
+    """The home with whom its settings name to vouch for the platform, where they name anybody. Raises SettingsNotValid where
+    the file that is named, there or in `gateway.toml`, has no certificates."""
+    named = settings.platform.ca_file
+    home = replace(home, ca_file=Path(named)) if named else home
+    if home.ca_file is not None:
+        try:
+            ssl.create_default_context(cafile=str(home.ca_file))
+        except OSError as problem:
+            raise SettingsNotValid(name="platform.ca_file" if named else "gateway.toml: ca_file") from problem
+    return home
 
 
 def _table(kind: type[Any], table: str, given: dict[str, Any]) -> Any:
