@@ -1,20 +1,27 @@
 """Group commit: durable before it is said, chained, numbered without a gap."""
 
 import asyncio
+import contextlib
 import sqlite3
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from jinqiao.dataplane.evidence.errors import EvidenceUnavailable
+from jinqiao.dataplane.evidence import log as log_module
+from jinqiao.dataplane.evidence.claims import FileClaims
+from jinqiao.dataplane.evidence.errors import EvidenceUnavailable, TokenTaken
 from jinqiao.dataplane.evidence.log import (
     EvidenceLog,
     Token,
     connect_read_only,
     count_after,
     delete_bodies,
+    lanes,
     read_batches,
 )
 from jinqiao.dataplane.evidence.records import blank_record, canonical_record, record_from
@@ -209,3 +216,71 @@ def test_an_odd_leaf_is_not_paired_with_itself() -> None:
     assert merkle.root(digest, leaves) == digest(b"\x01" + pair + leaves[2])
     with pytest.raises(ValueError, match="at least one"):
         merkle.root(digest, [])
+
+
+def test_while_a_commit_hangs_nobody_waits_for_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_module, "COMMIT_WITHIN_S", 0.3)
+
+    async def work(log: EvidenceLog) -> None:
+        disk, insert = threading.Event(), log._insert
+        monkeypatch.setattr(log, "_insert", lambda row: disk.wait() and insert(row))
+        first = asyncio.ensure_future(log.append(a_record("first")))
+        await asyncio.sleep(0.05)
+        second = asyncio.ensure_future(log.append(a_record("second")))
+        for hung in (first, second):
+            with pytest.raises(EvidenceUnavailable):
+                await asyncio.wait_for(hung, 20)
+        with pytest.raises(EvidenceUnavailable):
+            await asyncio.wait_for(asyncio.ensure_future(log.append(a_record("late"))), 20)
+        disk.set()
+        while True:
+            try:
+                await log.append(a_record("again"))
+                return
+            except EvidenceUnavailable:
+                await asyncio.sleep(0.01)
+
+    living(path, work)
+    assert verify(path).ok
+
+
+def test_lanes_are_found_without_going_through_their_batches(path: Path) -> None:
+    for lane in ("b", "a", "c"):
+
+        async def write(lane: str = lane) -> None:
+            log = EvidenceLog(path, lane=lane, suite_name="international")
+            log.start()
+            for number in range(3):
+                await log.append(a_record(f"{lane}{number}"))
+            await log.stop()
+
+        asyncio.run(write())
+    with contextlib.closing(connect_read_only(path)) as db:
+        assert lanes(db) == ["a", "b", "c"]
+        plan = " ".join(str(row[-1]) for row in db.execute(f"EXPLAIN QUERY PLAN {log_module.LANES}"))
+    assert "SCAN batch" not in plan.replace("SCAN batch USING COVERING INDEX sqlite_autoindex_batch_1 (first)", "")
+
+
+def test_a_clock_that_jumps_ahead_does_not_forget_what_others_claimed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = int(time.time())
+
+    async def work() -> None:
+        claims = FileClaims(path.with_suffix(".turn"))
+        log = EvidenceLog(path, lane="1", suite_name="international", claims=claims)
+        other = EvidenceLog(path, lane="2", suite_name="international", claims=FileClaims(path.with_suffix(".turn")))
+        log.start()
+        other.start()
+        try:
+            await log.append(a_record("a"), Token(b"t" * 16, now + 600))
+            with monkeypatch.context() as wrong:
+                wrong.setattr(log_module, "time", SimpleNamespace(time=lambda: now + 7200, monotonic=time.monotonic))
+                await log.append(a_record("refused"), None)
+            with pytest.raises(TokenTaken):
+                await other.append(a_record("b"), Token(b"t" * 16, now + 600))
+        finally:
+            await log.stop()
+            await other.stop()
+
+    asyncio.run(work())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from jinqiao.dataplane.evidence import shared_claims
 from jinqiao.dataplane.evidence.errors import ClaimsUnavailable, TokenTaken
 from jinqiao.dataplane.evidence.log import EvidenceLog, Token
 from jinqiao.dataplane.evidence.shared_claims import TABLE, SharedClaims
@@ -228,3 +229,24 @@ def test_what_a_busy_log_remembers_is_claimed_in_parts(replicas: tuple[Replica, 
     first.claims.prepare(first.db, lambda: ((value, LATER) for value in mine))
     assert first.claims.check()
     assert second.write(mine[0], mine[-1]) == {mine[0], mine[-1]}
+
+
+def test_what_is_over_goes_as_fast_as_it_comes_and_costs_no_claim_where_it_cannot_go(
+    database: servers.Server, replicas: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = replicas
+    monkeypatch.setattr(shared_claims, "SWEEP_AT_ONCE", 2)
+    monkeypatch.setattr(shared_claims, "SWEEP", shared_claims.SWEEP.replace("LIMIT 5000", "LIMIT 2"))
+    assert first.write(token(1)) == frozenset()
+    database.execute(
+        f"INSERT INTO {TABLE} SELECT decode(lpad(n::text, 32, 'e'), 'hex'), 1, '' FROM generate_series(1, 6) AS n"
+    )
+    first.claims._sweep_at = 0.0
+    for number in range(2, 6):
+        assert first.write(token(number)) == frozenset()
+    assert database.fetch(f"SELECT count(*) FROM {TABLE} WHERE forget_at = 1") == [(0,)]
+
+    monkeypatch.setattr(shared_claims, "SWEEP", "DELETE FROM nowhere")
+    first.claims._sweep_at = 0.0
+    assert first.write(token(7)) == frozenset()
+    assert token(7) in first.inserted

@@ -12,7 +12,7 @@ from jinqiao.dataplane.evidence.log import EvidenceLog
 from jinqiao.dataplane.evidence.shipper import Shipper
 from jinqiao.dataplane.evidence.verify import verify_batches
 from jinqiao.kernel.contracts.evidence import EvidenceBatch
-from jinqiao.kernel.errors import Unavailable
+from jinqiao.kernel.errors import Unavailable, WrongState
 from tests.dataplane.evidence.test_log import a_record
 
 
@@ -129,3 +129,25 @@ def test_the_loop_survives_trouble_and_stops_when_told(
     assert not thread.is_alive()
     assert len(centre.batches) == 8
     assert shipper.last_problem == ""
+
+
+def test_a_lane_that_the_centre_refuses_holds_up_no_other(tmp_path: Path) -> None:
+    path, taken = tmp_path / "evidence.db", list[str]()
+
+    async def work() -> None:
+        for lane in ("1", "2", "3"):
+            log = EvidenceLog(path, lane=lane, suite_name="international")
+            log.start()
+            await log.append(a_record(f"c{lane}"))
+            await log.stop()
+
+    def take(batch: EvidenceBatch) -> None:
+        if batch.lane == "1":
+            raise WrongState
+        taken.append(batch.lane)
+
+    asyncio.run(work())
+    shipper = Shipper(path, tmp_path / "shipped.json", take)
+    with pytest.raises(WrongState):
+        shipper.ship_once()
+    assert (taken, shipper.waiting()) == (["2", "3"], 1)

@@ -57,3 +57,18 @@ def test_errors_pass_through() -> None:
 
     with pytest.raises(KeyError):
         asyncio.run(failing())
+
+
+def test_a_deadline_strikes_once() -> None:
+    async def work() -> str:
+        try:
+            with within(60) as deadline:
+                deadline.strike()
+                deadline.strike()
+                await asyncio.sleep(60)
+        except TimeoutError:
+            await asyncio.sleep(0)
+            return "over"
+        return "not over"
+
+    assert asyncio.run(work()) == "over"

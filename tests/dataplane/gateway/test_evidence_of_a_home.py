@@ -4,6 +4,7 @@ import asyncio
 import json
 import sqlite3
 import time
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,9 +13,10 @@ import httpx
 import pytest
 
 from jinqiao.dataplane.client.journal import Journal
-from jinqiao.dataplane.evidence.log import EvidenceLog
+from jinqiao.dataplane.evidence.log import EvidenceLog, connect_read_only, delete_bodies
 from jinqiao.dataplane.evidence.records import blank_record
 from jinqiao.dataplane.gateway import home as homes
+from jinqiao.dataplane.gateway import retention
 from jinqiao.dataplane.gateway.app import Gateway
 from jinqiao.dataplane.gateway.calls import RECEIPT_METER
 from jinqiao.dataplane.gateway.exporting import export, verify_home
@@ -27,6 +29,7 @@ from jinqiao.kernel.contracts.evidence import BodiesDeleted, CallRecord
 from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.evidence.packs import open_pack, verify_pack
 from jinqiao.kernel.evidence.proofs import AnswerSays, answer_says, find_call
+from tests.dataplane.evidence.test_log import a_record
 from tests.dataplane.gateway.world import STRANGER_SECRET, Caller, World, make_world, records, talk
 
 
@@ -211,3 +214,23 @@ def test_a_deletion_that_was_recorded_and_cut_off_is_finished(world: World) -> N
 
     assert bodies(world) == [False, True, True]
     assert verify_home(world.home).ok
+
+
+@pytest.mark.parametrize("deleted", [0, 1, 5, 9, 10])
+def test_the_first_batch_that_has_its_records_is_found_whatever_was_deleted_before(
+    deleted: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "evidence.db"
+
+    async def write() -> None:
+        log = EvidenceLog(path, lane="1", suite_name="international")
+        log.start()
+        for number in range(10):
+            await log.append(a_record(f"c{number}"))
+        await log.stop()
+
+    asyncio.run(write())
+    delete_bodies(path, lane="1", up_to=deleted)
+    with closing(connect_read_only(path)) as db:
+        assert retention._first_kept(db, "1", 10) == deleted + 1
+        assert retention._first_kept(db, "1", 5) == min(deleted, 5) + 1

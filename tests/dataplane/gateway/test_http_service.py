@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -258,6 +259,25 @@ def test_a_service_that_keeps_failing_is_left_alone_and_tried_again(tmp_path: Pa
             assert (await ask(caller, "query"))["count"] == 1
 
         talk(world, conversation)
+
+
+def test_a_caller_who_no_longer_waits_says_nothing_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def live() -> None:
+        lookups = HttpLookups(Connection(engine=Engine.HTTP, database="http://127.0.0.1:1"), "")
+        answered = threading.Event()
+        monkeypatch.setattr(lookups, "_request", lambda *_: answered.wait(20) and {})
+        for _ in range(FAILURES + 1):
+            asking = asyncio.ensure_future(lookups.ask(None, None, {}))  # type: ignore[arg-type]
+            await asyncio.sleep(0)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+        answered.set()
+        assert lookups.circuit.is_closed
+        assert await lookups.ask(None, None, {}) == {}  # type: ignore[arg-type]
+        await lookups.close()
+
+    asyncio.run(live())
 
 
 def test_an_open_circuit_lets_one_call_through_after_its_rest() -> None:

@@ -13,7 +13,7 @@ from jinqiao.dataplane.gateway.nonces import MARGIN_S, WINDOW_S, NonceStore
 from jinqiao.dataplane.gateway.rate import RateMeter
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.evidence import CallRecord
-from jinqiao.kernel.httpsig import NonceReplayed, SignedBy
+from jinqiao.kernel.httpsig import NonceReplayed, OutsideWindow, SignedBy
 
 T0 = 1_770_000_000
 
@@ -114,3 +114,12 @@ def test_of_what_others_admit_a_minute_is_kept_where_nobody_asks_for_it_here() -
     assert len(meter._calls["marriage"]) == 300
     assert meter.wait_s("marriage", 301, 999.0) == 0
     assert meter.wait_s("marriage", 300, 999.0) > 0
+
+
+def test_a_clock_that_is_set_back_revives_no_nonce() -> None:
+    store = NonceStore()
+    store.take(signed("a", created=T0), T0)
+    store.take(signed("b", created=T0 + 3600), T0 + 3600)
+    with pytest.raises(OutsideWindow):
+        store.take(signed("a", created=T0), T0)
+    store.take(signed("c", created=T0 + 3000), T0 + 3000)

@@ -10,10 +10,18 @@ from typing import Any
 import pytest
 
 from jinqiao.dataplane.gateway.app import Gateway
+from jinqiao.dataplane.gateway.sources.base import Statement
+from jinqiao.dataplane.gateway.sources.mariadb import MariadbLookups
 from jinqiao.kernel.contracts.tables import Connection, Engine, Mask, Operator, RowCondition
 from tests import servers
 from tests.dataplane.gateway.engines import ALL, COLUMNS, ITEMS, NASTY, ask, rows_sql, table_of, world_of
 from tests.dataplane.gateway.world import ANN, Caller, make_world, records, talk
+
+_OTHERS = Statement(
+    "SELECT id FROM information_schema.processlist WHERE id <> connection_id() AND command = 'Sleep' AND user = 'root'",
+    (),
+    (),
+)
 
 
 def test_every_type_arrives_as_json_says_it(tmp_path: Path, source: tuple[Connection, str, Any]) -> None:
@@ -218,6 +226,22 @@ def test_an_unreachable_server_is_unavailable_and_no_secret_is_told(
         assert answer["code"] == code
         assert password not in json.dumps(answer)
         assert str(closed) not in json.dumps(answer)
+
+
+@pytest.mark.servers
+def test_connections_that_the_server_ended_while_they_were_idle_cost_no_call(mariadb_server: servers.Server) -> None:
+    async def live() -> list[Any]:
+        lookups = MariadbLookups(mariadb_server.connection(), mariadb_server.password)
+        slow, quick = Statement("SELECT SLEEP(0.1)", (), ()), Statement("SELECT 1", (), ())
+        try:
+            await asyncio.gather(*(lookups.fetch(slow, ()) for _ in range(4)))
+            rested = [number for (number,) in await lookups.fetch(_OTHERS, ())]
+            mariadb_server.execute(*(f"KILL {number}" for number in rested))
+            return [await lookups.fetch(quick, ()) for _ in range(6)]
+        finally:
+            await lookups.close()
+
+    assert asyncio.run(live()) == [[(1,)]] * 6
 
 
 @pytest.mark.servers

@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS anchor (
   shipped INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS anchor_lane ON anchor (lane, batch);
+CREATE INDEX IF NOT EXISTS anchor_at ON anchor (at);
 CREATE INDEX IF NOT EXISTS anchor_waiting ON anchor (shipped) WHERE shipped = 0;
 CREATE TABLE IF NOT EXISTS countersignature (
   anchor TEXT NOT NULL, witness TEXT NOT NULL, message TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (anchor, witness)

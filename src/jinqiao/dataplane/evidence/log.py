@@ -61,6 +61,9 @@ CREATE TABLE IF NOT EXISTS kept_line ( -- lines that stay where the bodies of th
 ) WITHOUT ROWID;
 """
 INSERT = "INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+LANES = """WITH RECURSIVE found (lane) AS (
+  SELECT min(lane) FROM batch UNION ALL SELECT (SELECT min(lane) FROM batch WHERE lane > found.lane) FROM found WHERE lane NOT NULL
+) SELECT lane FROM found WHERE lane NOT NULL"""
 HEAD = "SELECT batch, first_number + records - 1, chain FROM batch WHERE lane = ? ORDER BY batch DESC LIMIT 1"
 
 Row = tuple[str, int, int, int, bytes, bytes, bytes, bytes, bytes, int, str]
@@ -91,6 +94,8 @@ class EvidenceLog:
         self.commit_seconds = 0.0
         self._waiting: list[_Waiting] = []
         self._committing: list[_Waiting] = []
+        self._hangs = False
+        self._wall = 0.0  # the clock's time of the beginning of monotonic time
         self._thread: ThreadPoolExecutor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._work: asyncio.Task[None] | None = None
@@ -128,7 +133,7 @@ class EvidenceLog:
     ) -> "asyncio.Future[None]":
         """Take a record; lane and number are filled in here. The future is done when it is durable, or fails with
         EvidenceUnavailable. Raises EvidenceUnavailable at once when too many wait."""
-        if self._loop is None or self._thread is None or len(self._waiting) >= WAITING_LIMIT:
+        if self._loop is None or self._thread is None or self._hangs or len(self._waiting) >= WAITING_LIMIT:
             raise EvidenceUnavailable
         done: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append((record, token, done))
@@ -160,6 +165,7 @@ class EvidenceLog:
             _fail(batch, "closed")
             return
         # a disk that hangs keeps the thread, but not the callers
+        self._hangs = False
         watch = loop.call_later(COMMIT_WITHIN_S, self._give_up)
         try:
             if not self.healthy:
@@ -184,6 +190,7 @@ class EvidenceLog:
             return
         finally:
             watch.cancel()
+            self._hangs = False
         self.commits += 1
         self.commit_seconds += loop.time() - began
         self._head = (row[1], row[2] + row[3] - 1, row[6])
@@ -193,6 +200,7 @@ class EvidenceLog:
 
     def _give_up(self) -> None:
         logger.error("a commit of evidence takes longer than %d s", COMMIT_WITHIN_S)
+        self._hangs = True  # until it ends: who comes now would wait as long
         waiting, self._waiting = self._waiting, []
         _fail([*self._committing, *waiting], "TimeoutError")
 
@@ -229,6 +237,7 @@ class EvidenceLog:
     def _open_file(self) -> None:
         db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=COMMIT_WITHIN_S)
         self._db = db
+        self._wall = time.time() - time.monotonic()
         self.path.chmod(0o600)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
@@ -265,7 +274,9 @@ class EvidenceLog:
             (stamped[at : at + TOKEN_BYTES], int.from_bytes(stamped[at + TOKEN_BYTES : at + _STAMPED], "big"))
             for at in range(0, len(stamped), _STAMPED)
         ]
-        return self._claims.write(db, tokens, int(time.time()), lambda: db.execute(INSERT, row))
+        # a clock that jumps ahead for a moment must not have claims forgotten that it will meet again
+        now = min(time.time(), self._wall + time.monotonic())
+        return self._claims.write(db, tokens, int(now), lambda: db.execute(INSERT, row))
 
 
 def _fail(batch: list[_Waiting], reason: str) -> None:
@@ -293,7 +304,8 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
 
 
 def lanes(db: sqlite3.Connection) -> list[str]:
-    return [lane for (lane,) in db.execute("SELECT DISTINCT lane FROM batch ORDER BY lane")]
+    """Lanes that there are, in order: from one to the next by the index, past the batches, of which there are millions."""
+    return [lane for (lane,) in db.execute(LANES)]
 
 
 def read_batches(db: sqlite3.Connection, *, lane: str, after: int, limit: int = 50) -> list[EvidenceBatch]:

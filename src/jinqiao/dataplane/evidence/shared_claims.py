@@ -145,9 +145,19 @@ class SharedClaims:
         given = (mark, [token for token, _ in claims], [forget_at for _, forget_at in claims])
         made = {bytes(token) for (token,) in db.execute(CLAIM, given)}
         if time.monotonic() >= self._sweep_at:
-            self._sweep_at = time.monotonic() + SWEEP_EVERY_S
-            db.execute(SWEEP)
+            self._sweep(db)
         return made
+
+    def _sweep(self, db: "psycopg.Connection[Any]") -> None:
+        """Forget what is over: as fast as it comes, and never at a call's cost."""
+        self._sweep_at = time.monotonic() + SWEEP_EVERY_S
+        try:
+            if db.execute(SWEEP).rowcount >= SWEEP_AT_ONCE:
+                self._sweep_at = 0.0
+        except psycopg.Error as problem:
+            logger.warning(
+                "claims that are over cannot be removed: %s %s", type(problem).__name__, problem.sqlstate or ""
+            )
 
     def _connected(self) -> "psycopg.Connection[Any]":
         """The connection, made where there is none. Raises ClaimsUnavailable."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from jinqiao.dataplane.evidence.errors import BatchesMissingThere
 from jinqiao.dataplane.evidence.log import connect_read_only, count_after, lanes, read_batches
 from jinqiao.kernel.contracts.evidence import EvidenceBatch
-from jinqiao.kernel.errors import JinqiaoError
+from jinqiao.kernel.errors import JinqiaoError, Unavailable
 from jinqiao.kernel.keystore import write_durably
 
 logger = logging.getLogger(__name__)
@@ -48,12 +48,13 @@ class Shipper:
             return sum(count_after(db, lane=lane, after=shipped.get(lane, 0)) for lane in lanes(db))
 
     def ship_once(self, stop: Callable[[], bool] = lambda: False) -> int:
-        """Send what there is, up to `BATCHES_AT_ONCE` of each lane; how many batches were taken. Raises what `send` raises."""
+        """Send what there is, up to `BATCHES_AT_ONCE` of each lane; how many batches were taken. Raises what `send` raises: where
+        it is about one lane, after the others were sent."""
         if not self._log.exists():
             return 0
         shipped = self.shipped()
         before = dict(shipped)
-        taken = 0
+        taken, problems = 0, list[JinqiaoError]()
         with contextlib.closing(connect_read_only(self._log)) as db:
             for lane in lanes(db):
                 try:
@@ -65,11 +66,17 @@ class Shipper:
                         taken += 1
                 except BatchesMissingThere as gap:
                     shipped[lane] = max(0, min(shipped.get(lane, 0), gap.expected - 1))
+                    problems.append(gap)
+                except Unavailable:
                     raise
+                except JinqiaoError as problem:
+                    problems.append(problem)  # of this lane: the others go on
                 finally:
                     if shipped != before:
                         write_durably(self._cursor, json.dumps(shipped).encode())
                         before = dict(shipped)
+        if problems:
+            raise problems[0]
         return taken
 
     def run(self, stop: threading.Event) -> None:

@@ -44,6 +44,10 @@ class Circuit:
     def succeeded(self) -> None:
         self._failures, self._rest_s, self._opens_at, self._is_probing = 0, FIRST_REST_S, None, False
 
+    def left(self) -> None:
+        """A call that was let through ends without a word on the source."""
+        self._is_probing = False
+
     def heard(self, is_well: bool, now: float) -> None:
         """What a probe found. One that fails counts as a call that fails. One that is answered closes a circuit whose rest is over;
         the next call that fails all the same opens it again, for as long as before: a service may be well and not answer."""

@@ -21,10 +21,10 @@ class Watch:
         self.timer: asyncio.TimerHandle | None = None
 
     def look(self) -> None:
+        self.timer = self.loop.call_later(LOOK_EVERY_S, self.look) if self.kept else None
         now = self.loop.time()
         for deadline in [kept for kept in self.kept if kept.until <= now]:
             deadline.strike()
-        self.timer = self.loop.call_later(LOOK_EVERY_S, self.look) if self.kept else None
 
 
 _watches: "WeakKeyDictionary[asyncio.AbstractEventLoop, Watch]" = WeakKeyDictionary()
@@ -63,6 +63,8 @@ class within:
         return self
 
     def strike(self) -> None:
+        if self._struck:
+            return
         self._struck = True
         self._watch.kept.discard(self)
         self._task.cancel()

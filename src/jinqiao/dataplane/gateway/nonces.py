@@ -7,7 +7,7 @@ nonce is remembered until its signature is outside the window anyway.
 import hashlib
 
 from jinqiao.dataplane.evidence.log import EvidenceLog, Token
-from jinqiao.kernel.httpsig import NonceReplayed, SignedBy
+from jinqiao.kernel.httpsig import NonceReplayed, OutsideWindow, SignedBy
 
 WINDOW_S = 600
 MARGIN_S = 5
@@ -22,19 +22,24 @@ class NonceStore:
         self._seen: set[bytes] = set()
         self._buckets: dict[int, list[bytes]] = {}  # by the minute in which they may be forgotten
         self._next_look = 0.0
+        self._forgotten = 0.0  # what was to be remembered until then at most may be gone
 
     def load(self, log: EvidenceLog, now: float) -> None:
         for token in log.tokens(int(now)):
             self._remember(token)
 
     def take(self, signed: SignedBy, now: float) -> Token:
-        """Remember the nonce of a verified signature. Raises NonceReplayed where it was seen before."""
+        """Remember the nonce of a verified signature. Raises NonceReplayed where it was seen before, OutsideWindow where that is no
+        longer known."""
+        forget_at = signed.created + WINDOW_S + MARGIN_S
+        if forget_at < self._forgotten:  # the clock was set back: it was a time in which this could have been seen
+            raise OutsideWindow(window_s=WINDOW_S, now=int(now))
         digest = hashlib.sha256(f"{signed.key_id}\n{signed.nonce}".encode()).digest()[:16]
         if now >= self._next_look:
             self._forget(now)
         if digest in self._seen:
             raise NonceReplayed(key_id=signed.key_id)
-        token = Token(digest, signed.created + WINDOW_S + MARGIN_S)
+        token = Token(digest, forget_at)
         self._remember(token)
         return token
 
@@ -43,7 +48,8 @@ class NonceStore:
         self._buckets.setdefault(token.forget_at // BUCKET_S, []).append(token.value)
 
     def _forget(self, now: float) -> None:
-        """Drop whole buckets, counting from the latest time seen: a clock set back revives nothing that is still stored."""
+        """Drop whole buckets whose time is over. What they held is not taken any more either, should the clock be set back."""
+        self._forgotten = max(self._forgotten, now)
         for bucket in [number for number in self._buckets if (number + 1) * BUCKET_S < now]:
             self._seen.difference_update(self._buckets.pop(bucket))
         self._next_look = now + LOOK_EVERY_S

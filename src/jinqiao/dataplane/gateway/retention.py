@@ -103,8 +103,9 @@ def _due(db: sqlite3.Connection, lane: str, older_than: datetime, shipped: int) 
     """First and last batch with records that are all old enough, and the count of records; None where there are none."""
     first = last = records = 0
     rows = db.execute(
-        "SELECT batch, bodies FROM batch WHERE lane = ? AND batch <= ? AND bodies IS NOT NULL ORDER BY batch LIMIT ?",
-        (lane, shipped, BATCHES_AT_ONCE),
+        "SELECT batch, bodies FROM batch"
+        " WHERE lane = ? AND batch >= ? AND batch <= ? AND bodies IS NOT NULL ORDER BY batch LIMIT ?",
+        (lane, _first_kept(db, lane, shipped), shipped, BATCHES_AT_ONCE),
     )
     for batch, bodies in rows:
         lines = bodies.split("\n")
@@ -114,6 +115,23 @@ def _due(db: sqlite3.Connection, lane: str, older_than: datetime, shipped: int) 
             break
         first, last, records = first or batch, batch, records + len(lines)
     return (first, last, records) if first else None
+
+
+def _first_kept(db: sqlite3.Connection, lane: str, last: int) -> int:
+    """The first batch that still has its records, or the one after `last`: they are deleted from the oldest on, and those that were
+    are millions some day."""
+    low, high = 1, last + 1
+    while low < high:
+        middle = (low + high) // 2
+        # the batch there, or the next one that there is
+        row = db.execute(
+            "SELECT bodies IS NULL FROM batch WHERE lane = ? AND batch >= ? ORDER BY batch LIMIT 1", (lane, middle)
+        ).fetchone()
+        if row is not None and row[0]:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def _finish_begun(home: GatewayHome, db: sqlite3.Connection) -> None:

@@ -111,3 +111,21 @@ def test_postgresql_answers_many_look_ups_in_one_question_each_with_its_rows_and
         assert [sorted(tuple(row) for row in rows) for rows in alone] == [sorted(rows) for rows in together]
         assert [len(rows) for rows in together[:4]] == [3, 0, 3, 0]
         assert together[50:] == [[]] * 10
+
+
+def test_what_breaks_the_driver_is_that_look_ups_own_trouble() -> None:
+    async def ask(statement: Statement, keys: Sequence[Sequence[str]]) -> list[list[Row]]:
+        await asyncio.sleep(0)
+        if ("year 20201",) in keys:
+            raise OverflowError("year is out of range")
+        return [[tuple(key)] for key in keys]
+
+    async def callers() -> list[list[Row] | BaseException]:
+        merger = Merger(ask, 2)
+        keys = ["year 20201" if number % 50 == 7 else str(number) for number in range(200)]
+        return await asyncio.wait_for(
+            asyncio.gather(*(merger.fetch(ONE, (key,)) for key in keys), return_exceptions=True), 20
+        )
+
+    for number, found in enumerate(asyncio.run(callers())):
+        assert isinstance(found, OverflowError) if number % 50 == 7 else found == [(str(number),)]

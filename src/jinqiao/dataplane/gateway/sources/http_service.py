@@ -91,7 +91,8 @@ class HttpLookups:
 
         `keys`: values by parameter. Raises SourceResting, SourceNotReachable, SourceTooSlow, SourceNotUsable.
         """
-        self.circuit.enter(time.monotonic())
+        began = time.monotonic()
+        self.circuit.enter(began)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(2 * self._timeout_s):
@@ -103,7 +104,11 @@ class HttpLookups:
             self.circuit.failed(time.monotonic())
             raise SourceTooSlow from problem
         except asyncio.CancelledError:
-            self.circuit.failed(time.monotonic())
+            now = time.monotonic()
+            if now - began >= self._timeout_s:
+                self.circuit.failed(now)
+            else:
+                self.circuit.left()  # who asked no longer wants to know: that is not the source's fault
             raise
         except BaseException:
             self.circuit.succeeded()  # it answers; that the answer is of no use is another matter

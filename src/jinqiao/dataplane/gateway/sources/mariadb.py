@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 SQL_MODE = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
 _TIME_OUTS = (1969, 3024, 1317)  # max_statement_time (MariaDB), max_execution_time (MySQL), query interrupted
+_LOST = (2006, 2013, 2055, 1927, 4031)  # gone away, lost in a question, killed, idle for too long
 _BROKEN_SETUP = (1044, 1045, 1049, 1054, 1064, 1142, 1143, 1146)  # account, database, column, syntax, rights, table
 _TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set")
 
@@ -100,17 +101,15 @@ class MariadbLookups(LookupSource):
             bound.extend([value, value] if column.type is LogicalType.TEXT else [value])
         try:
             async with asyncio.timeout(self._timeout_s + CONNECT_TIMEOUT_S), self._places:
-                connection = self._idle.pop() if self._idle else await self._connect()
-                try:
-                    async with asyncio.timeout(self._timeout_s):
-                        async with connection.cursor() as cursor:
-                            await cursor.execute(statement.sql, (*bound, *statement.fixed))
-                            rows: list[Row] = list(await cursor.fetchall())
-                except BaseException:
-                    connection.close()
-                    raise
-                self._idle.append(connection)
-                return rows
+                parameters = (*bound, *statement.fixed)
+                while self._idle:
+                    try:
+                        return await self._ask(self._idle.pop(), statement.sql, parameters)
+                    except (driver_errors.MySQLError, OSError, EOFError, RuntimeError) as problem:
+                        if not _is_lost(problem):
+                            raise
+                        # the server ended it while it was idle, and says so to who asks next: nothing was answered
+                return await self._ask(await self._connect(), statement.sql, parameters)
         except TimeoutError as problem:
             raise SourceTooSlow from problem
         except driver_errors.MySQLError as problem:
@@ -119,9 +118,21 @@ class MariadbLookups(LookupSource):
             if number in _TIME_OUTS:
                 raise SourceTooSlow from problem
             raise SourceNotUsable if number in _BROKEN_SETUP else SourceNotReachable from problem
-        except (OSError, ValueError, RuntimeError) as problem:
+        except (OSError, EOFError, ValueError, RuntimeError) as problem:
             logger.warning("a look-up failed: %s", type(problem).__name__)
             raise SourceNotReachable from problem
+
+    async def _ask(self, connection: Any, sql: str, parameters: tuple[Any, ...]) -> list[Row]:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                async with connection.cursor() as cursor:
+                    await cursor.execute(sql, parameters)
+                    rows: list[Row] = list(await cursor.fetchall())
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+        return rows
 
     async def close(self) -> None:
         idle, self._idle = self._idle, []
@@ -145,6 +156,13 @@ class MariadbLookups(LookupSource):
             connection.close()
             raise
         return connection
+
+
+def _is_lost(problem: Exception) -> bool:
+    """Is the connection gone? Then a look-up may be asked again on another one."""
+    if isinstance(problem, driver_errors.MySQLError):
+        return bool(problem.args) and (problem.args[0] in _LOST or problem.args[0] == 0)
+    return True
 
 
 def _trust(options: dict[str, Any]) -> ssl.SSLContext | None:

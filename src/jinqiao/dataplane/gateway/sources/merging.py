@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from jinqiao.dataplane.gateway.sources.base import Row, Statement
-from jinqiao.kernel.errors import JinqiaoError
 
 MOST_TOGETHER = 64
 TOGETHER_SIDE_BY_SIDE = 2
@@ -38,7 +37,8 @@ class _Queue:
 
 
 class Merger:
-    """`ask` answers several look-ups of one statement: for each its rows, in the order of the keys. It raises JinqiaoError."""
+    """`ask` answers several look-ups of one statement: for each its rows, in the order of the keys. It may raise anything: then each
+    is asked alone."""
 
     def __init__(self, ask: Ask, connections: int) -> None:
         self._ask = ask
@@ -87,7 +87,7 @@ class Merger:
         began = time.monotonic()
         try:
             found = await self._ask(queue.statement, [keys for keys, _ in part])
-        except JinqiaoError as problem:
+        except Exception as problem:  # noqa: BLE001 -- whatever one look-up may do to a driver is not to be the others'
             if len(part) == 1:
                 _fail(part, problem)
                 return

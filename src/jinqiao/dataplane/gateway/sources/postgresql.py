@@ -164,6 +164,9 @@ class PostgresqlLookups(LookupSource):
             logger.warning("a look-up failed: SQLSTATE %s", problem.sqlstate)
             broken_setup = (problem.sqlstate or "")[:2] in ("42", "28", "3D", "3F", "0A")
             raise SourceNotUsable if broken_setup else SourceNotReachable from problem
+        except ArithmeticError as problem:  # e.g. a year that Python does not have
+            logger.warning("a look-up failed: %s", type(problem).__name__)
+            raise SourceNotUsable from problem
         except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError, ValueError) as problem:
             logger.warning("a look-up failed: %s", type(problem).__name__)
             raise SourceNotReachable from problem

@@ -97,7 +97,10 @@ class SqliteLookups(LookupSource):
 
     async def fetch_many(self, statement: Statement, keys: Sequence[Sequence[str]]) -> list[list[Row]]:
         """The rows of several look-ups, in the order of their keys. Raises what `fetch` raises."""
-        parameters = [_parameters(statement, one) for one in keys]
+        try:
+            parameters = [_parameters(statement, one) for one in keys]
+        except (ValueError, ArithmeticError) as problem:  # the column is not what the catalogue says
+            raise SourceNotUsable from problem
         found: list[list[Row] | None] = [None] * len(parameters)
         if self._slow.get(statement.sql, 0.0) <= time.monotonic():
             found = self._at_once(statement.sql, parameters)
