@@ -8,7 +8,10 @@ from typing import Any
 from xdist.scheduler import LoadScopeScheduling
 
 _WHOLE_PLATFORMS = ("tests/browser/", "tests/demo/")  # a demo city each: one after the other, and built once
-_ONE_BY_ONE = "tests/dataplane/"  # long ones that share nothing, or a server that every worker has
+_ONE_BY_ONE = (  # long ones that share nothing, or a server that every worker has
+    "tests/benchmarks/test_short_runs.py",
+    "tests/dataplane/",
+)
 _TOGETHER = (  # but for what their module starts
     "tests/dataplane/client/",
     "tests/dataplane/connectors/test_tls.py",
