@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from jinqiao.dataplane.connectors import Source, Target, open_source, open_target
 from jinqiao.dataplane.connectors.values import arrow_schema
 from jinqiao.dataplane.pipeline import Spool
+from jinqiao.kernel.contracts.exchange import ChunkForm
 from jinqiao.kernel.contracts.grants import GrantedItem
-from jinqiao.kernel.contracts.tables import Column, Connection, LogicalType
+from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType
 from tests.dataplane.connectors.places import place_of
 from tests.dataplane.exchanges import canonical, exchange, order, read_table, write_table
+from tests.servers import Server
 
 ENGINES = ("sqlite", "csv", "postgresql", "mysql")
 COLUMNS = (
@@ -104,6 +106,35 @@ def test_every_value_comes_back_as_it_was(place: tuple[Connection, str], rows: l
 
     assert counts.inserted == len(rows)
     assert canonical(read, COLUMNS) == canonical(written, COLUMNS)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("form", [ChunkForm.ARROW, ChunkForm.PGCOPY])
+def test_a_database_in_gb2312_is_read_and_written_as_what_it_says(
+    form: ChunkForm, postgresql_server: Server, tmp_path: Path
+) -> None:
+    server, name = postgresql_server, f"gb_{uuid.uuid4().hex[:8]}"
+    server.execute(f"CREATE DATABASE {name} ENCODING 'EUC_CN' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+    place = server.connection(database=name)
+    columns = (COLUMNS[0], COLUMNS[1])
+    written = pa.Table.from_pylist([{"编号": 1, "text": "模"}, {"编号": 2, "text": "中文"}], arrow_schema(columns))
+    try:
+        with both((place, server.password)) as (target, source):
+            write_table(target, "人口", columns, ["编号"], written)
+            assert canonical(read_table(source, "人口", columns), columns) == canonical(written, columns)
+
+        items = [GrantedItem(item=c.name, code=c.name, column=c.name, type=c.type) for c in columns]
+        asked = order(
+            "RUN", items, source_table="人口", target_table=name, key_columns=("编号",),
+            target_engine=Engine.POSTGRESQL if form is ChunkForm.PGCOPY else None,
+        )  # fmt: skip
+        secrets = (server.password, server.password)
+        manifest, _ = exchange(asked, place, server.connection(), Spool(tmp_path / "spool"), secrets)
+
+        assert manifest.form is form
+        assert server.fetch(f"SELECT * FROM {name} ORDER BY 1") == [(1, "模"), (2, "中文")]
+    finally:
+        server.execute(f"DROP TABLE IF EXISTS {name}", f"DROP DATABASE {name} WITH (FORCE)")
 
 
 NASTY = [

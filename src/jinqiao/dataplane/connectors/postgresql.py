@@ -107,6 +107,7 @@ class Place:
             "password": password or None,
             "connect_timeout": int(options.get("connect_timeout_s", CONNECT_TIMEOUT_S)),
             "application_name": "jinqiao",
+            "client_encoding": "UTF8",  # a database may hold EUC_CN: its server converts, for every driver and every COPY
             "keepalives_idle": 30,
         }
         given |= {name: options[name] for name in ("sslmode", "sslrootcert", "sslcert", "sslkey") if name in options}
