@@ -3,16 +3,21 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jinqiao.dataplane.copy import command
+from jinqiao.dataplane.copy.copying import Copying
+from jinqiao.dataplane.copy.places import place_of
+from jinqiao.dataplane.errors import RunStopped
 from jinqiao.dataplane.staging.spool import Spool
 from tests.dataplane.exchanges import change, people, rows_of, some_people
 from tests.servers import Server
@@ -293,15 +298,8 @@ def wait_for_splits(copies: Copies, count: int) -> None:
 
 @pytest.mark.parametrize("damaged", ["chunk", "manifest.json", "splits.jsonl", "begun.json"])
 def test_what_the_disk_has_damaged_is_read_again(sqlite_copy: Copies, damaged: str) -> None:
-    """The target refuses a row when everything is staged; meanwhile one byte flips, and the target is a new one."""
-    target = sqlite_copy.folder / "b.db"
-    people(target, [])
-    change(
-        target,
-        "DROP TABLE people",
-        "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT CHECK (id <> 50), born DATE, updated DATETIME)",
-    )
-    failed, _ = sqlite_copy("--chunk-rows", "10")
+    """A copy is stopped when everything is staged; meanwhile one byte flips, and the target is a new one."""
+    stop_when_staged(sqlite_copy, "--chunk-rows", "10")
     for path in sqlite_copy.folder.glob("b.db*"):
         path.unlink()
     (run_id,) = sqlite_copy.spool.runs()
@@ -312,20 +310,12 @@ def test_what_the_disk_has_damaged_is_read_again(sqlite_copy: Copies, damaged: s
 
     code, told = sqlite_copy("--chunk-rows", "10")
 
-    assert failed == 5
     assert (code, told["rows"]["target"]) == (0, 50)
     assert sqlite_copy.same()
 
 
 def test_a_chunk_damaged_after_the_manifest_is_read_again(sqlite_copy: Copies) -> None:
-    target = sqlite_copy.folder / "b.db"
-    people(target, [])
-    change(
-        target,
-        "DROP TABLE people",
-        "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT CHECK (id <> 50), born DATE, updated DATETIME)",
-    )
-    sqlite_copy("--chunk-rows", "10")
+    stop_when_staged(sqlite_copy, "--chunk-rows", "10")
     for path in sqlite_copy.folder.glob("b.db*"):
         path.unlink()
     (run_id,) = sqlite_copy.spool.runs()
@@ -337,6 +327,110 @@ def test_a_chunk_damaged_after_the_manifest_is_read_again(sqlite_copy: Copies) -
     assert sqlite_copy.same()
 
 
+def stop_when_staged(copies: Copies, *more: str) -> None:
+    """Stop a copy as SIGTERM does, between its manifest and its merge."""
+    options = command._parser().parse_args(copies.arguments(*more))
+    spool = copies.folder / "spool"
+    with closing(Copying(command._request(options), spool)) as copying, pytest.raises(RunStopped):
+        copying.run(stop=lambda: any(spool.rglob("manifest.json")))
+
+
+REFUSING = "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT CHECK (id <> 50), born DATE, updated DATETIME)"
+
+
+@pytest.mark.parametrize("delivery", ["mirror", "append"])
+def test_a_batch_that_the_target_refused_is_read_anew(sqlite_copy: Copies, delivery: str) -> None:
+    """The row is mended at the source, then the same command is given again."""
+    target, more = sqlite_copy.folder / "b.db", ("--chunk-rows", "10", "--delivery", delivery)
+    people(target, [])
+    change(target, "DROP TABLE people", REFUSING)
+
+    refused, told = sqlite_copy(*more)
+    left = rows_of(target, "sqlite_master")
+    change(sqlite_copy.folder / "a.db", "UPDATE people SET id = 51 WHERE id = 50")
+    code, again = sqlite_copy(*more)
+
+    assert (refused, told["problem"]["code"]) == (5, "pipeline.target.refused")
+    assert not [row for row in left if str(row[1]).startswith("jinqiao_run_")]
+    assert (code, again["rows"]["target"], again["restarted"]) == (0, 50, ["target"])
+    assert sqlite_copy.same()
+
+
+def test_a_batch_whose_merge_may_pass_later_is_kept(sqlite_copy: Copies, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_when_staged(sqlite_copy)
+    (run_id,) = sqlite_copy.spool.runs()
+    monkeypatch.setattr("jinqiao.dataplane.connectors.sqlite_target.BUSY_TIMEOUT_S", 0.1)
+    with closing(sqlite3.connect(sqlite_copy.folder / "b.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        code, told = sqlite_copy()
+    assert (code, told["problem"]["code"]) == (5, "source.connection.busy")
+    assert sqlite_copy.spool.outgoing(run_id).manifest() is not None
+
+    (sqlite_copy.folder / "a.db").unlink()
+    people(sqlite_copy.folder / "a.db", some_people(50))
+    code, told = sqlite_copy()
+    assert (code, told["restarted"]) == (0, [])
+
+
+def test_a_copy_of_another_schema_begins_from_the_beginning(server_copy: tuple[Copies, Server]) -> None:
+    copies, server = server_copy
+    server.execute(
+        "CREATE SCHEMA other",
+        "CREATE TABLE other.people (LIKE people INCLUDING ALL)",
+        "INSERT INTO other.people SELECT id + 100000, name, born, paid, timestamp '2025-06-01' FROM people",
+    )
+    other = Copies(copies.folder, f"{copies.source}?schema=other", copies.target, copies._capsys)
+    watermark = ("--mode", "watermark", "--watermark", "seen")
+    try:
+        copies(*watermark)
+        code, told = other(*watermark)
+    finally:
+        server.execute("DROP SCHEMA other CASCADE")
+
+    assert (code, told["rows"]["sent"], told["rows"]["target"]) == (0, ROWS, 2 * ROWS)
+
+
+def test_a_place_has_one_name_however_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = place_of(f"sqlite:///{tmp_path}/x.db").name
+    assert place_of("sqlite:///x.db").name == place_of("x.db").name == name
+    assert place_of("data").name == place_of(f"{tmp_path}/data").name
+    here = "postgresql://clerk@db/city"
+    assert place_of(f"{here}?schema=public&sslmode=require").name == place_of(here).name
+    assert place_of(f"{here}?schema=b").name != place_of(f"{here}?schema=a").name
+    assert place_of(f"{here}?dialect=b").name != place_of(here).name
+
+
+def test_files_of_one_name_in_two_folders_are_two_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--table", "people", "--mode", "watermark", "--watermark", "updated", "--spool", str(tmp_path / "spool")]
+    for folder, first in (("a", 1), ("b", 101)):
+        (tmp_path / folder).mkdir()
+        people(tmp_path / folder / "x.db", some_people(10, first))
+        monkeypatch.chdir(tmp_path / folder)
+        assert command.main(["sqlite:///x.db", f"sqlite:///{tmp_path}/t.db", *words]) == 0
+
+    assert len(rows_of(tmp_path / "t.db", "people")) == 20
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(("name", "between"), [("people.txt", ","), ("people.tsv", "\t"), ("People.CSV", ",")])
+def test_a_text_file_is_itself_and_not_the_csv_beside_it(tmp_path: Path, name: str, between: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / name).write_text(f"id{between}name\n1{between}王\n", encoding="utf-8")
+    (tmp_path / f"{name[:6]}.csv").write_text("id,name\n1,of the csv\n2,of the csv\n", encoding="utf-8")
+    words = ["--key", "id", "--spool", str(tmp_path / "spool")]
+
+    assert command.main([str(tmp_path / name), f"sqlite:///{tmp_path}/t.db", "--to", "people", *words]) == 0
+    assert command.main([f"sqlite:///{tmp_path}/t.db", str(tmp_path / "out" / name), "--table", "people", *words]) == 0
+
+    assert rows_of(tmp_path / "t.db", "people") == [("1", "王")]
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.is_file()] == [name]
+    written = (tmp_path / "out" / name).read_text(encoding="utf-8")
+    assert written.splitlines()[1].replace('"', "") == f"1{between}王"
+
+
 def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -344,8 +438,6 @@ def flip(path: Path) -> None:
 
 
 def test_two_copies_of_one_table_do_not_share_a_spool(sqlite_copy: Copies) -> None:
-    from jinqiao.dataplane.copy.copying import Copying
-
     options = command._parser().parse_args(sqlite_copy.arguments())
     holding = Copying(command._request(options), sqlite_copy.folder / "spool")
     try:

@@ -26,6 +26,7 @@ _BOM = "\ufeff"
 class CsvTarget(FileTarget):
     engine: ClassVar[Engine] = Engine.CSV
     suffix: ClassVar[str] = ".csv"
+    other_suffixes: ClassVar[tuple[str, ...]] = (".txt", ".tsv")
     title: ClassVar[str] = "CSV"
 
     def __init__(self, connection: Connection, password: str | None = None) -> None:

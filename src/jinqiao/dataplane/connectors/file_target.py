@@ -38,12 +38,14 @@ class FileTarget(StagedTarget):
     """A target of data files. Subclasses are the formats."""
 
     suffix: ClassVar[str]
+    other_suffixes: ClassVar[tuple[str, ...]] = ()  # that one file may have which is named itself
     room: ClassVar[int | None] = None  # rows that the format can hold
 
     def __init__(self, connection: Connection, password: str | None = None) -> None:
         super().__init__(connection, password)
         place = self._folder
-        self._only = place if place.suffix.lower() == self.suffix and not place.is_dir() else None
+        is_file = place.suffix.lower() in (self.suffix, *self.other_suffixes) and not place.is_dir()
+        self._only = place if is_file else None
         if self._only is not None:
             self._folder = place.parent
 

@@ -27,6 +27,7 @@ _quoted: Callable[[str], str] = json.JSONEncoder(ensure_ascii=False).encode
 class JsonlTarget(FileTarget):
     engine: ClassVar[Engine] = Engine.JSONL
     suffix: ClassVar[str] = ".jsonl"
+    other_suffixes: ClassVar[tuple[str, ...]] = (".ndjson",)
     title: ClassVar[str] = "JSON lines"
 
     def header(self, path: Path) -> tuple[str, ...]:

@@ -5,7 +5,7 @@
                                       out/ in/ state/             staged chunks; what the last run delivered
 
 Killed at any instant and called again with the same arguments, a copy goes on: with what is staged, and with what the target's
-ledger says is in. Called with other arguments it begins anew.
+ledger says is in. Called with other arguments, or after its batch was refused by the target for good, it begins anew.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ from jinqiao.dataplane.errors import (
     RunStopped,
 )
 from jinqiao.dataplane.pipeline.compare import Comparison, compare
-from jinqiao.dataplane.pipeline.deliver import Loader, deliver, verify_manifest
+from jinqiao.dataplane.pipeline.deliver import Loader, deliver, is_final, verify_manifest
 from jinqiao.dataplane.pipeline.extract import Extraction, let_go, void
 from jinqiao.dataplane.pipeline.progress import Reporter, Told
 from jinqiao.dataplane.pipeline.raw import may_go_raw
@@ -206,18 +206,23 @@ class Copying:
             with _at("source"):
                 order = self._order(source)
             snapshot, manifest = None, self.spool.outgoing(order.run_id).manifest()
-            if manifest is None:
-                run = opened.enter_context(_SideBySide(self, order, source, target, warming, progress, stop))
-                manifest, counts = run.run(seconds)
-                snapshot = run.snapshot
-            else:
-                let_go(self.spool.outgoing(order.run_id), source)
-                warming.close()
-                with _at("target"), _timed(seconds, "deliver"):
-                    self._link(order, manifest.chunks)
-                    counts = deliver(
-                        order, manifest, target, spool=self.spool, identity=self.identity, progress=progress, stop=stop
-                    )
+            try:
+                if manifest is None:
+                    run = opened.enter_context(_SideBySide(self, order, source, target, warming, progress, stop))
+                    manifest, counts = run.run(seconds)
+                    snapshot = run.snapshot
+                else:
+                    let_go(self.spool.outgoing(order.run_id), source)
+                    warming.close()
+                    with _at("target"), _timed(seconds, "deliver"):
+                        self._link(order, manifest.chunks)
+                        counts = deliver(
+                            order, manifest, target, spool=self.spool, identity=self.identity, progress=progress, stop=stop
+                        )  # fmt: skip
+            except SideFailed as failure:
+                if failure.side == "target" and is_final(failure.problem):
+                    self._give_up(order, target)
+                raise
             comparison = None
             if request.reconcile is Reconcile.CONTENT:
                 with _timed(seconds, "compare"):
@@ -241,6 +246,17 @@ class Copying:
         if is_void:
             void(self.spool.outgoing(order.run_id), "ledger")
         self.spool.incoming(order.run_id).purge()
+
+    def _give_up(self, order: ExchangeOrder, target: Target) -> None:
+        """The target refused the batch, and would again: the next start reads what the source says then."""
+        staged = self.spool.outgoing(order.run_id)
+        manifest = staged.manifest()
+        if manifest is None:
+            return
+        with contextlib.suppress(JinqiaoError):  # it cannot say whether the batch is in: it is asked at the next start
+            if target.state(manifest.batch_id).merged is None:
+                void(staged, "target")
+                self.spool.incoming(order.run_id).purge()
 
     # -- what one run is
 
@@ -409,21 +425,30 @@ class _SideBySide(Closing):
             self._chunks.end()
             loading.join()
             if self._problem is not None and not isinstance(self._problem, RunStopped):
+                if is_final(self._problem):
+                    loader.abandon()
                 raise SideFailed("target", self._problem) from problem
             if isinstance(problem, RunStopped):
                 raise
             if not isinstance(problem, Unavailable):  # what may pass leaves what is loaded for the next start
-                with contextlib.suppress(JinqiaoError):
-                    loader.abandon()
+                loader.abandon()
             raise SideFailed("source", problem) from problem
         self._chunks.end()
         loading.join()
         seconds["load"] = self._loaded_s
-        if self._problem is not None:
-            raise SideFailed("target", self._problem)
-        verify_manifest(order, manifest)
-        with _at("target"), _timed(seconds, "merge"):
-            return manifest, self._merged or loader.merge(manifest)
+        if self._problem is None:
+            verify_manifest(order, manifest)
+        try:
+            if self._problem is not None:
+                raise self._problem
+            with _timed(seconds, "merge"):
+                return manifest, self._merged or loader.merge(manifest)
+        except RunStopped:
+            raise
+        except Exception as problem:
+            if is_final(problem):
+                loader.abandon()
+            raise SideFailed("target", problem) from problem
 
     def _stop(self) -> bool:
         return self._failed.is_set() or self._asked_to_stop()

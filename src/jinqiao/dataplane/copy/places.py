@@ -5,7 +5,8 @@
     sqlite:///relative.db    sqlite:////absolute.db
     odbc:Driver={…};Server=…;Database=…    user and password from ODBC_USER, ODBC_PASSWORD
     https://host/root        a paged JSON interface
-    data/people.csv          by its extension: csv, xlsx, jsonl, parquet; a folder is a folder of files
+    data/people.csv          by its extension: csv, xlsx, jsonl, parquet, txt and tsv (CSV, the second with tabs); a folder is a
+                             folder of files
 
 A password may be left out of the address and stand in PGPASSWORD, MYSQL_PWD: then it is on no command line.
 """
@@ -31,6 +32,9 @@ _FILES = {
     ".sqlite": Engine.SQLITE,
     ".sqlite3": Engine.SQLITE,
 }
+_IN_FILES = {Engine.FOLDER, *_FILES.values()}
+_OF_TABLES = (".csv", ".xlsx", ".jsonl", ".parquet")  # by which a folder's files are tables, and a target makes them
+_CHOOSE = {"schema": "public", "dialect": ""}  # options that say which data is meant, with what is meant without them
 _SERVERS = {
     "postgresql": (Engine.POSTGRESQL, "PGPASSWORD"),
     "postgres": (Engine.POSTGRESQL, "PGPASSWORD"),
@@ -49,9 +53,12 @@ class Place:
 
     @property
     def name(self) -> str:
-        """The place without its password, to tell one from another."""
+        """The place without its password, to tell one from another: the same wherever the command is called."""
         at = self.connection
-        return f"{at.engine.value}:{at.user}@{at.host}:{at.port or ''}/{at.database}"
+        database = str(Path(at.database).resolve()) if at.engine in _IN_FILES else at.database
+        chosen = {name: str(at.options.get(name) or usual) for name, usual in _CHOOSE.items()}
+        others = "&".join(f"{name}={value}" for name, value in chosen.items() if value != _CHOOSE[name])
+        return f"{at.engine.value}:{at.user}@{at.host}:{at.port or ''}/{database}" + (f"?{others}" if others else "")
 
 
 def place_of(address: str) -> Place:
@@ -95,5 +102,9 @@ def _file(path: Path) -> Place:
         raise AddressNotUnderstood(scheme=path.suffix[:20])
     if engine is Engine.SQLITE:
         return Place(Connection(engine=engine, database=str(path)), None)
+    if path.suffix not in _OF_TABLES:
+        # the file itself: `people.csv` beside it is another table
+        options = {"delimiter": "\t"} if path.suffix.lower() == ".tsv" else {}
+        return Place(Connection(engine=engine, database=str(path), options=options), None, path.stem)
     # the folder of the file, so that a target that is not there yet can be made in it
     return Place(Connection(engine=engine, database=str(path.parent)), None, path.stem)

@@ -7,13 +7,14 @@ while the batch is still being extracted (`Loader`): nothing of them is visible 
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
 
 import pyarrow as pa
 
 from jinqiao.dataplane.connectors.base import Closing, DeliveryPlan, Target, never
 from jinqiao.dataplane.connectors.values import arrow_schema
-from jinqiao.dataplane.errors import ManifestMismatch, RunStopped
+from jinqiao.dataplane.errors import ChunkDamaged, ChunkMissing, ManifestMismatch, RunStopped
 from jinqiao.dataplane.pipeline.orders import delivery_of, is_whole, target_columns, target_keys
 from jinqiao.dataplane.pipeline.progress import Reporter, Told
 from jinqiao.dataplane.staging.chunks import open_chunk, open_tuples
@@ -30,6 +31,7 @@ from jinqiao.kernel.contracts.exchange import (
 )
 from jinqiao.kernel.crypto.identity import Identity
 from jinqiao.kernel.digests import batch_digest
+from jinqiao.kernel.errors import JinqiaoError
 
 AHEAD = 2  # chunks verified and decrypted while another is loaded
 _Opened = tuple[ChunkManifest, "Future[pa.Table | bytes]"]
@@ -55,8 +57,19 @@ def deliver(
     merged = loader.prepare()
     if merged is not None:
         return merged
-    loader.load(manifest.chunks)
-    return loader.merge(manifest)
+    try:
+        loader.load(manifest.chunks)
+        return loader.merge(manifest)
+    except JinqiaoError as problem:
+        if is_final(problem):
+            loader.abandon()
+        raise
+
+
+def is_final(problem: BaseException) -> bool:
+    """Would the target refuse the same batch again? What is damaged on the way is brought again, what may pass is tried again."""
+    may_be_mended = RunStopped, ChunkDamaged, ChunkMissing, ManifestMismatch
+    return isinstance(problem, JinqiaoError) and not problem.retryable and not isinstance(problem, may_be_mended)
 
 
 def verify_manifest(order: ExchangeOrder, manifest: BatchManifest) -> None:
@@ -156,8 +169,9 @@ class Loader:
         return counts
 
     def abandon(self) -> None:
-        """The batch will never be merged: nothing of it stays at the target."""
-        self._target.clean(self._plan)
+        """The batch will never be merged: nothing of it stays at the target, as far as that can still be asked."""
+        with suppress(JinqiaoError):
+            self._target.clean(self._plan)
 
     def _plan_of(self, manifest: BatchManifest) -> DeliveryPlan:
         order = self._order
@@ -248,4 +262,4 @@ class _Beside(Closing):
             self._second.close()
 
 
-__all__ = ["Loader", "deliver", "verify_manifest"]
+__all__ = ["Loader", "deliver", "is_final", "verify_manifest"]
