@@ -45,6 +45,7 @@ class SmallPlatform:
         self.chunks: dict[tuple[str, int], bytes] = {}
         self.calls: list[tuple[str, str]] = []
         self.is_away = False
+        self.is_under_maintenance = False  # a proxy before it answers everything with a page of its own
         self.loses_results = False
         self.sealed: dict[str, set[str]] = defaultdict(set)  # node id → passwords sealed to it
         self.loses_rotations = False
@@ -108,6 +109,8 @@ class SmallPlatform:
         self.calls.append((call.command, path))
         if self.is_away:
             self._send(call, 503, {"code": "service.unavailable"})
+        elif self.is_under_maintenance:
+            self._send(call, 200, b"<html>a page of some proxy</html>")
         elif path in self.refusals:
             status, code = self.refusals[path]
             self._send(call, status, {"code": code, "details": {}})

@@ -6,6 +6,7 @@ import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from jinqiao.dataplane.node import main
 from jinqiao.dataplane.node.errors import HomeInUse, HomeNotPrepared
 from jinqiao.dataplane.node.process import Node
 from jinqiao.dataplane.platform import PlatformRefused
-from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult, Stage
+from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.exchange import Command, CommandKind, CommandResult, Stage
 from jinqiao.kernel.contracts.tables import Engine
+from jinqiao.kernel.crypto.identity import Identity, sign_message
 from jinqiao.kernel.crypto.suites import SUITE_NAMES
 from tests.dataplane.node.small_platform import SmallPlatform
 from tests.dataplane.node.world import CONSUMER, PROVIDER, RUN, World, kill, wait_until
@@ -235,6 +238,29 @@ def test_a_node_registers_with_its_code_and_then_polls(tmp_path: Path, suite: st
             main.register(home, platform.url, "once", "又一次", suite)
         platform.is_away = True
         assert main.run(home, once=True) == 1
+
+
+def test_a_proxy_that_answers_with_a_page_of_its_own_ends_no_node(world: World) -> None:
+    """Neither an answer that waits, nor a refusal, is taken for heard."""
+    world.platform.is_under_maintenance = True
+    node = Node(homes.load(world.home(PROVIDER)))
+    running = threading.Thread(target=node.run)
+    try:
+        told = Command(id="c1", kind=CommandKind.PURGE, run_id=RUN, issued_at=moments.now())
+        node.ledger.receive(told)
+        node.ledger.claim((CommandKind.PURGE,))
+        node.ledger.finish(CommandResult(command_id="c1", ok=True, finished_at=moments.now()))
+        node.take(sign_message(replace(told, id="c2"), Identity.generate()))
+        running.start()
+        wait_until(lambda: world.platform.calls.count(("POST", "/api/nodes/results")) > 2, "asked again")
+        assert running.is_alive()
+
+        world.platform.is_under_maintenance = False
+        assert world.platform.result_of("c1").ok
+    finally:
+        node.stop()
+        running.join()
+        node.close()
 
 
 def test_a_folder_that_is_no_home_is_said_to_be_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -262,7 +262,7 @@ class Node:
                     return False
                 self._not_taken(result, refusal)
                 continue
-            except PlatformAway as problem:
+            except (PlatformAway, PlatformAnswerBroken) as problem:  # a page of some proxy is no acknowledgement
                 self._say(problem)
                 return False
             self.ledger.acknowledge(result.command_id)
@@ -328,7 +328,7 @@ class Node:
             return
         try:
             self._platform.post(RESULTS_PATH, failed(command_id, problem))
-        except (PlatformAway, PlatformRefused) as trouble:
+        except (PlatformAway, PlatformRefused, PlatformAnswerBroken) as trouble:
             logger.warning("the refusal of %s was not heard: %s", command_id[:80], trouble.code)
 
     def heartbeat(self) -> tuple[set[tuple[str, Stage]], Heartbeat]:
