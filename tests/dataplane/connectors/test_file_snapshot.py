@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from jinqiao.dataplane import pipeline
 from jinqiao.dataplane.connectors import ReadPlan, Source, open_source, open_target
+from jinqiao.dataplane.connectors.csv_source import CsvSource
 from jinqiao.dataplane.connectors.file_snapshot import FileReader
 from jinqiao.dataplane.connectors.folder_source import COLUMNS as FILE_COLUMNS
 from jinqiao.dataplane.connectors.values import arrow_schema
@@ -149,3 +150,28 @@ def test_a_file_that_changes_after_its_last_row_is_noticed(tmp_path: Path) -> No
         list(reader.read(snapshot.state.splits[0]))
         with (tmp_path / "people.csv").open("a", encoding="utf-8") as file:
             file.write("100,x\n")
+
+
+def test_a_file_is_gone_through_once_however_few_rows_a_filter_lets_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = filled(Engine.CSV, tmp_path / "files", 500)
+    passes = []
+
+    def batches(self: CsvSource, *given: Any) -> Any:
+        passes.append(1)
+        return plain(self, *given)
+
+    plain = CsvSource.batches
+    monkeypatch.setattr(CsvSource, "batches", batches)
+    some = RowCondition(column="id", operator=Operator.ONE_OF, values=("3", "77", "499"))
+    plan = ReadPlan(table="people", columns=("id",), row_filter=(some,))
+    with (
+        open_source(place) as source,
+        source.open_snapshot(plan, chunk_rows=50) as snapshot,
+        snapshot.reader() as reader,
+    ):
+        rows = [row for split in snapshot.state.splits for b in reader.read(split) for row in b[0].to_pylist()]
+        assert len(snapshot.state.splits) > 5
+        assert (sorted(rows), len(passes)) == (["3", "499", "77"], 1)
+        assert [b.num_rows for b in reader.read(snapshot.state.splits[0])] == [3]  # back to the beginning

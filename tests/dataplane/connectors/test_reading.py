@@ -1,9 +1,11 @@
 """Reading: one snapshot, exact filters, a source that is protected, changes that are noticed."""
 
+import sqlite3
 import threading
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -298,3 +300,28 @@ def test_both_ends_of_a_range_of_times_are_within_it_however_they_are_written(
 
     with open_source(sqlite_at(tmp_path / "a.db")) as source:
         assert sum(batch.num_rows for batch in source.read(plan)) == 1
+
+
+@pytest.mark.parametrize(
+    ("bound", "ways"),
+    [
+        ("2026-01-31 00:00:00", ("2026-01-31", "2026-01-31 00:00", "2026-01-31T00:00:00", "2026-01-31 00:00:00.000")),
+        (
+            "2026-01-31 08:00:00",
+            ("2026-01-31 08:00", "2026-01-31T08:00", "2026-01-31 08:00:00", "2026-01-31 08:00:00.0"),
+        ),
+        ("2026-01-31 08:00:00.500000", ("2026-01-31 08:00:00.5", "2026-01-31T08:00:00.500")),
+    ],
+)
+def test_an_instant_of_sqlite_is_within_its_bounds_however_it_is_written(
+    tmp_path: Path, bound: str, ways: tuple[str, ...]
+) -> None:
+    place = people(tmp_path / "a.db", [(number, "x", None, way) for number, way in enumerate(ways)])
+    with closing(sqlite3.connect(tmp_path / "a.db")) as file, file:
+        file.execute("INSERT INTO people VALUES (100, 'x', NULL, '2026-01-30 23:59:59.999999'), (101, 'x', NULL, NULL)")
+
+    def within(operator: Operator) -> list[int]:
+        return ids((place, ""), "people", RowCondition(column="updated", operator=operator, values=(bound,)))
+
+    assert within(Operator.AT_LEAST) == list(range(len(ways)))
+    assert within(Operator.AT_MOST) == [*range(len(ways)), 100]

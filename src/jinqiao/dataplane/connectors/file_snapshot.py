@@ -48,16 +48,20 @@ class FileReader(Reader):
         self._rows: Iterator[pa.RecordBatch] | None = None
         self._rest: pa.RecordBatch | None = None
         self._place = 0  # of the next row that `_rest` and `_rows` give
+        self._ended = False  # there is none: a filter lets fewer rows through than the splits have places
 
     def read(self, split: str) -> Iterator[pa.RecordBatch]:
         since, until = bounds_of(split)
+        if self._ended and (since or 0) >= self._place:
+            return
         if self._rows is None or self._place != (since or 0):
-            self._place, self._rest = since or 0, None
+            self._place, self._rest, self._ended = since or 0, None, False
             self._rows = self._source.read_from(self._plan, self._place)
         while until is None or self._place < until:
             batch = self._rest if self._rest is not None else next(self._rows, None)
             self._rest = None
             if batch is None:
+                self._ended = True
                 return
             if until is not None and batch.num_rows > until - self._place:
                 room = until - self._place

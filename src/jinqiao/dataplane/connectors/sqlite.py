@@ -264,7 +264,7 @@ def where_clause(conditions: tuple[RowCondition, ...], schema: TableSchema) -> t
             left, mark = f"CAST({left} AS NUMERIC)", "CAST(? AS NUMERIC)"
         elif column.type is LogicalType.DATETIME:
             left = f"replace({left}, 'T', ' ')"
-        given = [_bound(text, column, last=condition.operator is Operator.AT_MOST) for text in condition.values]
+        given = [_bound(text, column, condition.operator) for text in condition.values]
         match condition.operator:
             case Operator.EQUAL:
                 parts.append(f"{left} = {mark}")
@@ -281,19 +281,21 @@ def where_clause(conditions: tuple[RowCondition, ...], schema: TableSchema) -> t
     return (" WHERE " + " AND ".join(parts) if parts else ""), values
 
 
-def _bound(text: str, column: Column, *, last: bool = False) -> Any:
-    """The value as it is compared; `last` where it is the end of a range."""
+def _bound(text: str, column: Column, operator: Operator) -> Any:
+    """The value as it is compared."""
     value = filter_value(text, column)
     match column.type:
         case LogicalType.DATE | LogicalType.DECIMAL:
             return str(value)
         case LogicalType.DATETIME:
-            # without trailing zeros, so that every way of writing the same instant compares as at least it; as the end of a
-            # range with all six digits, so that every way of writing it is still within
-            if last and isinstance(value, datetime):
+            # as the beginning of a range as short as it can be written, so that every way of writing the same instant compares
+            # as at least it; as the end of one with all six digits, so that every way of writing it is still within
+            if operator is Operator.AT_MOST and isinstance(value, datetime):
                 return value.isoformat(sep=" ", timespec="microseconds")
             shown = str(value)
-            return shown.rstrip("0") if "." in shown else shown
+            if "." in shown:
+                return shown.rstrip("0")
+            return shown.removesuffix(":00").removesuffix(" 00:00") if operator is Operator.AT_LEAST else shown
         case LogicalType.BOOLEAN:
             return int(bool(value))
         case _:
