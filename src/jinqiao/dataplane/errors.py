@@ -31,6 +31,12 @@ class SourceBusy(Unavailable):
     code = "source.connection.busy"
 
 
+class TableBusy(SourceBusy):
+    """Another session holds a lock on the table for longer than we wait. Details: table."""
+
+    code = "source.table.busy"
+
+
 class AuthenticationFailed(NotAllowed):
     code = "source.connection.authentication"
 
@@ -385,6 +391,12 @@ class TargetTableGone(NotFound):
     """The batch brings changes to a table that is there no more: a new one would hold the changes and nothing else."""
 
     code = "pipeline.target.gone"
+
+
+class TargetNameTooLong(InvalidInput):
+    """The target cuts names that are so long, and would not find its own table again. Details: name, limit (bytes)."""
+
+    code = "pipeline.target.name"
 
 
 class TargetSchemaMismatch(WrongState):

@@ -8,7 +8,7 @@ from jinqiao.dataplane.connectors import open_target
 from jinqiao.dataplane.connectors.base import DeliveryPlan
 from jinqiao.dataplane.connectors.postgresql_target import PostgresqlTarget
 from jinqiao.dataplane.connectors.sql_target import Staged
-from jinqiao.dataplane.errors import TargetKeyNotUnique
+from jinqiao.dataplane.errors import TargetKeyNotUnique, TargetNameTooLong, TargetSchemaChanged
 from jinqiao.kernel.contracts.exchange import CopyMode, Delivery
 from jinqiao.kernel.contracts.tables import Column, LogicalType
 from tests.dataplane.connectors.batches import Batch, bring
@@ -129,3 +129,29 @@ def test_a_window_of_keys_alone_inserts_what_is_new(postgresql_server: Server) -
             assert (counts.inserted, counts.updated, counts.unchanged, counts.target_rows) == (1, 0, 1, 3)
         finally:
             postgresql_server.execute("DROP TABLE IF EXISTS kept")
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [("某某市不动产登记信息与人口基础信息共享交换明细表", "name"), ("kept", "长" * 22)]
+)
+def test_a_name_that_the_server_would_cut_is_refused(postgresql_server: Server, table: str, column: str) -> None:
+    batch = Batch([(1, "同")], columns=(KEY, replace(NAME, name=column)), keys=("id",))
+    with open_target(postgresql_server.connection(), postgresql_server.password) as target:
+        for _ in range(2):
+            with pytest.raises(TargetNameTooLong) as caught:
+                target.prepare(batch.plan(table))
+    assert caught.value.details["limit"] == 63
+
+
+@pytest.mark.parametrize("type_", ["bigint", "integer", "smallint"])
+def test_truth_does_not_go_into_a_column_of_numbers(postgresql_server: Server, type_: str) -> None:
+    yes = Column(name="yes", type=LogicalType.BOOLEAN)
+    batch = Batch([(1, True), (2, None)], columns=(KEY, yes), keys=("id",))
+    postgresql_server.execute(f"CREATE TABLE kept (id bigint PRIMARY KEY, yes {type_})")
+    try:
+        with open_target(postgresql_server.connection(), postgresql_server.password) as target:
+            with pytest.raises(TargetSchemaChanged) as caught:
+                target.prepare(batch.plan("kept"))
+            assert caught.value.details["retyped"] == "yes"
+    finally:
+        postgresql_server.execute("DROP TABLE kept")

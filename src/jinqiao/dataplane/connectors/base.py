@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from jinqiao.dataplane.connectors.watermarks import WatermarkFacts
 
 CONNECT_TIMEOUT_S = 10
+LOCK_WAIT_S = 30
+"""For a lock that another session holds: whoever waits in the queue of a table keeps those behind it waiting as well."""
 
 
 def never() -> bool:

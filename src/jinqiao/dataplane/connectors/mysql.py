@@ -15,6 +15,7 @@ import pyarrow as pa
 import pymysql
 from pymysql.converters import conversions
 
+from jinqiao.dataplane.connectors import base
 from jinqiao.dataplane.connectors.base import CONNECT_TIMEOUT_S, ReadPlan, Source, select_columns
 from jinqiao.dataplane.connectors.snapshots import WHOLE, SnapshotState
 from jinqiao.dataplane.connectors.values import MAX_PRECISION, filter_value
@@ -29,6 +30,7 @@ from jinqiao.dataplane.errors import (
     SourceBusy,
     SourceFailed,
     StatementTimedOut,
+    TableBusy,
     TableMissing,
     TargetDiskFull,
     TargetKeyNotUnique,
@@ -49,7 +51,8 @@ ENCODERS = {kind: way for kind, way in conversions.items() if not isinstance(kin
 _CODES: Mapping[int, type[JinqiaoError]] = {
     **dict.fromkeys((1045, 1130, 1251, 1698, 2059), AuthenticationFailed),
     **dict.fromkeys((1044, 1142, 1143, 1227, 1370), PermissionDenied),
-    **dict.fromkeys((1040, 1203, 1205, 1213, 1226), SourceBusy),
+    **dict.fromkeys((1040, 1203, 1213, 1226), SourceBusy),
+    1205: TableBusy,
     **dict.fromkeys((2006, 2013, 2055, 1053, 1927), ConnectionLost),
     **dict.fromkeys((1969, 3024, 1317), StatementTimedOut),
     **dict.fromkeys((3, 1021, 1026, 1114), TargetDiskFull),
@@ -175,7 +178,8 @@ class Place:
                 autocommit=True,
                 local_infile=kind is not pymysql.Connection,
                 conv=ENCODERS,
-                init_command="SET time_zone = '+08:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO'",
+                init_command="SET time_zone = '+08:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO',"
+                f" lock_wait_timeout = {base.LOCK_WAIT_S}, innodb_lock_wait_timeout = {base.LOCK_WAIT_S}",
                 **secure,
             )
         connection._read_timeout = read_timeout_s

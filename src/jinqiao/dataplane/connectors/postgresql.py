@@ -7,13 +7,14 @@ parameters) that the statement reads back with `current_setting`: no value is ev
 import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, LiteralString
 
 import psycopg
 import pyarrow as pa
 from psycopg.conninfo import make_conninfo
 
+from jinqiao.dataplane.connectors import base
 from jinqiao.dataplane.connectors.base import CONNECT_TIMEOUT_S, ReadPlan, Source, select_columns
 from jinqiao.dataplane.connectors.protection import Throttle
 from jinqiao.dataplane.connectors.snapshots import WHOLE, SnapshotState
@@ -29,6 +30,7 @@ from jinqiao.dataplane.errors import (
     SourceBusy,
     SourceFailed,
     StatementTimedOut,
+    TableBusy,
     TableMissing,
     TargetDiskFull,
     TargetKeyNotUnique,
@@ -74,6 +76,7 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT LIKE 'pg\\_%%' AN
        OR (n.nspname = %(schema)s AND c.relname = %(table)s))
 ORDER BY n.nspname, c.relname, a.attnum
 """
+_NO_SNAPSHOT = ("22023", "42704", "58P01")  # earlier servers', later ones', and of a file of snapshots that is gone
 # What a server says at the door has no error code in libpq; servers in China often say it in Chinese.
 _DOOR: tuple[tuple[str, type[JinqiaoError]], ...] = (
     (r"no encryption|SSL off|没有加密|SSL 关闭", TlsFailed),  # the server takes encrypted connections only
@@ -161,7 +164,9 @@ def translated(state: str | None, *, table: str, text: str = "") -> JinqiaoError
             return ColumnMissing(table=table, columns="")
         case "57014":
             return StatementTimedOut(table=table)
-        case "53300" | "55P03" | "40001" | "40P01" | "55006":
+        case "55P03":
+            return TableBusy(table=table)
+        case "53300" | "40001" | "40P01" | "55006":
             return SourceBusy(state=code)
     if code[:2] in ("23", "22"):
         return TargetRefused(table=table, state=code)
@@ -170,6 +175,34 @@ def translated(state: str | None, *, table: str, text: str = "") -> JinqiaoError
     if code[:2] == "53" or code == "58030":
         return TargetDiskFull(table=table)
     return SourceFailed(state=code)
+
+
+def waiting_settings(scope: str = "LOCAL ") -> tuple[str, str]:
+    """Statements after which nothing waits without end for a lock, and the server does not end a transaction that waits for us."""
+    return (
+        f"SET {scope}lock_timeout = '{base.LOCK_WAIT_S}s'",
+        f"SET {scope}idle_in_transaction_session_timeout = 0",  # chunks are staged, or wait for their rate, meanwhile
+    )
+
+
+def begin_reading(connection: "psycopg.Connection[tuple[Any, ...]]", snapshot: str = "") -> None:
+    """A transaction that reads one instant: that of `snapshot`, where one is named. Raises ConnectionLost where that is gone."""
+    settings = "; ".join(waiting_settings())
+    connection.execute(statement(f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {settings}"))
+    if snapshot:
+        with telling_of_snapshot():
+            connection.execute(statement(f"SET TRANSACTION SNAPSHOT '{snapshot}'"))
+
+
+@contextmanager
+def telling_of_snapshot() -> Iterator[None]:
+    """A snapshot is gone with the session that exported it."""
+    try:
+        yield
+    except Exception as problem:  # psycopg's or ADBC's, which is not imported for this alone
+        if getattr(problem, "sqlstate", None) in _NO_SNAPSHOT:
+            raise ConnectionLost() from None
+        raise
 
 
 @contextmanager
@@ -339,10 +372,13 @@ class PostgresqlSource(Source):
         from jinqiao.dataplane.connectors.postgresql_snapshot import PostgresqlSnapshot
 
         query = self.query(plan)
-        with closing(self._place.connect()) as connection, telling(plan.table):
-            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            if isinstance(snapshot, PostgresqlSnapshot) and snapshot.id:
-                connection.execute(statement(f"SET TRANSACTION SNAPSHOT '{snapshot.id}'"))
+        shared = snapshot if isinstance(snapshot, PostgresqlSnapshot) and snapshot.id else None
+        with ExitStack() as opened, telling(plan.table):
+            # the snapshot's own session has its lock already: another one would wait behind whoever waits for that lock to go
+            connection = shared.lent() if shared is not None else None
+            if connection is None:
+                connection = opened.enter_context(closing(self._place.connect()))
+                begin_reading(connection, shared.id if shared is not None else "")
             query.prepare(connection)
             row = connection.execute(statement(query.hash_statement(columns, seed))).fetchone()
         rows, total = (int(row[0]), int(row[1])) if row else (0, 0)

@@ -14,7 +14,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import pq
 
-from jinqiao.dataplane.connectors.postgresql import statement, telling, translated
+from jinqiao.dataplane.connectors.postgresql import begin_reading, telling, translated
 from jinqiao.dataplane.connectors.postgresql_reading import Query
 from jinqiao.dataplane.connectors.protection import Throttle
 from jinqiao.dataplane.connectors.snapshots import RawReader, Tuples
@@ -147,9 +147,7 @@ class CopyReader(RawReader):
         elif self._connection is None:
             self._connection = query.place.connect()
             with telling(query.plan.table):
-                self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                if self._snapshot:
-                    self._connection.execute(statement(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'"))
+                begin_reading(self._connection, self._snapshot)
                 query.prepare(self._connection)
         return self._connection
 

@@ -19,6 +19,8 @@ from jinqiao.dataplane.connectors.postgresql import (
     quote,
     statement,
     telling_adbc,
+    telling_of_snapshot,
+    waiting_settings,
     where_clause,
 )
 from jinqiao.dataplane.connectors.postgresql_connections import AdbcSession, Connections
@@ -124,7 +126,10 @@ class AdbcReader(Reader):
                 session.begin()
                 session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 if self._snapshot:
-                    session.execute(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'")
+                    with telling_of_snapshot():
+                        session.execute(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'")
+                for setting in waiting_settings():
+                    session.execute(setting)
                 session.execute(f"SET LOCAL statement_timeout = {query.timeout_s * 1000}")
                 binding, values = query.bind()
                 if binding:

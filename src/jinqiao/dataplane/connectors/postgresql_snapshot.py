@@ -23,12 +23,12 @@ from typing import Any
 
 import psycopg
 
-from jinqiao.dataplane.connectors.postgresql import Place, statement, telling
+from jinqiao.dataplane.connectors.postgresql import Place, begin_reading, statement, telling
 from jinqiao.dataplane.connectors.postgresql_copying import CopyReader
 from jinqiao.dataplane.connectors.postgresql_reading import AdbcReader, Query
 from jinqiao.dataplane.connectors.ranges import window_is_split
 from jinqiao.dataplane.connectors.snapshots import WHOLE, Snapshot, SnapshotState
-from jinqiao.dataplane.errors import TableMissing
+from jinqiao.dataplane.errors import ConnectionLost, TableMissing
 from jinqiao.kernel.errors import JinqiaoError
 
 KEEP_S = 900
@@ -82,6 +82,11 @@ class PostgresqlSnapshot(Snapshot):
         lent = self._connection if len(self.state.splits) == 1 else None
         return CopyReader(self._query, columns, self.id, mark=mark, lent=lent)
 
+    def lent(self) -> "psycopg.Connection[tuple[Any, ...]] | None":
+        """The session that holds the snapshot, when nobody reads over it; None where it was lost."""
+        is_there = self._connection.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+        return self._connection if is_there else None
+
     def keep(self, note: Callable[[SnapshotState], None]) -> None:
         former = self._former
         note(self.state if former is None else replace(former, handle={**former.handle, "next": self.state.handle}))
@@ -106,10 +111,12 @@ class PostgresqlSnapshot(Snapshot):
 
     def _begin(self, snapshot: str) -> "psycopg.Connection[tuple[Any, ...]]":
         connection = self._query.connections.take()
-        with telling(self._query.plan.table):
-            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            if snapshot:
-                connection.execute(statement(f"SET TRANSACTION SNAPSHOT '{snapshot}'"))
+        try:
+            with telling(self._query.plan.table):
+                begin_reading(connection, snapshot)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _import(self, snapshot: str) -> bool:
@@ -118,9 +125,8 @@ class PostgresqlSnapshot(Snapshot):
             return False
         connection = self._query.place.connect()
         try:
-            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            connection.execute(statement(f"SET TRANSACTION SNAPSHOT '{snapshot}'"))
-        except psycopg.Error:
+            begin_reading(connection, snapshot)
+        except (psycopg.Error, ConnectionLost):
             connection.close()
             return False
         self._connection.close()

@@ -9,12 +9,28 @@ import psycopg
 import pyarrow as pa
 from pgpq import ArrowToPostgresBinaryEncoder
 
-from jinqiao.dataplane.connectors.base import DeliveryPlan
-from jinqiao.dataplane.connectors.ledger import LedgerTarget
-from jinqiao.dataplane.connectors.plans import HISTORY_COLUMNS, VALID_FROM, is_history, table_key, version_instant
-from jinqiao.dataplane.connectors.postgresql import ZONE, Place, quote, read_catalogue, statement, telling
+from jinqiao.dataplane.connectors.base import DeliveryPlan, LedgerState
+from jinqiao.dataplane.connectors.ledger import LEDGER, LedgerTarget
+from jinqiao.dataplane.connectors.plans import (
+    HISTORY_COLUMNS,
+    VALID_FROM,
+    is_history,
+    table_columns,
+    table_key,
+    version_instant,
+)
+from jinqiao.dataplane.connectors.postgresql import (
+    ZONE,
+    Place,
+    quote,
+    read_catalogue,
+    statement,
+    telling,
+    waiting_settings,
+)
 from jinqiao.dataplane.connectors.sql_target import NewTable, Role, Staged
 from jinqiao.dataplane.connectors.values import arrow_type
+from jinqiao.dataplane.errors import TargetNameTooLong
 from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType
 from jinqiao.kernel.errors import JinqiaoError
 
@@ -28,6 +44,10 @@ _SORT_MB, _HASH_MB = (
     256,
     128,
 )  # for building a key, for joining the batch with the table; a server that gives more keeps it
+_NAME_BYTES = 63  # what servers keep of a name as they are usually built
+_NAME_LIMIT = (
+    "SELECT octet_length(convert_to(%s, getdatabaseencoding())), current_setting('max_identifier_length')::int"
+)
 _PAGE_COST = 1.1  # of a page out of turn, as is usual for disks that do not turn
 _FEW = 20  # a batch is small where the table has more than so many times its rows
 _TYPES = {
@@ -70,7 +90,7 @@ class PostgresqlTarget(LedgerTarget):
         if self._opened is None:
             self._opened = self._place.connect()
             with telling():
-                self._opened.execute(statement(f"SET TimeZone = '{ZONE}'"))
+                self._opened.execute(statement("; ".join((f"SET TimeZone = '{ZONE}'", *waiting_settings("")))))
         return self._opened
 
     def close(self) -> None:
@@ -118,6 +138,25 @@ class PostgresqlTarget(LedgerTarget):
     def transaction(self, table: str = "") -> Iterator[None]:
         with telling(table), self._connection.transaction():
             yield
+
+    def prepare(self, plan: DeliveryPlan) -> LedgerState:
+        self._refuse_long_names(plan)
+        return super().prepare(plan)
+
+    def _refuse_long_names(self, plan: DeliveryPlan) -> None:
+        """The server cuts what is longer, says nothing, and does not find the whole name afterwards. Raises TargetNameTooLong."""
+        names = (*self._place.split(plan.table), *(column.name for column in table_columns(plan)))
+        for name in (name for name in names if len(name.encode()) > _NAME_BYTES):
+            with telling(plan.table):
+                ((used, limit),) = self.fetch(_NAME_LIMIT, (name,))
+            if used > limit:
+                raise TargetNameTooLong(name=name, limit=limit)
+
+    def _make_ledger(self) -> None:
+        if not self.has(LEDGER):
+            # two first deliveries at once: `IF NOT EXISTS` does not see what the other one has not committed yet
+            self.fetch("SELECT pg_advisory_xact_lock(hashtext(%s))", (LEDGER,))
+            super()._make_ledger()
 
     def existing(self, table: str) -> tuple[Column, ...] | None:
         found = read_catalogue(self._connection, self._place, table)
@@ -311,6 +350,8 @@ class PostgresqlTarget(LedgerTarget):
 
     def loses(self, there: Column, wanted: Column) -> bool:
         native = there.native_type
+        if wanted.type is LogicalType.BOOLEAN:
+            return there.type is not LogicalType.BOOLEAN  # no number takes a truth here without a cast
         if wanted.type is LogicalType.TEXT:
             return _NO_TEXT.match(native) is not None
         if wanted.type is LogicalType.DATETIME:

@@ -76,7 +76,7 @@ def read_facts(source: Source, plan: ReadPlan, column: Column) -> WatermarkFacts
 
 def postgresql_facts(query: "Query", column: Column) -> WatermarkFacts:
     """`query` is that of a plan with the grant's filter."""
-    from jinqiao.dataplane.connectors.postgresql import quote, statement
+    from jinqiao.dataplane.connectors.postgresql import quote, statement, waiting_settings
 
     null_rows = None
     with query.connections.asking(query.plan.table) as connection:
@@ -86,6 +86,7 @@ def postgresql_facts(query: "Query", column: Column) -> WatermarkFacts:
         oldest = connection.execute(_POSTGRESQL_OLDEST).fetchone() if tells and tells[0] else None
         if column.nullable:
             with connection.transaction():
+                connection.execute(statement("; ".join(waiting_settings())))
                 connection.execute(statement(f"SET LOCAL statement_timeout = {query.timeout_s * 1000}"))
                 for number, value in enumerate(query.settings, 1):
                     connection.execute("SELECT set_config(%s, %s, true)", (f"jinqiao.p{number}", value))
