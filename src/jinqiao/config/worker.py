@@ -177,6 +177,7 @@ def duties(neighbours: Neighbours | None = None) -> list[Duty]:
         Duty("samples of calls", 600, exchange_actions.tend_sampling),
         Duty("unused grants", 3600, exchange_actions.remind_unused),
         Duty("evidence whose time is over", 3600, exchange_actions.delete_old_evidence),
+        Duty("packs of evidence nobody needs", 3600, exchange_actions.forget_packs),
         Duty("old questions to witnesses", 3600, exchange_actions.drop_old_questions),
         Duty("relay of this machine", 600, exchange_actions.sweep_relay),
     ]

@@ -326,6 +326,24 @@ class EvidenceGap(WrongState):
     code = "exchange.evidence.gap"
 
 
+class NotYourEvidence(NotAllowed):
+    """Packs of whole periods are for the authority and the auditor; a department gets the proof of each of its calls."""
+
+    code = "exchange.evidence.not_yours"
+
+
+class EvidencePackGone(NotFound):
+    """Not made yet, or removed after its time."""
+
+    code = "exchange.evidence.pack_gone"
+
+
+class EvidencePackNotWritten(Unavailable):
+    """The disk refused it."""
+
+    code = "exchange.evidence.pack_not_written"
+
+
 class NodeStateWrong(WrongState):
     code = "exchange.node.state_wrong"
 

@@ -14,6 +14,7 @@ from jinqiao.exchange.errors import (
     NotYourAlert,
     NotYourApplication,
     NotYourEntry,
+    NotYourEvidence,
     NotYourNode,
     NotYourQuarantine,
     NotYourService,
@@ -206,6 +207,12 @@ def check_may_tell_disclosures(post: Post) -> None:
     """A person's right of access is answered by the authority, which sees all sides (个人信息保护法 第四十五条)."""
     if not _is_authority(post):
         raise NotTheRightsDesk
+
+
+def check_may_take_packs(post: Post) -> None:
+    """Evidence of a whole period holds all sides' calls."""
+    if post.role != Role.AUDITOR and not _is_authority(post):
+        raise NotYourEvidence
 
 
 def may(check: Callable[..., None], *arguments: object) -> bool:

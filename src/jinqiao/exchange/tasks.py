@@ -25,10 +25,15 @@ def _send_alert(body: Mapping[str, Any]) -> None:
     actions.send_alert(int(body["delivery"]))
 
 
+def _make_pack(body: Mapping[str, Any]) -> None:
+    actions.make_pack(str(body["token"]))
+
+
 TOPICS: dict[str, Callable[[Mapping[str, Any]], None]] = {
     "relay.purge": _purge_relay,
     "run.reconciled": _follow_run,
     "alert.send": _send_alert,
+    "evidence.pack": _make_pack,
 }
 """What each topic of the outbox asks for."""
 

@@ -73,7 +73,14 @@ GROUPS: tuple[Group, ...] = (
             Item(
                 _("调用监督"),
                 "exchange:calls",
-                ("exchange:call*", "exchange:anomal*", "exchange:sampl*", "exchange:disclosures*", "exchange:unused"),
+                (
+                    "exchange:call*",
+                    "exchange:anomal*",
+                    "exchange:sampl*",
+                    "exchange:pack*",
+                    "exchange:disclosures*",
+                    "exchange:unused",
+                ),
             ),
             Item(_("数据源与挂接"), "exchange:sources", ("exchange:source*", "exchange:bind*", "exchange:transform*")),
             Item(pgettext_lazy("list", "节点"), "exchange:nodes", ("exchange:node*",)),

@@ -38,6 +38,8 @@ from jinqiao.exchange.actions.nodes import (
     retire_node,
     suspend_node,
 )
+from jinqiao.exchange.actions.packs import KEPT as PACKS_KEPT
+from jinqiao.exchange.actions.packs import ask_pack, forget_packs, make_pack, take_pack
 from jinqiao.exchange.actions.policy import policy_for
 from jinqiao.exchange.actions.protection import cap_node, protect_source
 from jinqiao.exchange.actions.proving import prove_call
@@ -84,6 +86,7 @@ from jinqiao.exchange.actions.watching import watch
 from jinqiao.exchange.actions.windows import backfill, replay, start_over
 
 __all__ = [
+    "PACKS_KEPT",
     "ServiceSettings",
     "accept_columns",
     "accept_evidence",
@@ -97,6 +100,7 @@ __all__ = [
     "approve_node",
     "arrive_by_token",
     "ask_missing_witnesses",
+    "ask_pack",
     "ask_quarantine",
     "ask_reload",
     "attach_application",
@@ -126,6 +130,7 @@ __all__ = [
     "export_disclosures",
     "export_evidence",
     "follow_run",
+    "forget_packs",
     "forget_quarantines",
     "give_arrival_token",
     "import_bundle",
@@ -135,6 +140,7 @@ __all__ = [
     "lapse_old_reloads",
     "limit_task",
     "list_tables",
+    "make_pack",
     "note_broken",
     "note_health",
     "open_chunk",
@@ -184,6 +190,7 @@ __all__ = [
     "switch_alert_channel",
     "take_anchors",
     "take_commands",
+    "take_pack",
     "tell_disclosures",
     "tend_sampling",
     "test_connection",

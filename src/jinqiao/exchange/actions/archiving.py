@@ -5,7 +5,7 @@ a pack still verifies, and says by which rule and when its records were deleted.
 """
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -42,8 +42,16 @@ def keep_days() -> int:
     return max(longest * 365 + 1, LEAST_KEEP_DAYS)
 
 
-def export_evidence(gateway: Node, to: Path, *, ranges: Ranges | None = None, purpose: str = "export") -> PackManifest:
-    """Write what the centre has of a gateway as a pack, all of it or ranges of batches, signed by the platform.
+def export_evidence(
+    gateway: Node,
+    to: Path,
+    *,
+    ranges: Ranges | None = None,
+    purpose: str = "export",
+    at_batch: Callable[[], None] = lambda: None,
+) -> PackManifest:
+    """Write what the centre has of a gateway as a pack, all of it or ranges of batches, signed by the platform. `at_batch` is called
+    for each batch, for who tells how far it is.
 
     Raises NothingToExport, PackTooLarge, OSError.
     """
@@ -65,7 +73,7 @@ def export_evidence(gateway: Node, to: Path, *, ranges: Ranges | None = None, pu
     content = PackContent(
         gateway=gateway.number,
         suite=public_identity(gateway).suite,
-        lanes={lane: _batches(gateway, lane, first, last) for lane, (first, last) in ranges.items()},
+        lanes={lane: _batches(gateway, lane, first, last, at_batch) for lane, (first, last) in ranges.items()},
         anchors=[SignedMessage.from_json(anchor.body) for anchor in anchors],
         countersignatures=[SignedMessage.from_json(word) for word in words],
         identities=[
@@ -80,9 +88,10 @@ def export_evidence(gateway: Node, to: Path, *, ranges: Ranges | None = None, pu
     )
 
 
-def _batches(gateway: Node, lane: str, first: int, last: int) -> Iterator[StoredBatch]:
+def _batches(gateway: Node, lane: str, first: int, last: int, at_batch: Callable[[], None]) -> Iterator[StoredBatch]:
     rows = EvidenceSegment.objects.filter(gateway=gateway, lane=lane, batch__gte=first, batch__lte=last)
     for row in rows.order_by("batch").iterator(500):
+        at_batch()
         yield StoredBatch(
             batch=row.batch,
             first=row.first_number,

@@ -216,7 +216,7 @@ class PackManifest(Contract):
     exported_at: datetime
     lanes: tuple[PackLane, ...]
     members: tuple[PackMember, ...]
-    purpose: str = "export"  # or "archive"
+    purpose: str = "export"  # or "archive", or "period"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

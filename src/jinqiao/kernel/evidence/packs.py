@@ -33,6 +33,9 @@ from jinqiao.kernel.keystore import written_durably
 MANIFEST, IDENTITIES = "manifest.json", "identities.json"
 ANCHORS, COUNTERSIGNATURES, DELETIONS = "anchors.jsonl", "countersignatures.jsonl", "deletions.jsonl"
 
+PERIOD = "period"
+"""`purpose` of a pack with the calls of a period: it ends where the period does, and calls that its receipts name may lie outside."""
+
 
 class NothingToExport(NotFound):
     """There are no batches in what was asked for."""
@@ -264,7 +267,7 @@ def _verified(
             findings.add(Code.MANIFEST_SIGNATURE)
         signers.check_time(message.key_id, manifest.exported_at, "manifest")
     pack.check_members(by)
-    is_part = any(lane.first_batch > 1 for lane in manifest.lanes)
+    is_part = manifest.purpose == PERIOD or any(lane.first_batch > 1 for lane in manifest.lanes)
     check = EvidenceCheck(
         gateway=manifest.gateway,
         by=by,

@@ -67,6 +67,8 @@ ACTION_WORDS: dict[str, Text] = {
     "exchange.disclosure.export": _("导出个人查阅结果"),
     "exchange.disclosure.tell": _("答复个人查阅申请"),
     "exchange.evidence.accept": _("接收调用证据"),
+    "exchange.evidence.download": _("下载存证包"),
+    "exchange.evidence.export": _("导出存证"),
     "exchange.evidence.prove": _("导出调用证明"),
     "exchange.grant.unused": _("提醒未用的授权"),
     "exchange.key.issue": _("签发应用密钥"),

@@ -15,5 +15,7 @@ ALERT_SEERS = (*ALERT_WORKERS, Role.AUDITOR)
 CHANNEL_KEEPERS = (*NODE_KEEPERS, Role.AUDITOR)
 KEY_KEEPERS = (Role.SECURITY_ADMINISTRATOR,)
 """Who looks after the city's key of persons."""
+PACK_TAKERS = (Role.BUREAU, Role.AUDITOR)
+"""Who exports evidence of whole periods."""
 AUTHORITY = (Role.BUREAU,)
 """Who announces samplings and answers a person's right of access."""

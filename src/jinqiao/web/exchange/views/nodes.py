@@ -113,6 +113,7 @@ def node(request: PostHttpRequest, pk: int) -> HttpResponse:
         "moves": moves if may_manage else [],
         "may_renew": may_manage and found.state in (NodeState.EXPECTED, NodeState.AWAITING),
         "may_approve": may_manage and found.state == NodeState.AWAITING,
+        "may_export": found.kind == NodeKind.GATEWAY and rules.may(rules.check_may_take_packs, request.post),
         "may_cap": may_manage and found.kind == NodeKind.FRONT_END and found.state != NodeState.RETIRED,
     }
     return render(request, "exchange/node.html", values)
