@@ -29,7 +29,7 @@ from jinqiao.kernel.keystore import write_durably
 from jinqiao.kernel.moments import CHINA
 
 WHOLE, DAMAGED, WRONG, OPEN_POINTS, REFUTED = 0, 1, 2, 3, 4
-_ZIP, _SQLITE = b"PK", b"SQLite format 3\x00"
+_SQLITE = b"SQLite format 3\x00"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,18 +74,20 @@ def _run(options: argparse.Namespace) -> int:
 def _checked(options: argparse.Namespace) -> tuple[Verdict, CallRecord | None]:
     """The verdict on the file, and the record that a proof is about. Raises OSError, ValueError."""
     file: Path = options.file
+    anchors = _anchors(options.anchors) if options.anchors else []
     if file.is_dir():
         from jinqiao.dataplane.gateway.exporting import verify_home
 
-        return verify_home(file), None
+        return verify_home(file, anchors), None
     with file.open("rb") as opened:
         head = opened.read(16)
+    if anchors and (head == _SQLITE or head.lstrip()[:1] == b"{"):
+        raise ValueError("--anchors 用于存证包或网关目录  --anchors goes with a pack or a gateway's home")
     if head == _SQLITE:
         return verify_log(file), None
     trusted = _trusted(options.trust)
     if head.lstrip()[:1] == b"{":
         return verify_statement(file.read_bytes(), trusted)
-    anchors = _anchors(options.anchors) if options.anchors else []
     return verify_pack(file, trusted=trusted, anchors=anchors), None
 
 
@@ -136,6 +138,7 @@ def _report(verdict: Verdict) -> dict[str, Any]:
         "gateway": verdict.gateway,
         "suite": verdict.suite,
         "exported_by": verdict.exported_by,
+        "purpose": verdict.purpose,
         "exported_at": verdict.exported_at.isoformat() if verdict.exported_at else None,
         "batches": verdict.batches,
         "records": verdict.records,

@@ -1,7 +1,7 @@
 """The evidence of a gateway as a pack, from its home alone, and the check of what lies there."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway.home import GatewayHome
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.evidence import PLATFORM, KnownIdentity, PackManifest
+from jinqiao.kernel.contracts.exchange import SignedMessage
 from jinqiao.kernel.evidence.checking import Verdict
 from jinqiao.kernel.evidence.packs import PackContent, write_pack
 
@@ -77,17 +78,18 @@ def export(home: GatewayHome, to: Path, *, ranges: Ranges | None = None, purpose
         return write_pack(to, content, exporter=home.identity, exported_by=home.gateway_id, at=now, purpose=purpose)
 
 
-def verify_home(folder: Path) -> Verdict:
-    """Check the log of a home with its anchors and countersignatures. Raises HomeNotPrepared, FileNotFoundError, sqlite3.Error."""
+def verify_home(folder: Path, kept: Sequence[SignedMessage] = ()) -> Verdict:
+    """Check the log of a home with its anchors and countersignatures, and with anchors that a witness kept. Raises HomeNotPrepared, FileNotFoundError, sqlite3.Error."""
     home = homes.load(folder)
+    kept = [message for message in kept if message.body.get("gateway") == home.gateway_id]
     if not home.anchors_file.exists():
-        return verify(home.evidence_file, gateway=home.gateway_id, identities=own_identities(home))
+        return verify(home.evidence_file, gateway=home.gateway_id, identities=own_identities(home), anchors=kept)
     with contextlib.closing(AnchorStore(home.anchors_file)) as anchors:
         names = anchors.lanes()
         return verify(
             home.evidence_file,
             gateway=home.gateway_id,
             identities=known_identities(home, anchors),
-            anchors=[message for lane in names for message in anchors.messages(lane)],
+            anchors=[*(message for lane in names for message in anchors.messages(lane)), *kept],
             countersignatures=[message for lane in names for message in anchors.countersignatures(lane)],
         )

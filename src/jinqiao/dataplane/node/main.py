@@ -8,6 +8,7 @@ node fingerprint HOME                                          the fingerprint o
 node rotate HOME                                               a new key; nobody enters a password again (carried: by bundles)
 node export HOME --to FOLDER|FILE                              pack what the platform is to get
 node import HOME FILE                                          take what the platform packed, and work it
+node anchors HOME --to FILE [--gateway NUMBER]                 the anchors that it countersigned, for `jinqiao verify --anchors`
     node quarantine HOME RUN --to FILE.xlsx                        the rows that a run set aside
     node resubmit HOME RUN FILE.xlsx                               the same rows, corrected: a run of their own
 """
@@ -29,6 +30,7 @@ from jinqiao.dataplane.node.errors import HomeInUse, HomeNotWritable, RotationPe
 from jinqiao.dataplane.node.process import Node
 from jinqiao.dataplane.node.rotation import begin_carried
 from jinqiao.dataplane.node.rotation import rotate as rotate_keys
+from jinqiao.dataplane.node.witness import seen_anchors
 from jinqiao.kernel.contracts.exchange import NodeAdmission
 from jinqiao.kernel.crypto.identity import fingerprint
 from jinqiao.kernel.crypto.suites import SUITE_NAMES
@@ -183,6 +185,16 @@ def _resubmit(options: argparse.Namespace) -> int:
     return 0
 
 
+def _anchors(options: argparse.Namespace) -> int:
+    kept = seen_anchors(homes.load(options.home).path, options.gateway)
+    if not kept:
+        sys.stderr.write("本节点没有副署过锚  this node has countersigned no anchor\n")
+        return 1
+    write_durably(options.to, "".join(f"{line}\n" for line in kept).encode(), 0o644)
+    sys.stdout.write(f"{options.to}: {len(kept)}\n")
+    return 0
+
+
 def _show_fingerprint(key_id: str) -> int:
     sys.stdout.write(f"密钥指纹 fingerprint: {fingerprint(key_id)}\n")
     return 0
@@ -216,6 +228,9 @@ def _parser() -> argparse.ArgumentParser:
     exporting.add_argument("--to", type=Path, required=True, metavar="FOLDER|FILE")
     importing = command("import", "导入摆渡包并办理 take a bundle of the platform and work it", _import)
     importing.add_argument("file", type=Path, metavar="FILE")
+    keeping = command("anchors", "取出副署过的锚 write the anchors that the node countersigned, one a line", _anchors)
+    keeping.add_argument("--to", type=Path, required=True, metavar="FILE")
+    keeping.add_argument("--gateway", default="", metavar="NUMBER", help="只要这个网关的 of this gateway only")
     reading = command("quarantine", "取出隔离数据 write the rows that a run set aside", _quarantine)
     reading.add_argument("run", metavar="RUN")
     reading.add_argument("--to", type=Path, required=True, metavar="FILE.xlsx")

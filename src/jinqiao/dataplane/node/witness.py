@@ -58,10 +58,11 @@ def _remember(file: Path, anchor: Anchor, message: SignedMessage) -> None:
         db.execute("COMMIT")
 
 
-def seen_anchors(folder: Path) -> list[str]:
-    """What this node has countersigned, as SignedMessages, one a line: for `jinqiao verify --anchors`."""
+def seen_anchors(folder: Path, gateway: str = "") -> list[str]:
+    """What this node has countersigned, of all gateways or of one, as SignedMessages, one a line: for `jinqiao verify --anchors`."""
     file = folder / FILE
     if not file.is_file():
         return []
     with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as db:
-        return [text for (text,) in db.execute("SELECT message FROM seen ORDER BY gateway, lane, batch")]
+        wanted = "SELECT message FROM seen WHERE ? IN ('', gateway) ORDER BY gateway, lane, batch"
+        return [text for (text,) in db.execute(wanted, (gateway,))]

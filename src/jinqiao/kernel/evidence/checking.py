@@ -45,6 +45,7 @@ class Verdict:
     gateway: str = ""
     suite: str = ""
     exported_by: str = ""
+    purpose: str = ""  # of a pack: "export", or which part it is
     exported_at: datetime | None = None
     batches: int = 0
     records: int = 0

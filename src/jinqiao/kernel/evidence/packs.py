@@ -35,6 +35,7 @@ ANCHORS, COUNTERSIGNATURES, DELETIONS = "anchors.jsonl", "countersignatures.json
 
 PERIOD = "period"
 """`purpose` of a pack with the calls of a period: it ends where the period does, and calls that its receipts name may lie outside."""
+PARTS = frozenset({PERIOD, "archive"})
 
 
 class NothingToExport(NotFound):
@@ -276,7 +277,7 @@ def _verified(
         at=manifest.exported_at,
         is_part=is_part,
     )
-    check.take_anchors([*pack.messages(ANCHORS), *anchors])
+    check.take_anchors([*pack.messages(ANCHORS), *(one for one in anchors if _concerns(one, manifest))])
     check.take_deletions(pack.messages(DELETIONS))
     for lane in manifest.lanes:
         check.take_lane(
@@ -291,7 +292,22 @@ def _verified(
     check.take_countersignatures(pack.messages(COUNTERSIGNATURES))
     verdict = check.finish(pack.lines)
     verdict.exported_by, verdict.exported_at = manifest.exported_by, manifest.exported_at
+    verdict.purpose = manifest.purpose
     return verdict
+
+
+def _concerns(anchor: SignedMessage, manifest: PackManifest) -> bool:
+    """Whether an anchor that somebody else kept says anything of this pack: one of this gateway; where the pack says that it is a
+    part, only one of the batches in it."""
+    word = anchor.body
+    if word.get("gateway") != manifest.gateway:
+        return False
+    if manifest.purpose not in PARTS:
+        return True
+    spans = {lane.lane: (lane.first_batch, lane.last_batch) for lane in manifest.lanes}
+    first, last = spans.get(str(word.get("lane")), (1, 0))
+    batch = word.get("batch")
+    return isinstance(batch, int) and first <= batch <= last
 
 
 def _start(lane: PackLane) -> tuple[int, int, bytes]:
