@@ -40,14 +40,15 @@ class Authority:
         file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         return cls(key, certificate, file)
 
-    def issue(self, folder: Path, *names: str) -> tuple[Path, Path]:
-        """Certificate and key of a server with these names or addresses, as files."""
+    def issue(self, folder: Path, *names: str, is_client: bool = False) -> tuple[Path, Path]:
+        """Certificate and key of a server (or a client) with these names or addresses, as files."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+        usage = ExtendedKeyUsageOID.CLIENT_AUTH if is_client else ExtendedKeyUsageOID.SERVER_AUTH
         certificate = (
             _builder(subject, self.certificate.subject, key)
             .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
             .sign(self.key, hashes.SHA256())
         )

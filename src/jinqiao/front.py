@@ -156,10 +156,14 @@ class GatewayWorkers:
 
     A worker that drains closes connections that are idle; a call that was just on its way there was not read, and is sent again. If it
     was read after all, the gateway knows its nonce and refuses the second one: nothing is answered twice.
+
+    The workers believe the front; so what a caller says of a client certificate goes on only where `is_proxy` holds of the address that
+    said it.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, is_proxy: Callable[[str], bool] = lambda address: False) -> None:
         self._url = url
+        self._is_proxy = is_proxy
         self._workers: httpx.AsyncHTTPTransport | None = None
 
     async def start(self) -> None:
@@ -190,7 +194,11 @@ class GatewayWorkers:
 
     async def _ask(self, scope: Scope, body: bytes) -> httpx.Response | None:
         assert self._workers is not None, "the server starts the front before it hands in requests"  # noqa: S101
-        headers = [(name, value) for name, value in _forwarded_headers(scope) if name.lower() != _CERTIFICATE]
+        headers = _forwarded_headers(scope)
+        if any(name.lower() == _CERTIFICATE for name, _ in headers) and not self._is_proxy(
+            (scope.get("client") or ("",))[0]
+        ):
+            headers = [(name, value) for name, value in headers if name.lower() != _CERTIFICATE]
         for attempt in range(GATEWAY_ATTEMPTS):
             request = httpx.Request(
                 scope["method"],
@@ -217,7 +225,9 @@ def create(home: Path, web_url: str, gateway_url: str = "") -> Front:
     """`gateway_url`: where the gateway's workers listen; without it the gateway of the home, if there is one, is in this process."""
     gateway: Application | None = None
     if gateway_url:
-        gateway = GatewayWorkers(gateway_url)
+        from jinqiao.dataplane.gateway.home import NamedProxies
+
+        gateway = GatewayWorkers(gateway_url, NamedProxies(home / "gateway"))
     elif (home / "gateway" / "gateway.toml").exists():
         from jinqiao.dataplane.gateway.app import create_app
 

@@ -177,7 +177,10 @@ class Platform:
             self.environment["JINQIAO_GATEWAY_URL"] = f"http://127.0.0.1:{port}"
             options = ["--workers", str(workers), "--port", str(port)]
             self._add("gateway", ["gateway", "run", str(self.home / "gateway"), *options])
-            self.part("gateway").extra["JINQIAO_GATEWAY_PROXIES"] = "127.0.0.1"  # the front says who calls
+            named = os.environ.get(
+                "JINQIAO_GATEWAY_PROXIES", ""
+            )  # the front says who calls, and it stands behind these
+            self.part("gateway").extra["JINQIAO_GATEWAY_PROXIES"] = f"{named},127.0.0.1"
         self._add("front", ["front", str(self.port)])
         self._add("worker", ["worker"])
         own_address = f"http://127.0.0.1:{self.port}"

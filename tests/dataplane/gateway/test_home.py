@@ -98,5 +98,6 @@ def test_a_gateway_registers_where_only_a_named_authority_vouches_for_the_platfo
     assert homes.load(home).ca_file == authority.file
     homes.prepare(home, "https://new.example", "gw-1", PLATFORM.public)  # renewed: what the operator named stays
     assert homes.load(home).ca_file == authority.file
-    (home / SETTINGS).write_text('[platform]\nca_file = "/etc/other.pem"\n')
-    assert trusting(homes.load(home), read_settings(home)).ca_file == Path("/etc/other.pem")
+    other = Authority.make(tmp_path, "other").file
+    (home / SETTINGS).write_text(f'[platform]\nca_file = "{other}"\n')
+    assert trusting(homes.load(home), read_settings(home)).ca_file == other

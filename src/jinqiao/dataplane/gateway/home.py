@@ -33,7 +33,7 @@ from typing import Any
 
 from jinqiao import __version__
 from jinqiao.dataplane.gateway.errors import HomeInUse, HomeNotPrepared
-from jinqiao.dataplane.gateway.peers import networks_of
+from jinqiao.dataplane.gateway.peers import Network, is_within, networks_of
 from jinqiao.dataplane.node.keys import KeyRing
 from jinqiao.dataplane.platform import PlatformClient, PlatformTime
 from jinqiao.kernel.contracts.exchange import NodeAdmission, NodeRegistration
@@ -231,6 +231,27 @@ def load(home: Path) -> GatewayHome:
         )
     except (OSError, KeyError, ValueError) as problem:
         raise HomeNotPrepared(home=home.name) from problem
+
+
+class NamedProxies:
+    """Who is a proxy that is believed, as the configuration of a home says at the moment: for the front, which stands before its gateway."""
+
+    def __init__(self, home: Path) -> None:
+        self._file = home / CONFIGURATION
+        self._read_at: tuple[int, int] | None = None
+        self._networks: tuple[Network, ...] = ()
+
+    def __call__(self, address: str) -> bool:
+        """Nobody is one while the file cannot be read."""
+        try:
+            about = self._file.stat()
+            if (about.st_ino, about.st_mtime_ns) != self._read_at:
+                named = tomllib.loads(self._file.read_text(encoding="utf-8")).get("proxies", ())
+                self._networks = networks_of([*named, *_proxies_beside()])
+                self._read_at = (about.st_ino, about.st_mtime_ns)
+        except (OSError, ValueError, TypeError):
+            return False
+        return is_within(address, self._networks)
 
 
 def _proxies_beside() -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from jinqiao.dataplane.gateway.errors import BodyTooLarge, CallerGone, HeaderRepeated
+from jinqiao.dataplane.gateway.peers import CERTIFICATE, FORWARDED
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -30,9 +31,13 @@ ONCE = frozenset(
     }
 )
 
+# what proxies say of the caller: one may append a line of its own below that of the caller, and the first is not to be believed then
+JOINED = frozenset({FORWARDED, CERTIFICATE})
+
 
 def headers_of(scope: Scope) -> dict[str, str]:
-    """Headers by lower-case name, without blanks around them; of those that may come often, the first. Raises HeaderRepeated."""
+    """Headers by lower-case name, without blanks around them; of those that may come often, the first, but all that proxies say of
+    the caller, in order, with commas. Raises HeaderRepeated."""
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
         key = _header_name(name)
@@ -40,6 +45,8 @@ def headers_of(scope: Scope) -> dict[str, str]:
             headers[key] = value.decode("latin-1").strip(" \t")
         elif key in ONCE:
             raise HeaderRepeated(header=key)
+        elif key in JOINED:
+            headers[key] += ", " + value.decode("latin-1").strip(" \t")
     return headers
 
 
