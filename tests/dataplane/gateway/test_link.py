@@ -1,10 +1,12 @@
 """The gateway and its platform: a change is in force within two seconds, and without the platform calls go on."""
 
 import asyncio
+import contextlib
+import errno
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,14 +16,16 @@ import pytest
 
 from jinqiao.dataplane.evidence.verify import verify_batches
 from jinqiao.dataplane.gateway import home as homes
+from jinqiao.dataplane.gateway import snapshot
 from jinqiao.dataplane.gateway.app import Gateway
 from jinqiao.dataplane.gateway.errors import SettingsNotValid
-from jinqiao.dataplane.gateway.link import WAIT_S
+from jinqiao.dataplane.gateway.link import CONFIRMED, WAIT_S, PlatformLink
 from jinqiao.dataplane.gateway.settings import SETTINGS
 from jinqiao.dataplane.gateway.snapshot import last_kept
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.policy import PolicySnapshot
 from jinqiao.kernel.crypto.identity import Identity, sign_message
+from jinqiao.kernel.keystore import write_durably
 from tests.dataplane.gateway.platform_stand_in import PlatformStandIn, platform
 from tests.dataplane.gateway.world import Caller, World, make_world, talk
 
@@ -333,5 +337,81 @@ def test_a_policy_older_than_the_one_in_force_is_not_installed(tmp_path: Path) -
     async def conversation(caller: Caller, gateway: Gateway) -> None:
         gateway._install(older)  # as a link that was stopped a moment too late would
         assert (await caller.ask()).json()["code"] == "gateway.service.unknown"
+
+    talk(world, conversation)
+
+
+@contextlib.contextmanager
+def two_links(world: World) -> Iterator[tuple[tuple[PlatformLink, PlatformLink], tuple[list[int], list[int]]]]:
+    """Of one home, as two workers have them: the first leads. Beside them the versions that each has put in force."""
+    got: tuple[list[int], list[int]] = ([], [])
+    first = PlatformLink(homes.load(world.home), lambda view: got[0].append(view.version))
+    second = PlatformLink(homes.load(world.home), lambda view: got[1].append(view.version))
+    first.start(None)
+    try:
+        comes(lambda: first.leads)
+        second.start(None)
+        yield (first, second), got
+    finally:
+        first.stop()
+        second.stop()
+
+
+def comes(condition: Callable[[], bool], within_s: float = 20) -> None:
+    end = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_policy_that_could_not_be_kept_is_kept_at_a_later_pull_and_reaches_who_follows(
+    city: tuple[World, PlatformStandIn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, stand_in = city
+    has_room, tried = threading.Event(), list[int]()
+    confirmed = world.home / CONFIRMED
+
+    def write(file: Path, content: bytes) -> None:
+        if file.name == homes.POLICY and not has_room.is_set():
+            tried.append(1)
+            raise OSError(errno.ENOSPC, "no space left on device")
+        write_durably(file, content)
+
+    publish(world, stand_in)
+    with two_links(world) as ((leading, following), got):
+        comes(lambda: got[1] == [1])
+        monkeypatch.setattr(snapshot, "write_durably", write)
+        world.services = ()
+        publish(world, stand_in)
+        comes(lambda: got[0] == [1, 2])
+        comes(lambda: len(tried) >= 2)
+        before = confirmed.stat().st_mtime_ns
+        comes(lambda: len(tried) >= 4)  # pulls go on, but nobody is told that what is on disk is the newest
+        assert confirmed.stat().st_mtime_ns == before
+        assert leading.last_problem == "OSError"
+        assert got[1] == [1]
+
+        has_room.set()
+        comes(lambda: got[1] == [1, 2])
+        comes(lambda: confirmed.stat().st_mtime_ns > before)
+        comes(lambda: leading.last_problem == "")
+        assert following.age_s() < 20
+
+
+def test_a_link_that_takes_over_in_the_same_process_keeps_what_the_one_before_could_not(
+    city: tuple[World, PlatformStandIn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, stand_in = city
+
+    def write(file: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        with monkeypatch.context() as full:
+            full.setattr(snapshot, "write_durably", write)
+            publish(world, stand_in)
+            await until(caller, "ok")
+        await gateway.reload()
+        await asyncio.to_thread(comes, homes.load(world.home).policy_file.exists)
 
     talk(world, conversation)

@@ -167,9 +167,11 @@ class Gateway:
 
         return await asyncio.to_thread(lambda: PlatformLink(trusting(home, settings), install))
 
-    def _open_link(self, link: PlatformLink, desk: CallDesk, log: EvidenceLog) -> None:
+    def _open_link(
+        self, link: PlatformLink, desk: CallDesk, log: EvidenceLog, before: PlatformLink | None = None
+    ) -> None:
         self._link = link
-        link.start(desk.view)
+        link.start(desk.view, before)
         self._keeper = EvidenceKeeper(
             link.home,
             leads=lambda: link.leads,
@@ -198,7 +200,7 @@ class Gateway:
         self.gate.change(settings.limits)
         await asyncio.to_thread(link.stop)
         await self._stop_keeper()
-        self._open_link(following, desk, log)
+        self._open_link(following, desk, log, link)
         # connections are made again, with the certificates that are there now; calls under way keep theirs
         self._retired.append(desk.renew(home))
         asyncio.get_running_loop().call_later(settings.limits.call_within_s + 1, self._close_retired)

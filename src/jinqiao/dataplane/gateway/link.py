@@ -47,6 +47,8 @@ class PlatformLink:
         self._leads = threading.Event()
         self._lead: int | None = None
         self._followed: tuple[int, int] | None = None
+        self._owed: SignedMessage | None = None  # in force here, but not on disk, so that who follows does not know it
+        self._owed_problem = ""
         self._threads: list[threading.Thread] = []
         self._shipping = home.client(ANSWER_WITHIN_S)
         self.shipper = Shipper(home.evidence_file, home.shipped_file, self._send)
@@ -59,9 +61,11 @@ class PlatformLink:
     def home(self) -> GatewayHome:
         return self._home
 
-    def start(self, view: PolicyView | None) -> None:
-        """`view` is what is in force at the start."""
+    def start(self, view: PolicyView | None, before: "PlatformLink | None" = None) -> None:
+        """`view` is what is in force at the start; `before` is a link of the same home that was stopped."""
         self.view = view
+        if before is not None:
+            self._owed = before._owed
         self.confirmed_at = self._kept_at()
         for name, work in (("policy", self._policy_forever), ("evidence-shipper", self._ship_forever)):
             thread = threading.Thread(target=work, name=name, daemon=True)
@@ -97,14 +101,18 @@ class PlatformLink:
         return 0.0
 
     def _confirm(self) -> None:
-        """Remember when, also beyond this process: the time of a file is what a restart, and who follows, knows of it."""
+        """Remember when, also beyond this process: the time of a file is what a restart, and who follows, knows of it. While they
+        cannot know the policy itself they are not told that theirs is the newest."""
         self.confirmed_at = time.time()
+        if self._owed is not None:
+            return
         with contextlib.suppress(OSError):
             (self._home.path / CONFIRMED).touch(0o600)
 
     def pull(self, platform: PlatformClient) -> bool:
         """Ask once, which waits for news for a moment; whether a newer policy came and is in force. Raises PlatformAway, PlatformRefused, PlatformAnswerBroken,
         ContractBroken, SignatureInvalid, PolicyRefused."""
+        self._keep_owed()
         version = self.view.version if self.view is not None else 0
         answer = platform.get(f"{POLICY_PATH}?after={version}&wait={WAIT_S}")
         self.reached_at = time.monotonic()
@@ -113,15 +121,30 @@ class PlatformLink:
             return False
         message = SignedMessage.from_json(answer)
         view = open_snapshot(message, self._home, newer_than=version, before=self.view)
-        try:
-            keep(message, self._home)
-        except OSError as problem:  # a full disk must not keep a revoked grant alive
-            logger.error("the policy cannot be kept on disk: %s", type(problem).__name__)
+        self._owed = message
+        self._keep_owed()
         self.view = view
         self._install(view)
         self._confirm()
         logger.info("policy %d is in force, until %s", view.version, view.expires_at.isoformat())
         return True
+
+    def _keep_owed(self) -> None:
+        """Write to disk what is not there yet. A full disk must not keep a revoked grant alive: it is in force here meanwhile, and
+        each pull tries again, for other processes of this gateway know only what is on disk."""
+        if self._owed is None:
+            return
+        try:
+            keep(self._owed, self._home)
+        except OSError as problem:
+            name = type(problem).__name__
+            if name != self._owed_problem:
+                logger.error("the policy cannot be kept on disk: %s", name)
+            self._owed_problem = name
+            return
+        if self._owed_problem:
+            logger.info("the policy is kept on disk again")
+        self._owed, self._owed_problem = None, ""
 
     def _policy_forever(self) -> None:
         """One process of a gateway speaks with the platform; the others follow what it writes, and one takes over when it ends."""
@@ -163,7 +186,7 @@ class PlatformLink:
                 began, news = time.monotonic(), False
                 try:
                     news = self.pull(platform)
-                    self.last_problem = ""
+                    self.last_problem = self._owed_problem
                 except PlatformRefused as refusal:
                     self._report_refused(refusal)
                 except JinqiaoError as problem:
