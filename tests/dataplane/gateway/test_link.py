@@ -16,16 +16,19 @@ import pytest
 
 from jinqiao.dataplane.evidence.verify import verify_batches
 from jinqiao.dataplane.gateway import home as homes
-from jinqiao.dataplane.gateway import snapshot
+from jinqiao.dataplane.gateway import keeping, snapshot
 from jinqiao.dataplane.gateway.app import Gateway
 from jinqiao.dataplane.gateway.errors import SettingsNotValid
+from jinqiao.dataplane.gateway.home import LINK_LOCK, GatewayHome
+from jinqiao.dataplane.gateway.keeping import EvidenceKeeper
 from jinqiao.dataplane.gateway.link import CONFIRMED, WAIT_S, PlatformLink
 from jinqiao.dataplane.gateway.settings import SETTINGS
 from jinqiao.dataplane.gateway.snapshot import last_kept
+from jinqiao.dataplane.platform import PlatformClient
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.policy import PolicySnapshot
 from jinqiao.kernel.crypto.identity import Identity, sign_message
-from jinqiao.kernel.keystore import write_durably
+from jinqiao.kernel.keystore import KeyStore, write_durably
 from tests.dataplane.gateway.platform_stand_in import PlatformStandIn, platform
 from tests.dataplane.gateway.world import Caller, World, make_world, talk
 
@@ -415,3 +418,64 @@ def test_a_link_that_takes_over_in_the_same_process_keeps_what_the_one_before_co
         await asyncio.to_thread(comes, homes.load(world.home).policy_file.exists)
 
     talk(world, conversation)
+
+
+def test_two_seconds_without_a_free_descriptor_end_no_thread(
+    city: tuple[World, PlatformStandIn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock that cannot be opened, where a worker follows and where one that has just become the leading one makes its client."""
+    world, stand_in = city
+    real_lock, real_client = GatewayHome.try_lock, GatewayHome.client
+    locks, clients = iter([True]), iter([True])
+
+    def try_lock(home: GatewayHome, name: str, *, shared: bool = False) -> int | None:
+        if name == LINK_LOCK and next(locks, False):
+            raise OSError(errno.EMFILE, "too many open files")
+        return real_lock(home, name, shared=shared)
+
+    def client(home: GatewayHome, timeout_s: float = 30.0) -> PlatformClient:
+        if threading.current_thread().name == "policy" and next(clients, False):
+            raise OSError(errno.EMFILE, "too many open files")
+        return real_client(home, timeout_s)
+
+    publish(world, stand_in)
+    with two_links(world) as ((leading, following), got):
+        comes(lambda: got == ([1], [1]))
+        monkeypatch.setattr(GatewayHome, "try_lock", try_lock)
+        comes(lambda: next(locks, None) is None)
+        world.services = ()
+        publish(world, stand_in)
+        comes(lambda: got == ([1, 2], [1, 2]))
+        comes(lambda: following.last_problem == "")
+        monkeypatch.setattr(GatewayHome, "client", client)
+        leading.stop()
+        publish(world, stand_in)
+        comes(lambda: got == ([1, 2], [1, 2, 3]))
+        assert next(clients, None) is None
+        assert following.leads
+
+
+def test_a_key_store_that_cannot_be_read_for_a_moment_does_not_end_the_keeping_of_evidence(
+    city: tuple[World, PlatformStandIn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, _ = city
+    read, threads = list[bool](), threading.enumerate()
+
+    def names(store: KeyStore) -> list[str]:
+        read.append(True)
+        if len(read) == 1:
+            raise OSError(errno.EMFILE, "too many open files")
+        return real(store)
+
+    real = KeyStore.names
+    keeper = EvidenceKeeper(
+        homes.load(world.home), leads=lambda: True, keep_days=lambda: None, record=lambda word: None
+    )
+    monkeypatch.setattr(KeyStore, "names", names)
+    monkeypatch.setattr(keeping, "OFFER_EVERY_S", 0.1)
+    keeper.start()
+    try:
+        comes(lambda: len(read) >= 3)
+    finally:
+        keeper.stop()
+    assert set(threading.enumerate()) <= set(threads)

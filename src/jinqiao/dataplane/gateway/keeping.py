@@ -55,6 +55,8 @@ class EvidenceKeeper:
         self._home, self._leads, self._keep_days, self._record = home, leads, keep_days, record
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._platform: PlatformClient | None = None
+        self._rotate_due = 0.0
         self._anchor_due = self._offer_due = 0.0
         self._delete_due = time.monotonic() + ANSWER_WITHIN_S  # not in the rush of a start
         self._anchor_problem = self._deletion_problem = self._offer_problem = ""
@@ -79,25 +81,33 @@ class EvidenceKeeper:
         )
 
     def _run(self) -> None:
-        with self._home.client(ANSWER_WITHIN_S) as platform:
-            while not self._stop.is_set():
-                if not self._leads():
-                    self._stop.wait(LOOK_EVERY_S)
-                    continue
-                now = time.monotonic()
-                if now >= self._anchor_due:
-                    self._anchor_due = now + ANCHOR_EVERY_S
-                    self._anchor_problem = self._tried("anchor", self.anchor)
-                if now >= self._offer_due:
-                    self._offer_due = now + OFFER_EVERY_S
-                    self._offer_problem = self._tried("anchors at the platform", lambda: self.offer(platform))
-                if now >= self._delete_due:
-                    self._delete_due = now + DELETE_EVERY_S
-                    self._deletion_problem = self._tried("deletion after the time of keeping", self.delete)
-                self._rotate_if_asked()
-                self._stop.wait(LOOK_EVERY_S)
+        while not self._stop.is_set():
+            if self._leads():
+                self._do_what_is_due(time.monotonic())
+            self._stop.wait(LOOK_EVERY_S)
         if self._leads():
             self._tried("anchor", self.anchor)
+        if self._platform is not None:
+            self._platform.close()
+
+    def _do_what_is_due(self, now: float) -> None:
+        if now >= self._anchor_due:
+            self._anchor_due = now + ANCHOR_EVERY_S
+            self._anchor_problem = self._tried("anchor", self.anchor)
+        if now >= self._offer_due:
+            self._offer_due = now + OFFER_EVERY_S
+            self._offer_problem = self._tried("anchors at the platform", lambda: self.offer(self._client()))
+        if now >= self._delete_due:
+            self._delete_due = now + DELETE_EVERY_S
+            self._deletion_problem = self._tried("deletion after the time of keeping", self.delete)
+        if now >= self._rotate_due and self._tried("a change of the key", self._rotate_if_asked):
+            self._rotate_due = now + OFFER_EVERY_S
+
+    def _client(self) -> PlatformClient:
+        """Of this thread. Raises OSError where it cannot be made just now."""
+        if self._platform is None:
+            self._platform = self._home.client(ANSWER_WITHIN_S)
+        return self._platform
 
     def _tried(self, what: str, work: Callable[[], object]) -> str:
         """The problem, empty where there was none. Nothing gets out of here: the thread must live."""
@@ -142,7 +152,7 @@ class EvidenceKeeper:
         return delete_due(self._home, days, self._record, self._stop.is_set)
 
     def _rotate_if_asked(self) -> None:
-        """A rotation that an operator asked for, or that was cut off."""
+        """A rotation that an operator asked for, or that was cut off. Raises OSError, KeyStoreBroken."""
         request = self._home.path / ROTATE_REQUEST
         if not request.exists() and not self._home.keys.is_rotating:
             return

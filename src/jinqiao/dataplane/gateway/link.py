@@ -147,18 +147,27 @@ class PlatformLink:
         self._owed, self._owed_problem = None, ""
 
     def _policy_forever(self) -> None:
-        """One process of a gateway speaks with the platform; the others follow what it writes, and one takes over when it ends."""
+        """One process of a gateway speaks with the platform; the others follow what it writes, and one takes over when it ends.
+
+        Nothing gets out of here: without this thread nobody could revoke anything any more.
+        """
         while not self._stop.is_set():
-            self._lead = self._home.try_lock(LINK_LOCK)
-            if self._lead is not None:
-                self._leads.set()
-                self._pull_forever()
-                return
-            self._follow()
+            try:
+                if self._lead is None:
+                    self._lead = self._home.try_lock(LINK_LOCK)
+                if self._lead is None:
+                    self._follow()
+                    self.last_problem = ""
+                else:
+                    self._leads.set()
+                    self._pull_forever()
+            except Exception as problem:  # noqa: BLE001 -- whatever it was, the next round may mend it
+                self._report(_name_of(problem))
             self._stop.wait(FOLLOW_EVERY_S)
 
     def _follow(self) -> None:
-        """Take what the leading process has written: a newer policy, and when it was confirmed."""
+        """Take what the leading process has written: a newer policy, and when it was confirmed. Raises OSError, ValueError,
+        SignatureInvalid, ContractBroken."""
         self.confirmed_at = self._kept_at()
         try:
             about = self._home.policy_file.stat()
@@ -173,9 +182,6 @@ class PlatformLink:
         except PolicyRefused:  # the one that is in force already
             self._followed = written
             return
-        except (OSError, ValueError, JinqiaoError) as problem:
-            self._report(getattr(problem, "code", type(problem).__name__))
-            return
         self._followed, self.view = written, view
         self._install(view)
         logger.info("policy %d is in force, until %s", view.version, view.expires_at.isoformat())
@@ -189,18 +195,21 @@ class PlatformLink:
                     self.last_problem = self._owed_problem
                 except PlatformRefused as refusal:
                     self._report_refused(refusal)
-                except JinqiaoError as problem:
-                    self._report(problem.code)
                 except Exception as problem:  # noqa: BLE001 -- whatever it was, the next pull may mend it
-                    self._report(type(problem).__name__)
+                    self._report(_name_of(problem))
                 if not news:
                     self._stop.wait(max(0.0, PULL_EVERY_S - (time.monotonic() - began)))
 
     def _ship_forever(self) -> None:
         with self._shipping:
             while not self._stop.is_set():
-                if self._leads.wait(FOLLOW_EVERY_S):
+                if not self._leads.wait(FOLLOW_EVERY_S):
+                    continue
+                try:
                     self.shipper.run(self._stop)
+                except Exception as problem:  # noqa: BLE001 -- whatever it was, the next round may mend it
+                    logger.error("evidence cannot be shipped for now: %s", _name_of(problem))
+                    self._stop.wait(PULL_EVERY_S)
 
     def _send(self, batch: EvidenceBatch) -> None:
         try:
@@ -226,3 +235,7 @@ class PlatformLink:
         if problem != self.last_problem:
             logger.warning("no policy from the platform for now: %s", problem)
         self.last_problem = problem
+
+
+def _name_of(problem: Exception) -> str:
+    return problem.code if isinstance(problem, JinqiaoError) else type(problem).__name__
