@@ -5,11 +5,13 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jinqiao.dataplane.connectors import ReadPlan, base, open_source, open_target
+from jinqiao.dataplane.connectors.ledger import LedgerTarget
 from jinqiao.dataplane.connectors.postgresql import PostgresqlSource
 from jinqiao.dataplane.connectors.postgresql_snapshot import PostgresqlSnapshot
 from jinqiao.dataplane.connectors.postgresql_target import PostgresqlTarget
@@ -17,6 +19,7 @@ from jinqiao.dataplane.connectors.snapshots import WHOLE
 from jinqiao.dataplane.errors import ConnectionLost, TableBusy
 from jinqiao.kernel.contracts.tables import Column, Engine, LogicalType
 from tests.dataplane.connectors.batches import Batch, bring
+from tests.dataplane.connectors.places import place_of
 from tests.servers import Server
 
 pytestmark = pytest.mark.servers
@@ -203,3 +206,17 @@ def test_two_first_deliveries_at_once_make_one_ledger(postgresql_server: Server)
         assert told == [1]
     finally:
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.parametrize("name", ["odbc-postgresql", "odbc-mysql"])
+def test_sessions_over_odbc_wait_as_long_and_no_longer(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    asked = {
+        "odbc-postgresql": "SELECT current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout')",
+        "odbc-mysql": "SELECT CONCAT(@@lock_wait_timeout, 's'), CONCAT(@@innodb_lock_wait_timeout - 30)",
+    }
+    with open_target(*place_of(name, request, tmp_path)) as target:
+        assert isinstance(target, LedgerTarget)
+        with target.transaction():
+            assert target.fetch(asked[name]) == [(f"{base.LOCK_WAIT_S}s", "0")]

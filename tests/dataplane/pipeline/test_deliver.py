@@ -9,6 +9,7 @@ import pytest
 
 from jinqiao.dataplane import pipeline
 from jinqiao.dataplane.connectors import open_source, open_target
+from jinqiao.dataplane.connectors.ledger import LedgerTarget, run_table
 from jinqiao.dataplane.connectors.postgresql_target import PostgresqlTarget
 from jinqiao.dataplane.errors import (
     ChunkDamaged,
@@ -324,6 +325,11 @@ def test_a_constraint_of_the_target_rolls_everything_back(
 
     assert city.delivered() == []
     assert "王小明" not in str(caught.value.details)
+    manifest = city.spool.outgoing(f"{city.table}-1").manifest()
+    assert manifest is not None
+    with open_target(*place) as target:
+        assert isinstance(target, LedgerTarget)
+        assert not target.has(run_table(manifest.batch_id))  # a batch that will never be merged leaves no rows behind
 
 
 def test_a_key_that_does_not_tell_rows_apart_is_refused(city: City) -> None:

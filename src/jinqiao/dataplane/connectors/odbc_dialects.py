@@ -7,6 +7,7 @@ Run against real servers: `postgresql`, `mysql`. Written from documentation and 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from jinqiao.dataplane.connectors.base import LOCK_WAIT_S
 from jinqiao.dataplane.connectors.values import MAX_PRECISION
 from jinqiao.dataplane.errors import DialectUnknown
 from jinqiao.kernel.contracts.tables import Column, LogicalType
@@ -116,7 +117,12 @@ POSTGRESQL = Dialect(
     estimate="SELECT CAST(greatest(c.reltuples, -1) AS bigint) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = ? AND c.relname = ?",
     current_schema="SELECT current_schema()",
-    begin=("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY", "SET LOCAL statement_timeout = {milliseconds}"),
+    begin=(
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        "SET LOCAL statement_timeout = {milliseconds}",
+        f"SET LOCAL lock_timeout = '{LOCK_WAIT_S}s'",
+        "SET LOCAL idle_in_transaction_session_timeout = 0",
+    ),
     snapshot="repeatable read, read only",
     casts=_POSTGRESQL_CASTS,
     driver_defaults={"BoolsAsChar": "0", "UnknownSizes": "2"},
@@ -141,7 +147,7 @@ DIALECTS: Mapping[str, Dialect] = {
             estimate="SELECT table_rows FROM information_schema.tables WHERE table_schema = ? AND table_name = ?",
             current_schema="SELECT DATABASE()",
             begin=(
-                "SET SESSION time_zone = '+08:00'",
+                f"SET SESSION time_zone = '+08:00', lock_wait_timeout = {LOCK_WAIT_S}",
                 "{timeout}",
                 "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
                 "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",

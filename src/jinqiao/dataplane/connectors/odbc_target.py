@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jinqiao.dataplane.connectors import postgresql
-from jinqiao.dataplane.connectors.base import DeliveryPlan
+from jinqiao.dataplane.connectors.base import LOCK_WAIT_S, DeliveryPlan
 from jinqiao.dataplane.connectors.ledger import LedgerTarget
 from jinqiao.dataplane.connectors.mysql_target import MysqlTarget
 from jinqiao.dataplane.connectors.odbc import Place
@@ -29,7 +29,7 @@ from jinqiao.kernel.contracts.tables import Connection, Engine
 _BLOCK_BYTES, _BLOCK_ROWS = 16 << 20, 5_000  # of one array of parameters
 _MYSQL_SESSION = (
     "SET SESSION time_zone = '+08:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO',"
-    " default_storage_engine = InnoDB"
+    f" default_storage_engine = InnoDB, lock_wait_timeout = {LOCK_WAIT_S}, innodb_lock_wait_timeout = {LOCK_WAIT_S}"
 )
 
 
@@ -45,7 +45,7 @@ class _OverOdbc(LedgerTarget):
     """What takes the place of a dialect's own driver."""
 
     engine: ClassVar[Engine] = Engine.ODBC
-    session_setup: ClassVar[str]
+    session_setup: ClassVar[tuple[str, ...]]
     percent_always: ClassVar[bool]
 
     def _reach(self, connection: Connection, password: str | None) -> None:
@@ -70,7 +70,8 @@ class _OverOdbc(LedgerTarget):
         if self._session_opened is None:
             control = self._odbc.control(autocommit=False, read_only=False)
             with telling():
-                control.execute(self.session_setup)
+                for setting in self.session_setup:
+                    control.execute(setting)
                 control.commit()
             self._session_opened = OdbcSession(control, always_marks=self.percent_always)
         return self._session_opened
@@ -79,7 +80,8 @@ class _OverOdbc(LedgerTarget):
         if self._bulk is None:
             bulk = self._odbc.bulk(streaming=False)
             with telling():
-                bulk.execute(self.session_setup)
+                for setting in self.session_setup:
+                    bulk.execute(setting)
                 bulk.commit()
             self._bulk = bulk
         return self._bulk
@@ -158,7 +160,7 @@ class _OverOdbc(LedgerTarget):
 
 
 class OdbcPostgresqlTarget(_OverOdbc, PostgresqlTarget):
-    session_setup = f"SET TimeZone = '{postgresql.ZONE}'"
+    session_setup = (f"SET TimeZone = '{postgresql.ZONE}'", *postgresql.waiting_settings(""))
     percent_always = False
 
     def __init__(self, connection: Connection, password: str | None = None) -> None:
@@ -174,7 +176,7 @@ class OdbcPostgresqlTarget(_OverOdbc, PostgresqlTarget):
 
 
 class OdbcMysqlTarget(_OverOdbc, MysqlTarget):
-    session_setup = _MYSQL_SESSION
+    session_setup = (_MYSQL_SESSION,)
     percent_always = True
 
     def __init__(self, connection: Connection, password: str | None = None) -> None:
