@@ -488,6 +488,42 @@ class CopyArgumentWrong(InvalidInput):
     code = "copy.argument"
 
 
+class CopySourceNotDeclared(InvalidInput):
+    """An HTTP interface says nothing of itself: paths, columns and types must be given."""
+
+    code = "copy.http_source"
+
+
+class CopyTargetNotPossible(InvalidInput):
+    """An HTTP interface can only be read."""
+
+    code = "copy.http_target"
+
+
+class CopySpoolFailed(InvalidInput):
+    """Details: reason."""
+
+    code = "copy.spool"
+
+
+class CopySourceFault(JinqiaoError):
+    """Something at the source that has no name of ours. Details: kind, the type of the error."""
+
+    code = "copy.source"
+
+
+class CopyTargetFault(JinqiaoError):
+    """Details: kind."""
+
+    code = "copy.target"
+
+
+class CopyFault(JinqiaoError):
+    """A fault of the program. Details: kind, at."""
+
+    code = "copy.fault"
+
+
 class CopyUnderWay(WrongState):
     """Another process copies the same table with the same spool."""
 

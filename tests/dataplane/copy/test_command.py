@@ -11,18 +11,22 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from jinqiao.dataplane.copy import command
-from jinqiao.dataplane.copy.copying import Copying
+from jinqiao.dataplane.copy.arguments import parser, request_of, spool_of
+from jinqiao.dataplane.copy.copying import Copying, SideFailed
 from jinqiao.dataplane.copy.places import place_of
 from jinqiao.dataplane.errors import RunStopped
 from jinqiao.dataplane.staging.spool import Spool
 from tests.dataplane.exchanges import change, people, rows_of, some_people
 from tests.servers import Server
+from tests.web_servers import Answer, Asked, serving
 
 ROWS = 3_000
+JSON_TYPE = {"Content-Type": "application/json"}
 
 
 class Copies:
@@ -157,12 +161,70 @@ def test_masks_and_checks_keep_their_word(sqlite_copy: Copies) -> None:
         (("--parallel", "0"), 3, "copy.argument"),
         (("--table", "nobody"), 4, "source.table.missing"),
         (("--delivery", "upsert", "--mask", "id=hidden"), 3, "pipeline.order.key"),
+        (("--overlap", "soon"), 3, "copy.argument"),
+        (("--overlap", "-1"), 3, "copy.argument"),
+        (("--mode", "often"), 3, "copy.argument"),
+        (("--mode",), 3, "copy.argument"),
+        (("--rows-per-s", "0"), 3, "copy.argument"),
+        (("--quarantine-limit", "2"), 3, "copy.argument"),
+        (("--check", "name=required:[1]"), 3, "copy.argument"),
+        (("--check", "name=nonsense"), 3, "checks.rule.unknown"),
+        (("--check", "name=length:{}"), 3, "checks.rule.parameters"),
+        (("--source-options", "/nowhere/at/all.json"), 3, "copy.argument"),
+        (("one-too-many",), 3, "copy.argument"),
+        (("--pass=geheim",), 3, "copy.argument"),
+        (("--tabl", "people"), 3, "copy.argument"),
     ],
 )
 def test_what_is_wrong_is_told_by_code(sqlite_copy: Copies, more: tuple[str, ...], code: int, problem: str) -> None:
     ended, told = sqlite_copy(*more)
 
     assert (ended, told["problem"]["code"], told["reconciled"]) == (code, problem, False)
+    assert told["problem"]["exit"] == code
+    assert "geheim" not in json.dumps(told)
+
+
+def test_an_argument_that_is_missing_is_told_as_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--json"], ["--json", "a.csv"], ["gopher://x/y", "b.csv", "--json"]):
+        assert command.main(words) == 3
+        assert json.loads(capsys.readouterr().out)["problem"]["exit"] == 3
+
+
+def test_help_says_the_exit_codes_and_ends_with_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--help"]) == 0
+
+    said = capsys.readouterr().out
+    assert "PGPASSWORD" in said
+    assert all(f"{code} " in said for code in (0, 1, 3, 4, 5, 6, 70, 130))
+
+
+def test_a_spool_that_cannot_be_made_is_told(sqlite_copy: Copies) -> None:
+    (sqlite_copy.folder / "file").write_text("")
+
+    code, told = sqlite_copy("--spool", str(sqlite_copy.folder / "file" / "spool"))
+
+    assert (code, told["problem"]["code"]) == (3, "copy.spool")
+
+
+def test_an_error_of_a_foreign_kind_is_told_without_its_words(
+    sqlite_copy: Copies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a driver's error nor a fault of the program ends without its object, or repeats what may be a row."""
+    for problem, code, name in (
+        (SideFailed("source", RuntimeError("geheim")), 4, "copy.source"),
+        (SideFailed("target", RuntimeError("geheim")), 5, "copy.target"),
+        (RuntimeError("geheim"), 70, "copy.fault"),
+    ):
+
+        def fail(self: Copying, *, told: Exception = problem, **_: Any) -> None:
+            raise told
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Copying, "run", fail)
+            ended, told = sqlite_copy()
+        assert (ended, told["problem"]["code"], told["problem"]["exit"]) == (code, name, code)
+        assert "RuntimeError" in told["problem"]["message"]
+        assert "geheim" not in json.dumps(told)
 
 
 def test_the_side_that_failed_is_told_by_the_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,6 +235,41 @@ def test_the_side_that_failed_is_told_by_the_exit_code(tmp_path: Path, capsys: p
     assert Copies(tmp_path, here, nowhere, capsys)()[0] == 5
     assert command.main(["gopher://x/y", here]) == 3
     assert command.main(["--nonsense"]) == 3
+
+
+def test_an_http_interface_is_copied_by_its_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pages(asked: Asked) -> Answer:
+        number = int(parse_qs(urlsplit(asked.path).query)["page"][0])
+        rows = [{"id": at, "name": f"王{at}"} for at in range(number * 3 - 2, min(number * 3, 8) + 1)]
+        is_known = asked.headers.get("x-key") == "geheim"
+        return Answer(200 if is_known else 401, json.dumps({"items": rows, "total": 8}).encode(), JSON_TYPE)
+
+    table = {
+        "path": "/v1/people", "rows": "/items", "key": ["id"], "fields": {"id": "integer", "name": "text"},
+        "paging": {"kind": "page", "parameter": "page", "total": "/total"},
+    }  # fmt: skip
+    options = {"tables": {"people": table}, "auth": {"kind": "header", "name": "X-Key"}}
+    (tmp_path / "people.json").write_text(json.dumps(options))
+    (tmp_path / "wrong.toml").write_text('[tables.people]\npath = "people"\nfields = {id = "integer"}\n')
+    monkeypatch.setenv("JINQIAO_REACHABLE_HOSTS", "127.0.0.0/8")
+    monkeypatch.setenv("JINQIAO_HTTP_TOKEN", "geheim")
+    with serving(pages) as server:
+        copies = Copies(tmp_path, server.url("/"), f"sqlite:///{tmp_path}/b.db", capsys)
+        code, told = copies("--source-options", str(tmp_path / "people.json"))
+        undeclared, of_undeclared = copies()
+        wrong, of_wrong = copies("--source-options", str(tmp_path / "wrong.toml"))
+        turned, of_turned = Copies(tmp_path, f"sqlite:///{tmp_path}/b.db", server.url("/"), capsys)()
+        monkeypatch.setenv("JINQIAO_HTTP_TOKEN", "other")
+        refused, of_refused = copies("--source-options", str(tmp_path / "people.json"))
+
+    assert (code, told["rows"]["inserted"], told["snapshot"], told["reconciled"]) == (0, 8, "pages", True)
+    assert rows_of(tmp_path / "b.db", "people")[7][:2] == (8, "王8")
+    assert (undeclared, of_undeclared["problem"]["code"]) == (3, "copy.http_source")
+    assert (wrong, of_wrong["problem"]["code"]) == (3, "source.option.wrong")
+    assert (turned, of_turned["problem"]["code"]) == (3, "copy.http_target")
+    assert (refused, of_refused["problem"]["code"]) == (4, "source.connection.authentication")
 
 
 def test_nothing_is_staged_for_a_target_that_refuses(sqlite_copy: Copies) -> None:
@@ -329,9 +426,9 @@ def test_a_chunk_damaged_after_the_manifest_is_read_again(sqlite_copy: Copies) -
 
 def stop_when_staged(copies: Copies, *more: str) -> None:
     """Stop a copy as SIGTERM does, between its manifest and its merge."""
-    options = command._parser().parse_args(copies.arguments(*more))
+    options = parser().parse(copies.arguments(*more))
     spool = copies.folder / "spool"
-    with closing(Copying(command._request(options), spool)) as copying, pytest.raises(RunStopped):
+    with closing(Copying(request_of(options), spool)) as copying, pytest.raises(RunStopped):
         copying.run(stop=lambda: any(spool.rglob("manifest.json")))
 
 
@@ -438,8 +535,8 @@ def flip(path: Path) -> None:
 
 
 def test_two_copies_of_one_table_do_not_share_a_spool(sqlite_copy: Copies) -> None:
-    options = command._parser().parse_args(sqlite_copy.arguments())
-    holding = Copying(command._request(options), sqlite_copy.folder / "spool")
+    options = parser().parse(sqlite_copy.arguments())
+    holding = Copying(request_of(options), spool_of(options))
     try:
         code, told = sqlite_copy()
     finally:

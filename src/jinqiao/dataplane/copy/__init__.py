@@ -2,5 +2,6 @@
 
 places.py    addresses (`postgresql://…`, `mysql://…`, `sqlite:///…`, a file) as connections
 copying.py   one copy: order, spool, extraction and delivery side by side, reconciliation
-command.py   the command line, its JSON and its exit codes
+arguments.py the command line
+command.py   running it: its JSON and its exit codes
 """

@@ -4,17 +4,19 @@
     mysql://user:password@host:port/database
     sqlite:///relative.db    sqlite:////absolute.db
     odbc:Driver={…};Server=…;Database=…    user and password from ODBC_USER, ODBC_PASSWORD
-    https://host/root        a paged JSON interface
+    https://user@host/root   a paged JSON interface, a source only; options say what it has
     data/people.csv          by its extension: csv, xlsx, jsonl, parquet, txt and tsv (CSV, the second with tabs); a folder is a
                              folder of files
 
-A password may be left out of the address and stand in PGPASSWORD, MYSQL_PWD: then it is on no command line.
+A password may be left out of the address and stand in PGPASSWORD, MYSQL_PWD, JINQIAO_HTTP_TOKEN: then it is on no command line.
 """
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from jinqiao.dataplane.errors import AddressNotUnderstood
 from jinqiao.kernel.contracts.tables import Connection, Engine
@@ -34,7 +36,11 @@ _FILES = {
 }
 _IN_FILES = {Engine.FOLDER, *_FILES.values()}
 _OF_TABLES = (".csv", ".xlsx", ".jsonl", ".parquet")  # by which a folder's files are tables, and a target makes them
-_CHOOSE = {"schema": "public", "dialect": ""}  # options that say which data is meant, with what is meant without them
+_CHOOSE = {
+    "schema": "public",
+    "dialect": "",
+    "tables": "",
+}  # options that say which data is meant, with what is meant without them
 _SERVERS = {
     "postgresql": (Engine.POSTGRESQL, "PGPASSWORD"),
     "postgres": (Engine.POSTGRESQL, "PGPASSWORD"),
@@ -61,8 +67,19 @@ class Place:
         return f"{at.engine.value}:{at.user}@{at.host}:{at.port or ''}/{database}" + (f"?{others}" if others else "")
 
 
-def place_of(address: str) -> Place:
-    """Raises AddressNotUnderstood; the address itself is not repeated, it may hold a password."""
+def place_of(address: str, options: Mapping[str, Any] | None = None) -> Place:
+    """The place at an address; `options` are added to those that the address names.
+
+    Raises AddressNotUnderstood; the address itself is not repeated, it may hold a password.
+    """
+    place = _place(address)
+    if not options:
+        return place
+    at = place.connection
+    return replace(place, connection=replace(at, options={**at.options, **options}))
+
+
+def _place(address: str) -> Place:
     if address.startswith("odbc:"):
         user = os.environ.get("ODBC_USER", "")
         return Place(
@@ -76,7 +93,7 @@ def place_of(address: str) -> Place:
     except ValueError:
         raise AddressNotUnderstood(scheme=address.split(":", 1)[0][:20]) from None
     if parts.scheme in ("http", "https"):
-        return Place(Connection(engine=Engine.HTTP, database=address), os.environ.get("JINQIAO_HTTP_TOKEN") or None)
+        return _http(parts)
     if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
         return Place(Connection(engine=Engine.SQLITE, database=unquote(parts.path[1:])), None)
     if parts.scheme not in _SERVERS or not parts.hostname or len(parts.path) < 2:
@@ -92,6 +109,12 @@ def place_of(address: str) -> Place:
         options=dict(parse_qsl(parts.query)),
     )
     return Place(connection, password)
+
+
+def _http(parts: SplitResult) -> Place:
+    password = unquote(parts.password) if parts.password is not None else os.environ.get("JINQIAO_HTTP_TOKEN")
+    root = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return Place(Connection(engine=Engine.HTTP, database=root, user=unquote(parts.username or "")), password or None)
 
 
 def _file(path: Path) -> Place:
