@@ -488,6 +488,12 @@ class CopyArgumentWrong(InvalidInput):
     code = "copy.argument"
 
 
+class CopySignOffMissing(InvalidInput):
+    """A reload empties the table first: nobody has said who allows it."""
+
+    code = "copy.sign_off"
+
+
 class CopySourceNotDeclared(InvalidInput):
     """An HTTP interface says nothing of itself: paths, columns and types must be given."""
 

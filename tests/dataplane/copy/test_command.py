@@ -161,6 +161,11 @@ def test_masks_and_checks_keep_their_word(sqlite_copy: Copies) -> None:
         (("--parallel", "0"), 3, "copy.argument"),
         (("--table", "nobody"), 4, "source.table.missing"),
         (("--delivery", "upsert", "--mask", "id=hidden"), 3, "pipeline.order.key"),
+        (("--delivery", "reload"), 3, "copy.sign_off"),
+        (("--delivery", "reload", "--sign-off", "  "), 3, "copy.sign_off"),
+        (("--delivery", "reload", "--sign-off", "x" * 201), 3, "copy.argument"),
+        (("--delivery", "reload", "--sign-off", "张局长", "--mode", "diff"), 3, "pipeline.order.delivery"),
+        (("--sign-off", "张局长"), 3, "copy.argument"),
         (("--overlap", "soon"), 3, "copy.argument"),
         (("--overlap", "-1"), 3, "copy.argument"),
         (("--mode", "often"), 3, "copy.argument"),
@@ -182,6 +187,34 @@ def test_what_is_wrong_is_told_by_code(sqlite_copy: Copies, more: tuple[str, ...
     assert (ended, told["problem"]["code"], told["reconciled"]) == (code, problem, False)
     assert told["problem"]["exit"] == code
     assert "geheim" not in json.dumps(told)
+
+
+def test_a_reload_keeps_who_allowed_it_in_the_ledger_and_in_the_json(sqlite_copy: Copies) -> None:
+    """Also where the ledger was made before it kept sign-offs."""
+    sqlite_copy()
+    target = sqlite_copy.folder / "b.db"
+    change(target, "ALTER TABLE jinqiao_ledger DROP COLUMN approval")
+
+    code, told = sqlite_copy("--delivery", "reload", "--sign-off", "张局长：\n结构已换")
+    _, later = sqlite_copy()
+
+    assert (code, told["sign_off"], told["reconciled"]) == (0, "张局长： 结构已换", True)
+    assert "sign_off" not in later
+    with closing(sqlite3.connect(target)) as ledger:
+        kept = dict(ledger.execute("SELECT batch_id, approval FROM jinqiao_ledger WHERE chunk = 0"))
+    assert kept[told["batch"]] == "张局长： 结构已换"
+    assert kept[later["batch"]] is None
+
+
+def test_the_ledger_of_a_file_keeps_who_allowed_a_reload(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    people(tmp_path / "a.db", some_people(5))
+    copies = Copies(tmp_path, f"sqlite:///{tmp_path}/a.db", f"{tmp_path}/b.csv", capsys)
+
+    code, told = copies("--to", "b", "--delivery", "reload", "--sign-off", "张局长")
+
+    assert (code, told["sign_off"]) == (0, "张局长")
+    ledger = json.loads((tmp_path / ".jinqiao" / "ledger.json").read_text())
+    assert ledger["merged"][told["batch"]]["approval"] == "张局长"
 
 
 def test_an_argument_that_is_missing_is_told_as_json_too(capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,6 +82,7 @@ class DeliveryPlan:
     accept_doubles: bool = False  # APPEND though the ledger stands at the node
     is_window: bool = False  # few rows as a rule, of a table that may be large
     at: datetime | None = None  # when the batch was extracted: the instant of its versions in HISTORY
+    approval: str = ""  # of RELOAD: the sign-off that allows it; stands in the ledger beside the counts
 
 
 @dataclass(frozen=True, slots=True)

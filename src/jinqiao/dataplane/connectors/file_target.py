@@ -21,7 +21,7 @@ from jinqiao.dataplane.connectors.base import DeliveryPlan, LedgerState
 from jinqiao.dataplane.connectors.file_merge import FileChanges, changes_of, marks_of, rows_after
 from jinqiao.dataplane.connectors.plans import check_file_plan, matches_rows, refuse_absent
 from jinqiao.dataplane.connectors.sql_target import run_table
-from jinqiao.dataplane.connectors.staged_target import StagedTarget, file_digest
+from jinqiao.dataplane.connectors.staged_target import StagedTarget, file_digest, signed
 from jinqiao.dataplane.connectors.values import arrow_schema, arrow_type, fit
 from jinqiao.dataplane.errors import (
     FileNotReadable,
@@ -117,7 +117,9 @@ class FileTarget(StagedTarget):
                 os.fsync(file.fileno())
         ledger = self._ledger()
         digest = file_digest(temporary if changed else path)
-        self._note(ledger, plan.batch_id, {"table": plan.table, "digest": digest, "counts": counts.to_json()})
+        self._note(
+            ledger, plan.batch_id, {"table": plan.table, "digest": digest, "counts": counts.to_json()} | signed(plan)
+        )
         if changed:
             temporary.replace(path)
             sync_folder(self._folder)

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 from jinqiao.dataplane.connectors.base import DeliveryPlan, LedgerState
 from jinqiao.dataplane.connectors.folder_source import is_shown, listing
 from jinqiao.dataplane.connectors.plans import check_file_plan, deletes_keys
-from jinqiao.dataplane.connectors.staged_target import StagedTarget
+from jinqiao.dataplane.connectors.staged_target import StagedTarget, signed
 from jinqiao.dataplane.errors import (
     ReconciliationFailed,
     TargetFilesForeign,
@@ -84,7 +84,7 @@ class FolderTarget(StagedTarget):
             ledger = self._ledger()
             if plan.batch_id not in ledger["pending"]:
                 counts = self._counts(digests, deleted, delivered)
-                self._note(ledger, plan.batch_id, {"table": plan.table, "counts": counts.to_json()})
+                self._note(ledger, plan.batch_id, {"table": plan.table, "counts": counts.to_json()} | signed(plan))
             for row in self._rows(plan):
                 path = row["path"]
                 if not self._is_there(path, digests[path], delivered):

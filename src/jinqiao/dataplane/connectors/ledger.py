@@ -93,7 +93,7 @@ class LedgerTarget(SqlTarget):
                 self.hold_schema(plan, there, adapt=not self.transactional_ddl)
                 self._hold_keys(plan)
             if at_node is None:
-                self._make_ledger()
+                self._make_ledger(plan)
         if at_node is not None:
             self._stage_in_session(plan)
             return LedgerState()
@@ -298,15 +298,21 @@ class LedgerTarget(SqlTarget):
             raise ManifestMismatch(run=plan.run_id, reason="ledger place")
         return self.node_ledger
 
-    def _make_ledger(self) -> None:
-        if not self.has(LEDGER):
+    def _make_ledger(self, plan: DeliveryPlan) -> None:
+        """Ledgers that were made before sign-offs were kept get their column with the first reload."""
+        if self.has(LEDGER):
+            there = {column.name for column in self.existing(LEDGER) or ()} if plan.approval else {"approval"}
+            if "approval" not in there:
+                self.execute(f"ALTER TABLE {self.quoted(LEDGER)} ADD COLUMN approval VARCHAR(200)")
+        else:
             counts = ", ".join(
                 f"{name} BIGINT" for name in ("inserted", "updated", "deleted", "unchanged", "target_rows")
             )
             self.execute(
                 f"CREATE TABLE IF NOT EXISTS {self.quoted(LEDGER)} (batch_id VARCHAR(190) NOT NULL, chunk INTEGER NOT NULL,"
                 " run_id VARCHAR(190) NOT NULL, target_table VARCHAR(200) NOT NULL, row_count BIGINT NOT NULL,"
-                f" digest VARCHAR(128) NOT NULL, {counts}, recorded_at VARCHAR(40) NOT NULL, PRIMARY KEY (batch_id, chunk))"
+                f" digest VARCHAR(128) NOT NULL, {counts}, recorded_at VARCHAR(40) NOT NULL, approval VARCHAR(200),"
+                " PRIMARY KEY (batch_id, chunk))"
             )
 
     def _state(self, batch_id: str) -> LedgerState:
@@ -346,7 +352,8 @@ class LedgerTarget(SqlTarget):
         return int(rows[0][0])
 
     def _record(self, plan: DeliveryPlan, chunk: int, rows: int, digest: str, counts: DeliveryCounts | None) -> None:
-        marks = ", ".join([self.placeholder] * 12)
+        approval = (plan.approval,) if counts is not None and plan.approval else ()
+        marks = ", ".join([self.placeholder] * (12 + len(approval)))
         numbers = (
             (None,) * 5
             if counts is None
@@ -354,8 +361,8 @@ class LedgerTarget(SqlTarget):
         )
         written = self.execute(
             f"INSERT INTO {self.quoted(LEDGER)} (batch_id, chunk, run_id, target_table, row_count, digest,"  # noqa: S608
-            f" inserted, updated, deleted, unchanged, target_rows, recorded_at) VALUES ({marks})",
-            (plan.batch_id, chunk, plan.run_id, plan.table, rows, digest, *numbers, now().isoformat()),
+            f" inserted, updated, deleted, unchanged, target_rows, recorded_at{', approval' * len(approval)}) VALUES ({marks})",
+            (plan.batch_id, chunk, plan.run_id, plan.table, rows, digest, *numbers, now().isoformat(), *approval),
         )
         if written != 1:
             raise ManifestMismatch(run=plan.run_id, reason="ledger")

@@ -35,6 +35,11 @@ OWN = ".jinqiao"
 _CHUNK = re.compile(r"chunk-(\d{5,})-([0-9a-f]+)\.(rows|deletes)\.arrow")
 
 
+def signed(plan: DeliveryPlan) -> dict[str, Any]:
+    """What a note says of who allowed the batch."""
+    return {"approval": plan.approval} if plan.approval else {}
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, hex."""
     with path.open("rb") as file:

@@ -10,12 +10,13 @@ from typing import Any, NoReturn
 
 from jinqiao.dataplane.copy.copying import CopyRequest
 from jinqiao.dataplane.copy.places import Place, place_of
-from jinqiao.dataplane.errors import CopyArgumentWrong, CopySourceNotDeclared, CopyTargetNotPossible
+from jinqiao.dataplane.errors import CopyArgumentWrong, CopySignOffMissing, CopySourceNotDeclared, CopyTargetNotPossible
 from jinqiao.kernel.contracts.exchange import CheckRule, CopyMode, Delivery, Reconcile
 from jinqiao.kernel.contracts.tables import Engine, Mask
 from jinqiao.kernel.crypto.suites import SUITE_NAMES
 
 MODES = (CopyMode.FULL, CopyMode.WATERMARK, CopyMode.DIFF)
+LONGEST_SIGN_OFF = 200  # signs, as the ledger's column has them
 EPILOG = """\
 A password may stand in PGPASSWORD, MYSQL_PWD, ODBC_USER and ODBC_PASSWORD, or JINQIAO_HTTP_TOKEN: then it is on no command line.
 
@@ -84,6 +85,10 @@ def _add_way(made: argparse.ArgumentParser) -> None:
         "--delivery", type=Delivery, choices=tuple(Delivery), metavar="mirror|upsert|append|history|reload",
         help="交付方式 what happens to rows that are there; by default upsert with a watermark, mirror otherwise",
     )  # fmt: skip
+    add(
+        "--sign-off", default="", metavar="TEXT",
+        help="签批 who allows a reload, which empties the table first, and why; stands in the target's ledger",
+    )  # fmt: skip
     add("--key", default="", metavar="A,B", help="主键列 columns that tell rows apart; by default the primary key")
     add("--watermark", default="", metavar="COLUMN", help="水位列 column that grows with each change")
     add("--overlap", type=int, default=300, metavar="SECONDS", help="回看 read again before the cursor; 300")
@@ -111,7 +116,7 @@ def _add_limits(made: argparse.ArgumentParser) -> None:
 
 
 def request_of(options: argparse.Namespace) -> CopyRequest:
-    """Raises AddressNotUnderstood, CopyArgumentWrong, CopySourceNotDeclared, CopyTargetNotPossible."""
+    """Raises AddressNotUnderstood, CopyArgumentWrong, CopySignOffMissing, CopySourceNotDeclared, CopyTargetNotPossible."""
     _check(options)
     source = place_of(options.source, _options_in(options.source_options, "--source-options"))
     target = place_of(options.target, _options_in(options.target_options, "--target-options"))
@@ -141,6 +146,7 @@ def request_of(options: argparse.Namespace) -> CopyRequest:
         mb_per_s=options.mb_per_s,
         reconcile=options.reconcile,
         suite=options.suite,
+        sign_off=" ".join(options.sign_off.split()),
     )
 
 
@@ -159,10 +165,16 @@ def _check(options: argparse.Namespace) -> None:
         ("--chunk-rows", options.chunk_rows >= 1),
         ("--quarantine-limit", 0 <= options.quarantine_limit <= 1),
         ("--rows-per-s", options.rows_per_s is None or options.rows_per_s >= 1),
+        ("--sign-off", len(options.sign_off) <= LONGEST_SIGN_OFF),
         ("--mb-per-s", options.mb_per_s is None or options.mb_per_s > 0),
     ):
         if not is_right:
             raise CopyArgumentWrong(argument=argument)
+    is_signed = bool(options.sign_off.strip())
+    if options.delivery is Delivery.RELOAD and not is_signed:
+        raise CopySignOffMissing()
+    if is_signed and options.delivery is not Delivery.RELOAD:
+        raise CopyArgumentWrong(argument="--sign-off")
 
 
 def _to(options: argparse.Namespace, target: Place, table: str) -> str:

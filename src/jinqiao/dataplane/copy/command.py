@@ -110,7 +110,7 @@ def _tell(result: CopyResult, *, as_json: bool) -> None:
         f"read, inserted, updated, deleted, unchanged, quarantined, in the target; {shown['bytes'] / 1e6:,.1f} MB"
         f" in {len(shown['chunks'])} chunks, {shown['seconds']['total']:.1f} s, {shown['snapshot']}\n"
         f"{'对账一致 reconciled' if result.reconciled else '内容不一致 contents differ'} ({shown['reconcile']})"
-        f" {result.manifest.batch_digest}\n"
+        f" {result.manifest.batch_digest}\n" + (f"签批 signed off: {result.sign_off}\n" if result.sign_off else "")
     )
 
 

@@ -88,6 +88,7 @@ class CopyRequest:
     mb_per_s: float | None = None
     reconcile: Reconcile = Reconcile.COUNTS
     suite: str = "international"
+    sign_off: str = ""  # of delivery reload: who allows it, and why
 
     @property
     def delivered(self) -> Delivery:
@@ -113,6 +114,7 @@ class CopyResult:
     counts: DeliveryCounts
     seconds: dict[str, float]
     comparison: Comparison | None = None
+    sign_off: str = ""
 
     @property
     def reconciled(self) -> bool:
@@ -150,6 +152,8 @@ class CopyResult:
             "reconciled": self.reconciled,
             "reconcile": "content" if self.comparison else "counts",
         }
+        if self.sign_off:
+            shown["sign_off"] = self.sign_off
         if self.comparison is not None:
             shown["content"] = {
                 "source": self.comparison.source.to_json(),
@@ -229,7 +233,7 @@ class Copying:
                     comparison = self._compared(order, source, snapshot, opened)
         self._finish(order, manifest)
         seconds["total"] = time.monotonic() - began
-        return CopyResult(manifest, counts, seconds, comparison)
+        return CopyResult(manifest, counts, seconds, comparison, request.sign_off)
 
     def _may_go_raw(self) -> bool:
         """Before anything is known of the table. Where it cannot, its rows are read as Arrow, for which a source makes ready."""
@@ -317,7 +321,7 @@ class Copying:
             delivery=request.delivered,
             target_engine=request.target.connection.engine,
             reconcile=request.reconcile,
-            reload_approval="command line" if request.delivered is Delivery.RELOAD else "",
+            reload_approval=request.sign_off,
             parallel=request.parallel,
         )
 

@@ -25,6 +25,7 @@ from jinqiao.kernel.contracts.exchange import (
     ChunkKind,
     ChunkManifest,
     CopyMode,
+    Delivery,
     DeliveryCounts,
     ExchangeOrder,
     Stage,
@@ -193,6 +194,7 @@ class Loader:
             drift=order.drift,
             ledger=order.ledger,
             at=manifest.extracted_at,
+            approval=order.reload_approval if delivery is Delivery.RELOAD else "",
             is_window=order.mode is CopyMode.WATERMARK and bool(order.after),
         )
 
