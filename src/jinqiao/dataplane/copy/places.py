@@ -36,11 +36,8 @@ _FILES = {
 }
 _IN_FILES = {Engine.FOLDER, *_FILES.values()}
 _OF_TABLES = (".csv", ".xlsx", ".jsonl", ".parquet")  # by which a folder's files are tables, and a target makes them
-_CHOOSE = {
-    "schema": "public",
-    "dialect": "",
-    "tables": "",
-}  # options that say which data is meant, with what is meant without them
+# options that say which data is meant, with what is meant without them
+_CHOOSE = {"schema": "public", "dialect": "", "tables": ""}
 _SERVERS = {
     "postgresql": (Engine.POSTGRESQL, "PGPASSWORD"),
     "postgres": (Engine.POSTGRESQL, "PGPASSWORD"),
