@@ -93,7 +93,8 @@ class LedgerTarget(SqlTarget):
                 self.hold_schema(plan, there, adapt=not self.transactional_ddl)
                 self._hold_keys(plan)
             if at_node is None:
-                self._make_ledger(plan)
+                self._make_ledger()
+                self._make_room_for_approval(plan)
         if at_node is not None:
             self._stage_in_session(plan)
             return LedgerState()
@@ -298,13 +299,8 @@ class LedgerTarget(SqlTarget):
             raise ManifestMismatch(run=plan.run_id, reason="ledger place")
         return self.node_ledger
 
-    def _make_ledger(self, plan: DeliveryPlan) -> None:
-        """Ledgers that were made before sign-offs were kept get their column with the first reload."""
-        if self.has(LEDGER):
-            there = {column.name for column in self.existing(LEDGER) or ()} if plan.approval else {"approval"}
-            if "approval" not in there:
-                self.execute(f"ALTER TABLE {self.quoted(LEDGER)} ADD COLUMN approval VARCHAR(200)")
-        else:
+    def _make_ledger(self) -> None:
+        if not self.has(LEDGER):
             counts = ", ".join(
                 f"{name} BIGINT" for name in ("inserted", "updated", "deleted", "unchanged", "target_rows")
             )
@@ -314,6 +310,11 @@ class LedgerTarget(SqlTarget):
                 f" digest VARCHAR(128) NOT NULL, {counts}, recorded_at VARCHAR(40) NOT NULL, approval VARCHAR(200),"
                 " PRIMARY KEY (batch_id, chunk))"
             )
+
+    def _make_room_for_approval(self, plan: DeliveryPlan) -> None:
+        """Ledgers that were made before sign-offs were kept get their column with the first reload."""
+        if plan.approval and "approval" not in {column.name for column in self.existing(LEDGER) or ()}:
+            self.execute(f"ALTER TABLE {self.quoted(LEDGER)} ADD COLUMN approval VARCHAR(200)")
 
     def _state(self, batch_id: str) -> LedgerState:
         rows = self.fetch(
