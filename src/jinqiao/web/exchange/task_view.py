@@ -17,6 +17,7 @@ from jinqiao.kernel.contracts.exchange import CheckRule, CopyMode, Delivery, Tra
 from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.web import formats
 from jinqiao.web.components import Pair, Text, Tone
+from jinqiao.web.exchange.slot_view import slot_lines
 from jinqiao.web.exchange.words import (
     SEVERITIES,
     check_word,
@@ -190,9 +191,7 @@ def _way_pairs(task: ExchangeTask) -> list[Pair]:
             Pair(_("回看"), formats.duration(task.overlap_s)),
         ]
     if task.mode == CopyMode.LOG:
-        slot = getattr(task, "slot_state", None)
-        kept = _("滞留%(size)s") % {"size": formats.size(slot.retained_bytes)} if slot else _("还没有看到")
-        pairs.append(Pair(_("复制槽"), task.slot, kept, code=True))
+        pairs.append(Pair(_("复制槽"), task.slot, url="#slots" if task.slot else "", code=True))
     if task.target_names:
         words = _("、").join(f"{code}→{name}" for code, name in task.target_names.items())
         pairs.append(Pair(_("目标列名"), words, wide=True, code=True))
@@ -257,6 +256,8 @@ def view_of(task: Any, post: Post) -> dict[str, Any]:
         "quarantine_limit": formats.percent(task.quarantine_limit, 1),
         "drifted": _drifted(task) if binding else "",
         "month": last_thirty_days(task, post),
+        "slots": slot_lines([task]),
+        "rules_url": f"{url_of('exchange:alert_rules')}?task={task.pk}" if may_watch else "",
         "alerts": list(Alert.objects.filter(task=task, closed_at=None).order_by("-id")[:5]),
         "comparison": tasks.last_comparison(task),
         "is_comparing": task.comparisons.filter(state=ComparisonState.ASKED).exists(),

@@ -26,6 +26,7 @@ from jinqiao.web.components import Pair
 from jinqiao.web.exchange.forms import SourceFilter
 from jinqiao.web.exchange.roles import SEERS, WORKERS
 from jinqiao.web.exchange.run_view import problem_text
+from jinqiao.web.exchange.slot_view import slots_of
 from jinqiao.web.exchange.source_forms import EngineForm, PasswordForm, SourceChangeForm, SourceForm
 from jinqiao.web.exchange.words import protection_words
 from jinqiao.web.exports import xlsx_response
@@ -122,6 +123,7 @@ def source(request: PostHttpRequest, pk: int) -> HttpResponse:
     ]
     values["pairs"] += _option_pairs(found)
     values["protection"] = protection_words(SourceLimits.objects.filter(source=found).first())
+    values["slots"] = slots_of(found)
     values["bindings"] = Binding.objects.filter(source=found).select_related("entry__live_version").order_by("table")
     values["may_manage"] = found.state != SourceState.RETIRED and rules.may(
         rules.check_may_manage_source, request.post, found
