@@ -1,6 +1,6 @@
 """`jinqiao verify`: check evidence of calls offline, and what is claimed of one call. Needs no home, no platform, no network.
 
-FILE is a pack of evidence, a proof of inclusion, the log of a gateway (`evidence.db`), or the home of a gateway.
+FILE is a pack of evidence, a proof of one call, the receipt of a run, the log of a gateway (`evidence.db`), or the home of a gateway.
 
 Exit codes: 0 whole (and the answer shown fits), 1 damaged (or the answer shown does not fit), 2 the command is wrong or the file
 cannot be read, 3 whole, but points are open that a person must look into, 4 the claimed answer is refuted.
@@ -16,7 +16,7 @@ from typing import Any
 
 from jinqiao.dataplane.evidence.verify import verify as verify_log
 from jinqiao.kernel.contracts.base import ContractBroken
-from jinqiao.kernel.contracts.evidence import CallRecord
+from jinqiao.kernel.contracts.evidence import CallRecord, KnownIdentity
 from jinqiao.kernel.contracts.exchange import SignedMessage
 from jinqiao.kernel.crypto.identity import fingerprint
 from jinqiao.kernel.crypto.suites import suite
@@ -24,7 +24,7 @@ from jinqiao.kernel.errors import JinqiaoError, Language
 from jinqiao.kernel.evidence.checking import Verdict
 from jinqiao.kernel.evidence.packs import open_pack, verify_pack
 from jinqiao.kernel.evidence.proofs import AnswerSays, answer_says, find_call, prove_inclusion
-from jinqiao.kernel.evidence.statements import verify_statement
+from jinqiao.kernel.evidence.statements import Statement, verify_statement
 from jinqiao.kernel.keystore import write_durably
 from jinqiao.kernel.moments import CHINA
 
@@ -48,8 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.prove:
         return _prove(options)
-    verdict, record = _checked(options)
+    told = _checked(options)
+    verdict, record = told.verdict, told.record
     report = _report(verdict)
+    if told.receipt is not None:
+        report["receipt"] = told.receipt.to_json()
     code = DAMAGED if not verdict.ok else OPEN_POINTS if verdict.findings else WHOLE
     if options.answer is not None:
         record = record or _find(options)
@@ -71,24 +74,26 @@ def _run(options: argparse.Namespace) -> int:
     return code
 
 
-def _checked(options: argparse.Namespace) -> tuple[Verdict, CallRecord | None]:
-    """The verdict on the file, and the record that a proof is about. Raises OSError, ValueError."""
+def _checked(options: argparse.Namespace) -> Statement:
+    """The verdict on the file, and the record or the receipt that a statement is about. Raises OSError, ValueError."""
     file: Path = options.file
     anchors = _anchors(options.anchors) if options.anchors else []
     if file.is_dir():
         from jinqiao.dataplane.gateway.exporting import verify_home
 
-        return verify_home(file, anchors), None
+        return Statement(verify_home(file, anchors))
     with file.open("rb") as opened:
         head = opened.read(16)
     if anchors and (head == _SQLITE or head.lstrip()[:1] == b"{"):
         raise ValueError("--anchors 用于存证包或网关目录  --anchors goes with a pack or a gateway's home")
+    if options.identities and head.lstrip()[:1] != b"{":
+        raise ValueError("--identities 用于证明或回执  --identities goes with a proof or a receipt")
     if head == _SQLITE:
-        return verify_log(file), None
+        return Statement(verify_log(file))
     trusted = _trusted(options.trust)
     if head.lstrip()[:1] == b"{":
-        return verify_statement(file.read_bytes(), trusted)
-    return verify_pack(file, trusted=trusted, anchors=anchors), None
+        return verify_statement(file.read_bytes(), trusted, _identities(options.identities))
+    return Statement(verify_pack(file, trusted=trusted, anchors=anchors))
 
 
 def _prove(options: argparse.Namespace) -> int:
@@ -127,6 +132,14 @@ def _anchors(file: Path) -> list[SignedMessage]:
         ]
     except ContractBroken as problem:
         raise ValueError(f"{file}: no anchors") from problem
+
+
+def _identities(file: Path | None) -> list[KnownIdentity]:
+    """Public identities known from elsewhere, as the `identities.json` of a pack has them. Raises ValueError."""
+    try:
+        return [KnownIdentity.from_json(entry) for entry in json.loads(file.read_bytes())] if file else []
+    except (ContractBroken, TypeError) as problem:
+        raise ValueError(f"{file}: no identities") from problem
 
 
 # ── words ──
@@ -169,7 +182,10 @@ def _report(verdict: Verdict) -> dict[str, Any]:
 
 def _tell(verdict: Verdict, report: dict[str, Any], record: CallRecord | None, language: Language) -> None:
     zh = language == "zh"
-    if verdict.ok:
+    receipt = report.get("receipt")
+    if verdict.ok and receipt:
+        _print("有效：交换回执" if zh else "valid: receipt of a run")
+    elif verdict.ok:
         words = f"完整：{verdict.batches} 批，{verdict.records} 条记录，{verdict.anchors} 个锚"
         _print(
             words if zh else f"whole: {verdict.batches} batches, {verdict.records} records, {verdict.anchors} anchors"
@@ -193,6 +209,9 @@ def _tell(verdict: Verdict, report: dict[str, Any], record: CallRecord | None, l
     for signer in verdict.signers:
         mark = fingerprint(str(signer.identity.get("key_id")))
         _print(f"  {'签名者' if zh else 'signed by'} {signer.node} ({signer.kind}): {mark}")
+    if receipt:
+        names = f"{receipt['run_id']}: {receipt['provider_node']} → {receipt['consumer_node']}, {receipt['rows']}"
+        _print(f"{'运行' if zh else 'run'} {names} {'行' if zh else 'rows'}, {receipt['batch_digest']}")
     if record is not None:
         _print(
             f"{'调用' if zh else 'call'} {record.call_id}: {record.at.isoformat()} {record.service} {record.application}"
@@ -229,7 +248,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jinqiao verify", description="离线校验调用存证。Check evidence of calls offline.", epilog=__doc__
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="存证包、证明、网关目录或 evidence.db")
+    parser.add_argument("file", type=Path, metavar="FILE", help="存证包、证明、交换回执、网关目录或 evidence.db")
     parser.add_argument("--json", action="store_true", help="输出JSON print JSON")
     english = os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("en")
     parser.add_argument("--language", choices=("zh", "en"), default="en" if english else "zh")
@@ -238,6 +257,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--anchors", type=Path, metavar="FILE", help="见证方留存的锚 anchors that a witness kept, one a line"
+    )
+    parser.add_argument(
+        "--identities",
+        type=Path,
+        metavar="FILE",
+        help="另行得到的公开身份，用于证明和回执 public identities from elsewhere, for a proof or a receipt",
     )
     parser.add_argument("--call", metavar="ID", default="", help="调用编号 a call")
     parser.add_argument("--answer", type=Path, metavar="FILE", help="所出示的应答 the answer that is shown")

@@ -338,6 +338,12 @@ class EvidencePackGone(NotFound):
     code = "exchange.evidence.pack_gone"
 
 
+class ReceiptMissing(NotFound):
+    """The sender has not signed yet. Details: run."""
+
+    code = "exchange.receipt.missing"
+
+
 class EvidencePackNotWritten(Unavailable):
     """The disk refused it."""
 

@@ -1,4 +1,4 @@
-"""Pages of packs of evidence: asked for, told how far, downloaded, by the authority and the auditor alone."""
+"""Evidence as files from pages; packs are asked for, told how far, downloaded, by the authority and the auditor alone."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from jinqiao.dataplane.verify import main
 from jinqiao.exchange import tasks
 from jinqiao.exchange.models import OutboxMessage
 from jinqiao.exchange.queries.packs import TOPIC, PackState
-from tests.exchange.factories import Served
+from tests.exchange.factories import Served, World
 from tests.exchange.test_packs import DAY, ship
 from tests.factories import make_post
 
@@ -94,3 +94,21 @@ def test_departments_get_no_packs(enter: Any, served: Served) -> None:
         assert client.get(page("pack_new")).status_code == 403
         assert client.post(page("pack_download", row.pk)).status_code == 403
     assert enter(make_post(Role.BUREAU)).post(page("pack_download", row.pk)).status_code == 403
+
+
+def test_the_receipt_of_a_run_is_downloaded_by_both_sides(enter: Any, world: World, tmp_path: Path) -> None:
+    run = world.run()
+    assert enter(make_post(Role.AUDITOR)).post(page("run_receipt", run.pk)).status_code == 404
+    world.finished(run)
+
+    for post in (make_post(Role.AUDITOR), world.parties.asker, world.parties.clerk):
+        client = enter(post)
+        assert page("run_receipt", run.pk) in client.get(page("run", run.pk)).content.decode()
+        response = client.post(page("run_receipt", run.pk))
+        file = tmp_path / "receipt.json"
+        file.write_bytes(response.content)
+        assert main([str(file)]) == 0
+        assert f"{run.number}.receipt.json" in response["Content-Disposition"]
+    assert AuditEvent.objects.filter(action="exchange.receipt.export").count() == 3
+    assert enter(make_post(Role.OPERATOR)).post(page("run_receipt", run.pk)).status_code == 404
+    assert enter(make_post(Role.DEVELOPER)).post(page("run_receipt", run.pk)).status_code == 403

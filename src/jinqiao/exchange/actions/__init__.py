@@ -42,7 +42,7 @@ from jinqiao.exchange.actions.packs import KEPT as PACKS_KEPT
 from jinqiao.exchange.actions.packs import ask_pack, forget_packs, make_pack, take_pack
 from jinqiao.exchange.actions.policy import policy_for
 from jinqiao.exchange.actions.protection import cap_node, protect_source
-from jinqiao.exchange.actions.proving import prove_call
+from jinqiao.exchange.actions.proving import prove_call, prove_receipt
 from jinqiao.exchange.actions.quarantine import (
     ask_quarantine,
     forget_quarantines,
@@ -151,6 +151,7 @@ __all__ = [
     "policy_for",
     "protect_source",
     "prove_call",
+    "prove_receipt",
     "purge_relay",
     "register_key",
     "register_node",

@@ -1,10 +1,12 @@
-"""A call proved to whoever may see it: its one record with the path to an anchor, as a statement that the platform signs.
+"""A call proved to whoever may see it: its one record with the path to an anchor, as a statement that the platform signs; and
+so the receipt of a run.
 
 It holds digests of other records only, and `jinqiao verify` checks it without the platform.
 """
 
 from datetime import timedelta
 
+from django.conf import settings
 from django.db import transaction
 
 from jinqiao.accounts.models import Post
@@ -12,10 +14,11 @@ from jinqiao.audit import trail
 from jinqiao.exchange.actions.anchors import node_entries, platform_entry
 from jinqiao.exchange.actions.evidence import lines_of
 from jinqiao.exchange.actions.platform import platform_identity, public_identity
-from jinqiao.exchange.models import Call, EvidenceAnchor, EvidenceSegment
-from jinqiao.exchange.queries.visible import calls_visible_to
+from jinqiao.exchange.errors import ReceiptMissing
+from jinqiao.exchange.models import Call, EvidenceAnchor, EvidenceSegment, ExchangeReceipt, Run
+from jinqiao.exchange.queries.visible import calls_visible_to, runs_visible_to
 from jinqiao.kernel.contracts.base import ContractBroken
-from jinqiao.kernel.contracts.evidence import CallRecord, read_line
+from jinqiao.kernel.contracts.evidence import CallRecord, SignedReceipt, read_line
 from jinqiao.kernel.contracts.exchange import SignedMessage
 from jinqiao.kernel.crypto.identity import sign_message
 from jinqiao.kernel.evidence.batches import StoredBatch, split_leaves
@@ -53,6 +56,35 @@ def prove_call(call: Call, *, by: Post) -> SignedMessage:
         record=call.number,
     )
     return sign_message(proof, platform_identity())
+
+
+@transaction.atomic
+def prove_receipt(run: Run, *, by: Post) -> SignedMessage:
+    """The receipt of a run with both signatures as they were made: a signed SignedReceipt. It goes into the trail.
+
+    Raises ReceiptMissing, also where the post may not see the run.
+    """
+    receipt = ExchangeReceipt.objects.select_related("sender", "receiver").filter(run=run).first()
+    if receipt is None or not runs_visible_to(by).filter(pk=run.pk).exists():
+        raise ReceiptMissing(run=run.number)
+    known = [*node_entries(receipt.sender)]
+    if receipt.receiver_id != receipt.sender_id:
+        known += node_entries(receipt.receiver)
+    suites = {str(entry.identity.get("key_id")): str(entry.identity.get("suite")) for entry in known}
+
+    def side(key_id: str, signature: str) -> SignedMessage:
+        suite = suites.get(key_id, settings.CRYPTO_SUITE)
+        return SignedMessage(body=receipt.body, key_id=key_id, suite=suite, signature=signature)
+
+    signed = SignedReceipt(
+        sender=side(receipt.sender_key_id, receipt.sender_signature),
+        receiver=side(receipt.receiver_key_id, receipt.receiver_signature) if receipt.receiver_signature else None,
+        identities=(*known, platform_entry()),
+    )
+    trail.record(
+        "exchange.receipt.export", by=by.actor, about=trail.subject(run, run.number), batch=receipt.batch_digest[:16]
+    )
+    return sign_message(signed, platform_identity())
 
 
 def _found(call: Call) -> Found:

@@ -240,3 +240,12 @@ class InclusionProof(Contract):
     anchor: SignedMessage
     countersignatures: tuple[SignedMessage, ...]
     identities: tuple[KnownIdentity, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedReceipt(Contract):
+    """The receipt of a run with the signatures of both sides as they were made: each a SignedMessage of the same Receipt."""
+
+    sender: SignedMessage
+    receiver: SignedMessage | None  # nothing where it has not signed yet
+    identities: tuple[KnownIdentity, ...]

@@ -52,6 +52,9 @@ class Code(enum.StrEnum):
     COUNTERSIGNATURE_WRONG = "countersignature.wrong"
     COUNTERSIGNATURE_MISSING = "countersignature.missing"
     # receipts
+    RECEIPT_SIGNATURE = "receipt.signature"
+    RECEIPT_DIFFERS = "receipt.differs"
+    RECEIPT_UNSIGNED = "receipt.unsigned"
     RECEIPT_CONTRADICTS = "receipt.contradicts"
     RECEIPT_WITHOUT_CALL = "receipt.without_call"
     # deletion after the time of keeping
@@ -70,6 +73,7 @@ OPEN = frozenset(
     {
         Code.ANCHOR_MISSING,
         Code.COUNTERSIGNATURE_MISSING,
+        Code.RECEIPT_UNSIGNED,
         Code.RECEIPT_CONTRADICTS,
         Code.RECEIPT_WITHOUT_CALL,
         Code.CALL_UNKNOWN,

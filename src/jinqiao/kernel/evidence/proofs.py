@@ -162,10 +162,14 @@ def _first_anchor(pack: OpenPack, found: Found) -> tuple[SignedMessage, int] | N
 
 
 def verify_proof(
-    proof: InclusionProof, trusted: frozenset[str] = frozenset(), *, signed: SignedMessage | None = None
+    proof: InclusionProof,
+    trusted: frozenset[str] = frozenset(),
+    *,
+    signed: SignedMessage | None = None,
+    identities: Sequence[KnownIdentity] = (),
 ) -> tuple[Verdict, CallRecord | None]:
     """Check a proof of inclusion; the record that it proves, where it can be read. `signed`: the message in which somebody, e.g.
-    the platform, handed the proof out."""
+    the platform, handed the proof out; `identities`: those to believe instead of those in the proof."""
     findings = Findings()
     verdict = Verdict(findings=findings.all, gateway=proof.gateway, suite=proof.suite)
     try:
@@ -174,7 +178,7 @@ def verify_proof(
         findings.add(Code.SUITE_UNKNOWN, suite=proof.suite[:40])
         return verdict, None
     record = _call(proof.line)
-    signers = Signers(proof.identities, findings, trusted)
+    signers = Signers(identities or proof.identities, findings, trusted)
     if signed is not None:
         opened = signers.opened(signed, InclusionProof, what="proof", wrong=Code.PROOF_SIGNATURE)
         verdict.exported_by = opened[1] if opened else ""

@@ -62,7 +62,7 @@ class Signers:
                 raise SignatureInvalid(key_id=message.key_id)
             contract = open_message(message, known.public, kind)
         except (SignatureInvalid, ContractBroken, binascii.Error, ValueError):
-            self._findings.add(wrong, witness=node, reason="signature")
+            self._findings.add(wrong, witness=node, node=node, reason="signature")
             return None
         self.used[message.key_id] = known.entry
         if self._trusted and message.key_id not in self._trusted:

@@ -90,6 +90,7 @@ ACTION_WORDS: dict[str, Text] = {
     "exchange.quarantine.ask": _("请求读取隔离行"),
     "exchange.quarantine.open": _("下载隔离行"),
     "exchange.quarantine.resubmit": _("提交更正行"),
+    "exchange.receipt.export": _("下载交换回执"),
     "exchange.reload.approve": _("同意清空重载"),
     "exchange.reload.ask": _("申请清空重载"),
     "exchange.reload.lapse": _("清空重载签批失效"),

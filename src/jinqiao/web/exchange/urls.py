@@ -85,6 +85,7 @@ urlpatterns = [
     path("tasks/<int:pk>/reload/use", task_acts.task_reload_use, name="task_reload_use"),
     path("runs", runs.runs, name="runs"),
     path("runs/<int:pk>", runs.run, name="run"),
+    path("runs/<int:pk>/receipt", evidence.run_receipt, name="run_receipt"),
     path("runs/<int:pk>/stop", run_switches.run_stop, name="run_stop"),
     path("runs/<int:pk>/pause", run_switches.run_pause, name="run_pause"),
     path("runs/<int:pk>/resume", run_switches.run_resume, name="run_resume"),
