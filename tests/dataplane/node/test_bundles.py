@@ -374,6 +374,8 @@ def test_a_run_that_is_on_its_way_while_both_keys_change_is_reconciled(
 def test_the_old_key_is_taken_until_the_node_knows_and_not_after(islands: tuple[Island, Island, ExchangeTask]) -> None:
     provider, _consumer, _task = islands
     old = homes.load(provider.home).identity
+    before = provider.out()
+    assert actions.import_bundle(before).is_new
     main.rotate(provider.home)
     lost = provider.out()
     lost.unlink()  # the word on the new key never came: the next bundle says it again
@@ -393,6 +395,7 @@ def test_the_old_key_is_taken_until_the_node_knows_and_not_after(islands: tuple[
     assert actions.import_bundle(provider.out()).refused == ()
     with pytest.raises(BundleSignatureWrong):
         actions.import_bundle(bundle_with(provider, old))
+    assert not actions.import_bundle(before).is_new  # found again it changes nothing, as ever
 
 
 def last_taken(island: Island) -> int:

@@ -35,6 +35,7 @@ from jinqiao.kernel.bundles import (
     Bundle,
     BundleBroken,
     BundleOfAnotherNode,
+    BundleSignatureWrong,
     Content,
     check_sequence,
     read_bundle,
@@ -78,7 +79,7 @@ def import_bundle(file: Path) -> BundleTaken:
         if node is None or not node.identity:
             raise BundleOfAnotherNode(node=number, wanted="jinqiao")
         found[number] = node
-        return _former_identity(node, key_id) or public_identity(node)
+        return _identity(node, key_id)
 
     bundle = read_bundle(file, Direction.UP, identity_of)
     manifest = bundle.manifest
@@ -88,6 +89,8 @@ def import_bundle(file: Path) -> BundleTaken:
     known = BundleRecord.objects.filter(node=node, direction=Direction.UP.value, sequence=manifest.sequence).first()
     if not check_sequence(manifest, taken=taken, digest=bundle.digest, digest_taken=known.digest if known else ""):
         return BundleTaken(node.number, manifest.sequence, is_new=False)
+    if not _may_sign(node, bundle.signer):
+        raise BundleSignatureWrong(node=node.number)
     if manifest.acknowledged > _last(node, Direction.DOWN):
         raise BundleBroken(reason="acknowledged", part=file.name)
     _acknowledge(node, manifest.acknowledged)
@@ -235,19 +238,24 @@ def node_by_number(number: str) -> Node:
     return node
 
 
-def _former_identity(node: Node, key_id: str) -> PublicIdentity | None:
-    """The key that a carried node had until its last rotation, as long as it cannot know that the new one is taken: until it has
-    acknowledged a bundle that was made since, it goes on signing with the old one."""
+def _identity(node: Node, key_id: str) -> PublicIdentity:
+    """The identity with that key, if the node has or had it; else the one of now, which will not verify."""
+    former = NodeIdentity.objects.filter(node=node, key_id=key_id).exclude(key_id=node.key_id).first()
+    return PublicIdentity.from_json(former.identity) if former else public_identity(node)
+
+
+def _may_sign(node: Node, key_id: str) -> bool:
+    """Whether new bundles may be signed with that key of a node: the one of now; or the one before it, as long as a carried node
+    cannot know that the new one is taken, which it tells by acknowledging a bundle that was made since."""
+    if key_id == node.key_id:
+        return True
     current = NodeIdentity.objects.filter(node=node, key_id=node.key_id).first()
-    if current is None or key_id == node.key_id:
-        return None
-    former = NodeIdentity.objects.filter(node=node, key_id=key_id, until=current.since).first()
+    if current is None or not NodeIdentity.objects.filter(node=node, key_id=key_id, until=current.since).exists():
+        return False
     records = BundleRecord.objects.filter(node=node)
-    was_carried = records.filter(direction=Direction.UP.value, at__lte=current.since).exists()
+    was_carried = records.filter(direction=Direction.UP.value, at__lte=current.since)
     has_heard = records.filter(direction=Direction.DOWN.value, at__gt=current.since).exclude(acknowledged_at=None)
-    if former is None or not was_carried or has_heard.exists():
-        return None
-    return PublicIdentity.from_json(former.identity)
+    return was_carried.exists() and not has_heard.exists()
 
 
 def _check_node(node: Node) -> None:
