@@ -1,20 +1,28 @@
-"""Writes docs/reference/errors.md from the error classes and their texts, and the list of refusals that OpenAPI documents name.
+"""Writes docs/reference/errors.md from the error classes and their texts, the list of refusals that OpenAPI documents name, and the tables
+of a gateway's settings in docs/reference/settings.md from their classes.
 
-`--check` only says whether both are up to date.
+`--check` only says whether they are up to date.
 """
 
 import importlib
 import pkgutil
 import sys
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import jinqiao
+from jinqiao.dataplane.gateway import home as gateway_home
+from jinqiao.dataplane.gateway.settings import MEANING, TABLES
 from jinqiao.kernel.errors import JinqiaoError, error_texts
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "reference" / "errors.md"
 
 
 REFUSALS = TARGET.parent.parent.parent / "src" / "jinqiao" / "kernel" / "texts" / "refusals.toml"
+SETTINGS = TARGET.parent / "settings.md"
+_BEGINS = "<!-- written by tools/reference.py -->\n"
+_ENDS = "<!-- until here -->\n"
 _OF_CALLS = ("gateway.", "signature.")
 _NOT_OF_CALLS = ("gateway.client.", "gateway.home.", "gateway.policy.refused", "signature.refused")
 _ALSO = ("evidence.claims.unavailable", "evidence.log.unavailable", "service.unavailable")
@@ -73,6 +81,36 @@ def refusals() -> str:
     return "\n".join(lines) + "\n"
 
 
+def settings() -> str:
+    """The page of settings, with the tables between its marks as the classes have them."""
+    before, rest = SETTINGS.read_text(encoding="utf-8").split(_BEGINS, 1)
+    return before + _BEGINS + _gateway_tables() + _ENDS + rest.split(_ENDS, 1)[1]
+
+
+def _gateway_tables() -> str:
+    lines = ["", "| table | name | default | meaning |", "|---|---|---|---|"]
+    for table, kind in TABLES.items():
+        for number, setting in enumerate(fields(kind)):
+            shown = f"`[{table}]`" if number == 0 else ""
+            default, meaning = _written(setting.default), setting.metadata[MEANING]
+            lines.append("| " + " | ".join((shown, f"`{setting.name}`", default, meaning)) + " |")
+    lines += [
+        "",
+        "`gateway.toml` beside it says which gateway this is, and, read again at SIGHUP too, whom it believes. Nothing else of it is read.",
+        "",
+        "| name | meaning |",
+        "|---|---|",
+        *(f"| `{name}` | {meaning} |" for name, meaning in gateway_home.CONFIGURED.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _written(default: Any) -> str:
+    if isinstance(default, tuple):
+        return ", ".join(f"`{part}`" for part in default)
+    return f"`{default}`" if default != "" else "–"
+
+
 def main() -> int:
     import os
 
@@ -83,11 +121,12 @@ def main() -> int:
     django.setup()
     fresh = page()
     if sys.argv[1:] == ["--check"]:
-        written = ((TARGET, fresh), (REFUSALS, refusals()))
+        written = ((TARGET, fresh), (REFUSALS, refusals()), (SETTINGS, settings()))
         return 0 if all(file.exists() and file.read_text(encoding="utf-8") == text for file, text in written) else 1
     TARGET.parent.mkdir(parents=True, exist_ok=True)
     TARGET.write_text(fresh, encoding="utf-8")
     REFUSALS.write_text(refusals(), encoding="utf-8")
+    SETTINGS.write_text(settings(), encoding="utf-8")
     return 0
 
 

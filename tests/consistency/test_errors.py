@@ -65,3 +65,11 @@ def test_no_two_errors_share_a_code() -> None:
 def test_the_page_of_errors_is_up_to_date() -> None:
     assert reference.TARGET.read_text(encoding="utf-8") == reference.page()
     assert reference.REFUSALS.read_text(encoding="utf-8") == reference.refusals()
+
+
+def test_the_page_of_settings_lists_what_a_gateway_reads_as_it_reads_it() -> None:
+    page = reference.SETTINGS.read_text(encoding="utf-8")
+
+    assert page == reference.settings()
+    for name in ("`receipts_per_minute` | `60000`", "`claims` | –", "`ca_file` | –", "| `proxies` |", "| `replica` |"):
+        assert name in page

@@ -1,8 +1,6 @@
 """The home folder of a gateway: what it is, whom it trusts, its secrets, its last policy and its evidence.
 
-gateway.toml     platform URL, gateway id, suite; `proxies`: networks of reverse proxies whose word on callers is believed;
-                 `replica`: the name of this home among those of one gateway, with which its lanes begin;
-                 `ca_file`: certificates of who may vouch for the platform's host, as the registration named them
+gateway.toml     platform URL, gateway id, suite, and what the operator names there (CONFIGURED)
 platform.json    public identity of the platform: only its signature makes a policy
 master.key, keystore.json   (kernel.keystore) own identity, secret of the commitments
 policy.json      the last signed snapshot
@@ -42,7 +40,19 @@ from jinqiao.kernel.keystore import KeyStore, write_durably
 
 CONFIGURATION = "gateway.toml"
 PLATFORM = "platform.json"
-SETTINGS = ("proxies", "replica", "ca_file")  # of CONFIGURATION: the operator's own
+# what CONFIGURATION may say: nothing else of it is read, and tools/reference.py writes the table of it from here
+CONFIGURED = {
+    "platform_url": "address of the platform; by registration",
+    "gateway_id": "what the platform calls the gateway; by registration",
+    "suite": "`international` or `guomi`; by registration",
+    "ca_file": "certificates of who may vouch for the platform's host, instead of the machine's; as `register --ca-file` named them",
+    "proxies": (
+        "networks (CIDR) of reverse proxies whose word on the caller's address and client certificate is believed; "
+        "those of the environment (`JINQIAO_GATEWAY_PROXIES`) come beside them"
+    ),
+    "replica": "name of this home among those of one gateway, with which its lanes begin; written by `jinqiao gateway replica`",
+}
+SETTINGS = ("proxies", "replica", "ca_file")  # of them, what stays when a home is renewed
 POLICY = "policy.json"
 EVIDENCE = "evidence.db"
 SHIPPED = "shipped.json"
@@ -186,7 +196,7 @@ def prepare(
 def _kept_settings(home: Path) -> dict[str, Any]:
     """What an operator has set in a home that is renewed."""
     try:
-        fields = tomllib.loads((home / CONFIGURATION).read_text(encoding="utf-8"))
+        fields = _configured(home / CONFIGURATION)
     except (OSError, ValueError):
         return {}
     return {name: fields[name] for name in SETTINGS if name in fields}
@@ -211,7 +221,7 @@ def register(
 def load(home: Path) -> GatewayHome:
     """Read a home. Raises HomeNotPrepared, IdentityBroken, KeyStoreBroken, KeyFileExposed."""
     try:
-        fields = tomllib.loads((home / CONFIGURATION).read_text(encoding="utf-8"))
+        fields = _configured(home / CONFIGURATION)
         platform = PublicIdentity.from_json(json.loads((home / PLATFORM).read_bytes()))
         store = KeyStore(home, fields["suite"])
         secret, replica = store.get(EVIDENCE_SECRET), fields.get("replica", "")
@@ -233,6 +243,12 @@ def load(home: Path) -> GatewayHome:
         raise HomeNotPrepared(home=home.name) from problem
 
 
+def _configured(file: Path) -> dict[str, Any]:
+    """What the configuration says of what it may say. Raises OSError, ValueError."""
+    said = tomllib.loads(file.read_text(encoding="utf-8"))
+    return {name: said[name] for name in CONFIGURED if name in said}
+
+
 class NamedProxies:
     """Who is a proxy that is believed, as the configuration of a home says at the moment: for the front, which stands before its gateway."""
 
@@ -246,7 +262,7 @@ class NamedProxies:
         try:
             about = self._file.stat()
             if (about.st_ino, about.st_mtime_ns) != self._read_at:
-                named = tomllib.loads(self._file.read_text(encoding="utf-8")).get("proxies", ())
+                named = _configured(self._file).get("proxies", ())
                 self._networks = networks_of([*named, *_proxies_beside()])
                 self._read_at = (about.st_ino, about.st_mtime_ns)
         except (OSError, ValueError, TypeError):

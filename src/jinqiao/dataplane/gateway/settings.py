@@ -25,21 +25,30 @@ from jinqiao.kernel.crypto.errors import KeyFileExposed
 SETTINGS = "settings.toml"
 
 
+MEANING = (
+    "meaning"  # in the metadata of a field: one line for the table of settings, which tools/reference.py writes from it
+)
+
+
+def _setting(default: Any, meaning: str, *, is_secret: bool = False) -> Any:
+    return field(default=default, repr=not is_secret, metadata={MEANING: meaning})
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Calls at once, and seconds. `at_door` bounds everything that is under way, `in_flight` the calls whose caller is known,
     `per_service` and `per_source` those of one service and one data source; more than `per_source` wait, up to
     `source_queue`, and no longer than `source_wait_s`. `receipts_per_minute`: of each application."""
 
-    at_door: int = 4096
-    reading: int = 2048
-    in_flight: int = 1024
-    per_service: int = 512
-    per_source: int = 32
-    source_queue: int = 224
-    source_wait_s: float = 2.0
-    call_within_s: float = 15.0
-    receipts_per_minute: int = 60_000
+    at_door: int = _setting(4096, "calls under way at all; further ones are refused unread")
+    reading: int = _setting(2048, "bodies on their way in; then the oldest is refused")
+    in_flight: int = _setting(1024, "calls between permission and answer")
+    per_service: int = _setting(512, "of one service")
+    per_source: int = _setting(32, "at one data source at once")
+    source_queue: int = _setting(224, "that wait for it")
+    source_wait_s: float = _setting(2.0, "for so long")
+    call_within_s: float = _setting(15.0, "from the beginning of a call to the end of its look-up")
+    receipts_per_minute: int = _setting(60_000, "receipts of answers that are taken of each application; beyond: 429")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +56,9 @@ class Serving:
     """`drain_s`: for how long a gateway that was told to end still answers, while its readiness is false already.
     `end_within_s`: for how long it waits for calls under way after that."""
 
-    drain_s: float = 1.0
-    end_within_s: float = 10.0
-    policy_old_s: float = 300.0
+    drain_s: float = _setting(1.0, 'seconds between "not ready" and the end of listening')
+    end_within_s: float = _setting(10.0, "seconds that calls under way get after that")
+    policy_old_s: float = _setting(300.0, "without a word of the platform for longer, answers say the policy's age")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +66,10 @@ class MetricsAccess:
     """`networks` may read without a token, unless a proxy says that it speaks for somebody else. `token_sha256`: of the
     bearer token, in hex; empty: there is none."""
 
-    networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
-    token_sha256: str = ""
+    networks: tuple[str, ...] = _setting(
+        ("127.0.0.0/8", "::1/128"), "networks (CIDR) that may read the metrics without a token"
+    )
+    token_sha256: str = _setting("", "SHA-256 (hex) of the bearer token that may read them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +77,10 @@ class Platform:
     """`ca_file`: certificates of who may vouch for the platform's host, instead of the machine's, or of those that the
     registration named (`gateway.toml`)."""
 
-    ca_file: str = ""
+    ca_file: str = _setting(
+        "",
+        "certificates of who may vouch for the platform's host, instead of the machine's or those of `ca_file` in `gateway.toml`",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +88,12 @@ class Replicas:
     """`claims`: a PostgreSQL database in libpq's form (postgresql://…), where replicas claim the nonces of calls; read at start only.
     Empty: this home is the whole gateway. It may hold a password; `passfile` in the address names a file that does instead."""
 
-    claims: str = field(default="", repr=False)
+    claims: str = _setting(
+        "",
+        "`postgresql://…`: database in which replicas claim nonces and tell each other their counts; read at start only; "
+        "empty: this home is the whole gateway",
+        is_secret=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +103,10 @@ class GatewaySettings:
     metrics: MetricsAccess = MetricsAccess()
     platform: Platform = Platform()
     replicas: Replicas = Replicas()
+
+
+TABLES: dict[str, type[Any]] = get_type_hints(GatewaySettings)
+"""The tables of `settings.toml` by name."""
 
 
 def read_settings(home: Path) -> GatewaySettings:
@@ -98,18 +121,11 @@ def read_settings(home: Path) -> GatewaySettings:
         return GatewaySettings()
     except (OSError, ValueError) as problem:
         raise SettingsNotValid(name=SETTINGS) from problem
-    known = {
-        "limits": Limits,
-        "serving": Serving,
-        "metrics": MetricsAccess,
-        "platform": Platform,
-        "replicas": Replicas,
-    }
     made: dict[str, Any] = {}
     for name, table in tables.items():
-        if name not in known or not isinstance(table, dict):
+        if name not in TABLES or not isinstance(table, dict):
             raise SettingsNotValid(name=name)
-        made[name] = _table(known[name], name, table)
+        made[name] = _table(TABLES[name], name, table)
     for network in made.get("metrics", MetricsAccess()).networks:
         try:
             ipaddress.ip_network(network)
