@@ -1,10 +1,8 @@
 """The guide for developers does what it says: its commands and programs are run against a gateway, in the order of the page."""
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from jinqiao.exchange import actions
 from jinqiao.kernel.contracts.policy import Operation
 from jinqiao.kernel.errors import error_texts
 from jinqiao.kernel.httpsig import HmacSigner, sign_request
+from tests.client_environment import client_environment, environment
 from tests.exchange.factories import Served, make_served
 from tests.exchange.gateways import gateway_of
 
@@ -34,17 +33,22 @@ def served(db: None) -> Served:
     return make_served()
 
 
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of somebody at an application's machine: without the platform, with the client as step 5 installs it."""
+    return client_environment(tmp_path_factory.mktemp("application")).parent
+
+
 @pytest.fixture
-def there(served: Served, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment of somebody who has come to step 5 of the guide, in `tmp_path`."""
+def there(served: Served, machine: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of somebody who has come to step 5 of the guide, in the folder of `machine`."""
     wanted = actions.ServiceSettings(operations=tuple(Operation), filter_items=("djrq",), national_id="s_620302_0001")
     actions.set_service(served.service, wanted, by=served.world.parties.clerk)
     change_application_access(served.application, by=None, addresses=(), certificates=(), national_id="rid_620302_01")
-    (tmp_path / "secret.txt").write_text(served.secret)
+    (machine / "secret.txt").write_text(served.secret)
     with gateway_of(served, tmp_path) as root:
         yield {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            **environment(),
             "GATEWAY": root,
             "SERVICE": served.service.number,
             "KEY_ID": served.key.key_id,
@@ -66,32 +70,32 @@ def test_both_languages_show_the_same_commands() -> None:
         assert blocks(PAGES[0], language) == blocks(PAGES[1], language)
 
 
-def test_the_commands_of_the_guide_work_in_their_order(there: dict[str, str], tmp_path: Path) -> None:
+def test_the_commands_of_the_guide_work_in_their_order(there: dict[str, str], machine: Path) -> None:
     script = "\n".join(blocks(PAGES[0], "sh"))
-    out = run(["bash", "-euo", "pipefail", "-c", script], tmp_path, there)
+    out = run(["bash", "-euo", "pipefail", "-c", script], machine, there)
 
     assert out.count("djrq: 2020-01-01") >= 2  # sandbox: a person, alone and in a batch
     assert "djrq: 2015-06-01" in out  # production: the one person of the department
     assert '{"code":200,"message"' in out.replace(" ", "")  # by the national convention
-    assert '"openapi": "3.1.0"' in (tmp_path / "openapi.json").read_text()
+    assert '"openapi": "3.1.0"' in (machine / "openapi.json").read_text()
 
 
-def test_the_python_of_the_guide_works(there: dict[str, str], tmp_path: Path) -> None:
-    client, national = blocks(PAGES[0], "python")
-    out = run([sys.executable, "-c", client], tmp_path, there)
+def test_the_python_of_the_guide_works(there: dict[str, str], machine: Path) -> None:
+    program, national = blocks(PAGES[0], "python")
+    out = run(["client/bin/python", "-c", program], machine, there)
 
     assert "yes" in out
     assert "gateway.items.not_granted" in out
-    assert run([sys.executable, "-c", national], tmp_path, there) == "200 yes\n"
+    assert run(["client/bin/python", "-c", national], machine, there) == "200 yes\n"
 
 
 @pytest.mark.skipif(shutil.which("javac") is None, reason="no javac on this machine")
-def test_the_java_of_the_guide_works(there: dict[str, str], tmp_path: Path) -> None:
+def test_the_java_of_the_guide_works(there: dict[str, str], machine: Path) -> None:
     (program,) = blocks(PAGES[0], "java")
-    (tmp_path / "Call.java").write_text(program, encoding="utf-8")
-    run(["javac", "-encoding", "UTF-8", "Call.java"], tmp_path, there)
+    (machine / "Call.java").write_text(program, encoding="utf-8")
+    run(["javac", "-encoding", "UTF-8", "Call.java"], machine, there)
 
-    assert run(["java", "Call"], tmp_path, there).startswith("200 ")
+    assert run(["java", "Call"], machine, there).startswith("200 ")
 
 
 @pytest.mark.parametrize("page", PAGES)

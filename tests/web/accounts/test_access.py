@@ -36,6 +36,7 @@ MAY_ENTER = {
     "application_state": KEEPERS,
     "application_access": KEEPERS,
     "application_openapi": KEEPERS | {BUREAU, SYSTEM, SECURITY, Role.AUDITOR},
+    "client_package": KEEPERS | {BUREAU, SYSTEM, SECURITY, Role.AUDITOR},
     "key_register": {Role.DEVELOPER, Role.DEPARTMENT_ADMINISTRATOR},
     "key_new": {Role.DEVELOPER, Role.DEPARTMENT_ADMINISTRATOR},
     "key_revoke": {Role.DEVELOPER, Role.DEPARTMENT_ADMINISTRATOR},

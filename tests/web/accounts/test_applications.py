@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from jinqiao.accounts.enums import ApplicationState, Role
 from jinqiao.accounts.models import Application
+from jinqiao.client_wheel import client_wheel
 from jinqiao.dataplane.client.keypair import KeyPair
 from jinqiao.exchange.enums import NetworkZone, NodeKind, NodeState
 from jinqiao.exchange.models import Node
@@ -212,3 +213,13 @@ def test_the_list_costs_the_same_for_one_and_for_many(developer, own, django_ass
         factories.make_application(own.organisation, own.contact)
     with django_assert_max_num_queries(len(few)):
         developer.get(address)
+
+
+def test_the_page_hands_out_the_client_as_a_wheel(developer, own):
+    address = reverse("accounts:client_package")
+    assert f'href="{address}"' in developer.get(reverse("accounts:application", args=[own.pk])).content.decode()
+
+    answer = developer.get(address)
+
+    assert answer["Content-Disposition"] == f'attachment; filename="{client_wheel().name}"'
+    assert answer.content == client_wheel().content

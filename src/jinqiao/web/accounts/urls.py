@@ -25,6 +25,7 @@ urlpatterns = [
     path("posts/<int:pk>/end", people.post_end, name="post_end"),
     path("applications", applications.applications, name="applications"),
     path("applications/new", applications.application_new, name="application_new"),
+    path("applications/client.whl", applications.client_package, name="client_package"),
     path("applications/<int:pk>", applications.application, name="application"),
     re_path(
         r"^applications/(?P<pk>\d{1,18})/(?P<state>resume|suspend|retire)$",

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_http_methods
 
 from jinqiao.accounts import actions, errors, queries, rules
 from jinqiao.accounts.enums import ApplicationState, Role
+from jinqiao.client_wheel import client_wheel
 from jinqiao.exchange.queries.openapi import document_for, gateways_of
 from jinqiao.kernel.errors import JinqiaoError, NotFound
 from jinqiao.web.access import PostHttpRequest, post_required
@@ -202,4 +203,13 @@ def application_openapi(request: PostHttpRequest, pk: int) -> HttpResponse:
         raise NotFound
     response = JsonResponse(made, json_dumps_params={"ensure_ascii": False, "indent": 2})
     response["Content-Disposition"] = f'inline; filename="{found.number}.openapi.json"'
+    return response
+
+
+@post_required(*SEERS)
+def client_package(request: PostHttpRequest) -> HttpResponse:
+    """The client of the query gateway for an application's machine: a wheel, made of the platform that is installed here."""
+    wheel = client_wheel()
+    response = HttpResponse(wheel.content, content_type="application/zip")
+    response["Content-Disposition"] = f'attachment; filename="{wheel.name}"'
     return response
