@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jinqiao.dataplane.connectors import Source, Target
+from jinqiao.dataplane.connectors.ledger import LEDGER, LedgerTarget
 from jinqiao.dataplane.connectors.plans import HISTORY_COLUMNS
 from jinqiao.dataplane.errors import (
     DeliveryKeyMissing,
@@ -310,6 +311,24 @@ def test_an_earlier_batch_does_not_go_into_a_later_history(database: Place) -> N
         assert shown(source, table, COLUMNS + HISTORY_COLUMNS) == expected(
             [(*ROW, BEGIN, None)], COLUMNS + HISTORY_COLUMNS
         )
+
+
+def test_the_ledger_keeps_who_allowed_a_reload_also_where_it_was_made_without(database: Place) -> None:
+    table, first, anew = name(), Batch([ROW]), Batch([ROW], delivery=Delivery.RELOAD)
+    plan = anew.plan(table, approval="QP-2026-0007 张局长")
+    with both(database) as (target, _):
+        assert isinstance(target, LedgerTarget)
+        bring(target, first.plan(table), first)
+        with target.transaction(LEDGER):
+            target.execute(f"ALTER TABLE {target.quoted(LEDGER)} DROP COLUMN approval")
+        bring(target, plan, anew)
+        with target.transaction(LEDGER):
+            kept = target.fetch(
+                f"SELECT approval FROM {target.quoted(LEDGER)} WHERE chunk = 0 AND batch_id = {target.placeholder}",
+                (plan.batch_id,),
+            )
+
+    assert [approval for (approval,) in kept] == ["QP-2026-0007 张局长"]
 
 
 def test_a_batch_that_is_short_of_rows_or_of_keys_to_delete_is_rolled_back(database: Place) -> None:
