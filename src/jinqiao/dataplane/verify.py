@@ -21,7 +21,7 @@ from jinqiao.kernel.contracts.exchange import SignedMessage
 from jinqiao.kernel.crypto.identity import fingerprint
 from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.errors import JinqiaoError, Language
-from jinqiao.kernel.evidence.checking import Verdict
+from jinqiao.kernel.evidence.checking import Head, Verdict
 from jinqiao.kernel.evidence.packs import open_pack, verify_pack
 from jinqiao.kernel.evidence.proofs import AnswerSays, answer_says, find_call, prove_inclusion
 from jinqiao.kernel.evidence.statements import Statement, verify_statement
@@ -79,6 +79,8 @@ def _checked(options: argparse.Namespace) -> Statement:
     file: Path = options.file
     anchors = _anchors(options.anchors) if options.anchors else []
     if file.is_dir():
+        if options.seen or options.identities:
+            raise ValueError("--seen, --identities 不用于网关目录  do not go with a gateway's home")
         from jinqiao.dataplane.gateway.exporting import verify_home
 
         return Statement(verify_home(file, anchors))
@@ -88,12 +90,15 @@ def _checked(options: argparse.Namespace) -> Statement:
         raise ValueError("--anchors 用于存证包或网关目录  --anchors goes with a pack or a gateway's home")
     if options.identities and head.lstrip()[:1] != b"{":
         raise ValueError("--identities 用于证明或回执  --identities goes with a proof or a receipt")
+    seen = _seen(options.seen)
+    if seen and head.lstrip()[:1] == b"{":
+        raise ValueError("--seen 用于存证包或 evidence.db  --seen goes with a pack or an evidence.db")
     if head == _SQLITE:
-        return Statement(verify_log(file))
+        return Statement(verify_log(file, heads=seen))
     trusted = _trusted(options.trust)
     if head.lstrip()[:1] == b"{":
         return verify_statement(file.read_bytes(), trusted, _identities(options.identities))
-    return Statement(verify_pack(file, trusted=trusted, anchors=anchors))
+    return Statement(verify_pack(file, trusted=trusted, anchors=anchors, heads=seen))
 
 
 def _prove(options: argparse.Namespace) -> int:
@@ -132,6 +137,15 @@ def _anchors(file: Path) -> list[SignedMessage]:
         ]
     except ContractBroken as problem:
         raise ValueError(f"{file}: no anchors") from problem
+
+
+def _seen(file: Path | None) -> dict[str, Head]:
+    """Where the lanes ended in an earlier check: the report that it printed with --json. Raises ValueError."""
+    try:
+        lanes = json.loads(file.read_bytes())["lanes"] if file else {}
+        return {str(lane): (int(end["last_batch"]), str(end["chain"])) for lane, end in lanes.items()}
+    except (KeyError, TypeError, AttributeError) as problem:
+        raise ValueError(f"{file}: no report of a check") from problem
 
 
 def _identities(file: Path | None) -> list[KnownIdentity]:
@@ -257,6 +271,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--anchors", type=Path, metavar="FILE", help="见证方留存的锚 anchors that a witness kept, one a line"
+    )
+    parser.add_argument(
+        "--seen",
+        type=Path,
+        metavar="FILE",
+        help="以前校验的JSON报告 the JSON report of an earlier check of the same lanes",
     )
     parser.add_argument(
         "--identities",

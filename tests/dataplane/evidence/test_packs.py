@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jinqiao.dataplane.verify import main
 from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.evidence.codes import OPEN, Code, code_texts
-from jinqiao.kernel.evidence.packs import open_pack, verify_pack
+from jinqiao.kernel.evidence.packs import open_pack, verify_pack, write_pack
 from jinqiao.kernel.evidence.proofs import (
     AnswerSays,
     CallNotInEvidence,
@@ -21,20 +21,12 @@ from jinqiao.kernel.evidence.proofs import (
     prove_inclusion,
     verify_proof,
 )
-from tests.dataplane.evidence.fixtures.build import (
-    AFTERWARDS,
-    ANSWER,
-    BEFORE_SIGNING,
-    FOLDER,
-    SALT,
-    build,
-    make_parts,
-    write,
-)
+from jinqiao.kernel.evidence.statements import verify_statement
+from tests.dataplane.evidence.fixtures.build import BESIDE, CODES, FOLDER, arguments, build
+from tests.dataplane.evidence.fixtures.parts import ANSWER, EXPORTED, SALT, content_of, make_parts, write
 
 CALL = f"{1:032x}"
 SUITES = ["international", "guomi"]
-DAMAGE = [*BEFORE_SIGNING, *AFTERWARDS]
 
 
 def codes(path: Path) -> list[str]:
@@ -60,22 +52,48 @@ def test_a_deletion_by_rule_is_told_and_is_no_damage(suite_name: str) -> None:
     assert (one.first_batch, one.last_batch, one.keep_days) == (1, 2, 1096)
 
 
-@pytest.mark.parametrize("code", DAMAGE)
-def test_each_damage_is_told_by_its_code(code: str) -> None:
-    found = codes(FOLDER / f"{code}.zip")
+def told(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> tuple[int, list[str]]:
+    """What the command says of a file: exit code and codes of findings."""
+    capsys.readouterr()
+    exit_code = main([*arguments, "--json"])
+    return exit_code, [finding["code"] for finding in json.loads(capsys.readouterr().out)["findings"]]
+
+
+@pytest.mark.parametrize("suite_name", SUITES)
+@pytest.mark.parametrize("code", CODES)
+def test_each_damage_is_told_by_its_code(code: str, suite_name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exit_code, found = told(capsys, arguments(code, suite_name))
 
     assert found[0] == code, found
-    verdict = verify_pack(FOLDER / f"{code}.zip")
-    assert verdict.ok is (Code(code) in OPEN)
+    assert exit_code == (3 if Code(code) in OPEN else 1)
 
 
-def test_the_builder_still_makes_these_packs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suite_name", SUITES)
+@pytest.mark.parametrize("code", BESIDE)
+def test_what_only_another_can_tell_is_whole_without_his_word(
+    code: str, suite_name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told(capsys, arguments(code, suite_name)[:1]) == (0, [])
+
+
+@pytest.mark.parametrize("suite_name", SUITES)
+@pytest.mark.parametrize("name", ["proof", "receipt"])
+def test_a_whole_statement_is_whole(name: str, suite_name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(capsys, [str(FOLDER / f"{name}-{suite_name}.json")]) == (0, [])
+
+
+def test_the_builder_still_makes_these_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = build(tmp_path)
 
-    assert len(DAMAGE) >= 14
-    assert {file.stem for file in FOLDER.glob("*.zip")} == set(names)
-    for code in DAMAGE:
-        assert codes(tmp_path / f"{code}.zip")[0] == code
+    assert {file.name for file in FOLDER.iterdir() if file.suffix in (".zip", ".json", ".trust")} == set(names)
+    for suite_name in SUITES:
+        for code in CODES:
+            assert told(capsys, arguments(code, suite_name, tmp_path))[1][0] == code, suite_name
+
+
+def test_every_kind_of_damage_that_a_file_can_have_has_its_file() -> None:
+    of_an_answer = {Code.CALL_UNKNOWN, Code.ANSWER_DIFFERS}
+    assert set(CODES) == {code.value for code in Code if code not in of_an_answer}
 
 
 def test_every_code_has_words_in_both_languages() -> None:
@@ -125,6 +143,50 @@ def test_no_pack_that_was_cut_off_is_taken_for_whole(
     file.write_bytes(pack[: data.draw(st.integers(0, len(pack) - 1))])
 
     assert verify_pack(file).reason in ("pack.truncated", "pack.unreadable")
+
+
+@given(data=st.data())
+def test_no_byte_of_a_statement_changes_unseen(data: st.DataObject) -> None:
+    name = f"{data.draw(st.sampled_from(['proof', 'receipt']))}-{data.draw(st.sampled_from(SUITES))}.json"
+    raw = (FOLDER / name).read_bytes()
+    at = data.draw(st.integers(0, len(raw) - 1))
+    bit = data.draw(st.integers(1, 255))
+
+    changed = raw[:at] + bytes([raw[at] ^ bit]) + raw[at + 1 :]
+    assert not verify_statement(changed).verdict.ok, (name, at, bit)
+
+
+def test_options_that_do_not_go_with_a_file_are_refused(tmp_path: Path) -> None:
+    proof, pack = str(FOLDER / "proof-international.json"), str(FOLDER / "whole-international.zip")
+    seen = str(FOLDER / "lane.head_differs-international.seen.json")
+    anchors = tmp_path / "anchors"
+    with open_pack(Path(pack)) as opened:
+        anchors.write_bytes(opened.messages("anchors.jsonl")[0].canonical())
+
+    assert main([proof, "--seen", seen]) == 2
+    assert main([proof, "--anchors", str(anchors)]) == 2
+    assert main([pack, "--identities", seen]) == 2
+    assert main([proof, "--identities", seen]) == 2
+    assert main([pack, "--seen", str(anchors)]) == 2
+    assert main([str(tmp_path), "--seen", seen]) == 2
+
+
+@pytest.mark.parametrize("purpose", ["period", "archive", "export"])
+def test_a_part_is_held_against_what_was_seen_of_its_batches_only(purpose: str, tmp_path: Path) -> None:
+    parts = make_parts()
+    kept = parts.anchors[1]
+    heads = {"1": (4, parts.batches[3].chain.hex()), "2": (1, "00")}
+    parts.batches, parts.anchors = parts.batches[:2], parts.anchors[:1]
+    parts.countersignatures = parts.countersignatures[:2]
+    content = content_of(parts)
+    pack = tmp_path / "pack.zip"
+    write_pack(pack, content, exporter=parts.gateway, exported_by="gw-1", at=EXPORTED, purpose=purpose)
+
+    cut_off = ["lane.cut_off", "lane.missing", "lane.cut_off"]
+    found = [one.code.value for one in verify_pack(pack, anchors=[kept], heads=heads).findings]
+    assert found == ([] if purpose != "export" else [*cut_off, "countersignature.missing"])
+    anew = {"1": (2, "00" * 32)}
+    assert verify_pack(pack, heads=anew).reason == "lane.head_differs"
 
 
 def test_keys_that_the_reader_does_not_trust_are_told(tmp_path: Path) -> None:
@@ -193,9 +255,9 @@ def test_the_command_tells_by_its_exit_code(tmp_path: Path, capsys: pytest.Captu
     shown = [str(pack), "--call", CALL, "--answer", str(answer), "--salt", SALT.hex()]
 
     assert main([str(pack)]) == 0
-    assert main([str(FOLDER / "record.altered.zip"), "--language", "zh"]) == 1
+    assert main([str(FOLDER / "record.altered-international.zip"), "--language", "zh"]) == 1
     assert "[record.altered] 通道 1，第 2 批，第 5 条：记录的内容被改动。" in capsys.readouterr().out
-    assert main([str(FOLDER / "receipt.contradicts.zip"), "--language", "en"]) == 3
+    assert main([str(FOLDER / "receipt.contradicts-international.zip"), "--language", "en"]) == 3
     assert main([str(tmp_path / "nothing.zip")]) == 2
     assert main(shown) == 0
     assert main([*shown, "--claim", str(claim)]) == 4

@@ -14,7 +14,8 @@ from jinqiao.dataplane.verify import main as verify
 from jinqiao.kernel.contracts.evidence import Anchor
 from jinqiao.kernel.contracts.exchange import Command, CommandKind, SignedMessage
 from jinqiao.kernel.crypto.identity import Identity, sign_message
-from tests.dataplane.evidence.fixtures.build import Parts, make_parts, other_chain, write
+from tests.dataplane.evidence.fixtures.damage import other_chain
+from tests.dataplane.evidence.fixtures.parts import Parts, make_parts, write
 
 SUITES = ["international", "guomi"]
 AT = datetime(2026, 3, 18, 2, 0, tzinfo=UTC)

@@ -260,6 +260,7 @@ def _verified(
     findings, manifest, message = pack.findings, pack.manifest, pack.message
     if manifest is None or message is None:
         return Verdict(findings=findings.all)
+    heads = {lane: head for lane, head in heads.items() if _is_within(manifest, lane, head[0])}
     by = suite(manifest.suite)
     signers = Signers(pack.identities(), findings, trusted)
     opened = signers.opened(message, PackManifest, what="manifest", wrong=Code.MANIFEST_SIGNATURE)
@@ -300,13 +301,14 @@ def _concerns(anchor: SignedMessage, manifest: PackManifest) -> bool:
     """Whether an anchor that somebody else kept says anything of this pack: one of this gateway; where the pack says that it is a
     part, only one of the batches in it."""
     word = anchor.body
-    if word.get("gateway") != manifest.gateway:
-        return False
+    return word.get("gateway") == manifest.gateway and _is_within(manifest, word.get("lane"), word.get("batch"))
+
+
+def _is_within(manifest: PackManifest, lane: object, batch: object) -> bool:
     if manifest.purpose not in PARTS:
         return True
-    spans = {lane.lane: (lane.first_batch, lane.last_batch) for lane in manifest.lanes}
-    first, last = spans.get(str(word.get("lane")), (1, 0))
-    batch = word.get("batch")
+    spans = {one.lane: (one.first_batch, one.last_batch) for one in manifest.lanes}
+    first, last = spans.get(str(lane), (1, 0))
     return isinstance(batch, int) and first <= batch <= last
 
 
