@@ -97,6 +97,33 @@ def test_a_merge_gives_up_waiting_for_a_writer_who_does_not_commit(
     assert (counts.updated, counts.deleted, counts.target_rows) == (2, ROWS - 2, 2)
 
 
+def test_a_merge_that_waits_lets_other_writers_pass(
+    postgresql_server: Server, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One writer does not commit; another one, who comes while the merge waits for the first, is done before it."""
+    monkeypatch.setattr(base, "LOCK_WAIT_S", 300)
+    server, batch = postgresql_server, Batch([(1, "new"), (2, "new")], columns=COLUMNS, keys=("id",))
+    merged: list[int] = []
+
+    def merge() -> None:
+        with open_target(server.connection(), server.password) as target:
+            merged.append(bring(target, batch.plan(table), batch).target_rows)
+
+    merging = threading.Thread(target=merge)
+    with closing(server.connect()) as idle:
+        run(idle, "BEGIN", f"UPDATE {table} SET name = 'mine' WHERE id = 1")
+        merging.start()
+        try:
+            waits_for_lock(server, "SAVEPOINT jinqiao_lock%")
+            server.execute(f"UPDATE {table} SET name = 'other' WHERE id = 2")
+            assert server.fetch(f"SELECT name FROM {table} WHERE id = 2") == [("other",)]
+            assert not merged
+        finally:
+            run(idle, "ROLLBACK")
+            merging.join()
+    assert merged == [2]
+
+
 def test_a_hash_in_a_snapshot_does_not_wait_behind_who_waits_for_the_snapshot(
     postgresql_server: Server, table: str
 ) -> None:

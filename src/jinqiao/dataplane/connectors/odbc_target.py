@@ -171,6 +171,9 @@ class OdbcPostgresqlTarget(_OverOdbc, PostgresqlTarget):
     def insert_raw(self, plan: DeliveryPlan, place: str, columns: Sequence[str], tuples: bytes) -> int:
         return LedgerTarget.insert_raw(self, plan, place, columns, tuples)  # no COPY here
 
+    def lock(self, table: str) -> None:
+        self.execute(self._locking(table))  # a statement at a time, and no savepoints
+
     def _text(self, text: str) -> str:
         return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 

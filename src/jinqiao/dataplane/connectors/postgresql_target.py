@@ -1,6 +1,7 @@
 """PostgreSQL as a target: binary COPY into the run table, DDL and merge in ordinary transactions."""
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -9,6 +10,7 @@ import psycopg
 import pyarrow as pa
 from pgpq import ArrowToPostgresBinaryEncoder
 
+from jinqiao.dataplane.connectors import base
 from jinqiao.dataplane.connectors.base import DeliveryPlan, LedgerState
 from jinqiao.dataplane.connectors.ledger import LEDGER, LedgerTarget
 from jinqiao.dataplane.connectors.plans import (
@@ -48,6 +50,7 @@ _NAME_BYTES = 63  # what servers keep of a name as they are usually built
 _NAME_LIMIT = (
     "SELECT octet_length(convert_to(%s, getdatabaseencoding())), current_setting('max_identifier_length')::int"
 )
+_LOCK_TURN_S, _LOCK_PAUSE_S = 2, 1
 _PAGE_COST = 1.1  # of a page out of turn, as is usual for disks that do not turn
 _FEW = 20  # a batch is small where the table has more than so many times its rows
 _TYPES = {
@@ -262,7 +265,25 @@ class PostgresqlTarget(LedgerTarget):
         return True
 
     def lock(self, table: str) -> None:
-        self.execute(f"LOCK TABLE {self.quoted(table)} IN SHARE ROW EXCLUSIVE MODE")  # others may read on
+        """Asked for in turns: behind a question that waits every other writer waits too, and between two of them each comes in."""
+        until = time.monotonic() + base.LOCK_WAIT_S
+        turn, after = min(_LOCK_TURN_S, base.LOCK_WAIT_S), base.LOCK_WAIT_S
+        while True:
+            try:
+                self.execute(
+                    f"SAVEPOINT jinqiao_lock; SET LOCAL lock_timeout = '{turn}s'; {self._locking(table)};"
+                    f" SET LOCAL lock_timeout = '{after}s'; RELEASE jinqiao_lock"
+                )
+            except psycopg.errors.LockNotAvailable:
+                if time.monotonic() >= until:
+                    raise
+                self.execute("ROLLBACK TO jinqiao_lock; RELEASE jinqiao_lock")
+                time.sleep(_LOCK_PAUSE_S)
+            else:
+                return
+
+    def _locking(self, table: str) -> str:
+        return f"LOCK TABLE {self.quoted(table)} IN SHARE ROW EXCLUSIVE MODE"  # others may read on
 
     def before_match(self, plan: DeliveryPlan, staged: Staged) -> None:
         """The key of the run table says at once that it is unique, to us and to the planner."""
