@@ -34,13 +34,38 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": said})
 
 
-def served(talk: Talk) -> None:
+class Large:
+    """Answers with more than the buffers of a connection hold, without reading the body; counts what is under way."""
+
+    body = b"x" * (16 * 1024 * 1024)
+
+    def __init__(self) -> None:
+        self.begun = self.ended = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.begun += 1
+        try:
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": 200,
+                    "headers": [(b"content-length", b"%d" % len(self.body))],
+                }
+            )
+            await send({"type": "http.response.body", "body": self.body})
+        finally:
+            self.ended += 1
+
+
+def served(talk: Talk, application: Any = echo, servers: list[HttpServer] | None = None) -> None:
     """`talk` with a server that runs in the loop of this test, as a gateway's does."""
 
     async def live() -> None:
         bound = listening_socket("127.0.0.1", 0)
         port = bound.getsockname()[1]
-        server = HttpServer(echo, bound)
+        server = HttpServer(application, bound)
+        if servers is not None:
+            servers.append(server)
         serving = asyncio.ensure_future(server.serve_calls())
 
         def conversation() -> None:
@@ -163,3 +188,43 @@ def test_more_connections_than_there_may_be_are_closed(monkeypatch: pytest.Monke
         assert connection.recv(1_000).endswith(b"\r\n\r\n0")
 
     served(talk)
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["a call waits behind it", "the connection is closed"])
+def test_a_caller_who_does_not_read_keeps_no_call_and_no_connection(
+    ends: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(listening, "READ_WITHIN_S", 0.3)
+    monkeypatch.setattr(listening, "LOOK_EVERY_S", 0.05)
+    large, servers = Large(), list[HttpServer]()
+    asked = (
+        b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n" if ends else b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 3
+    )
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(asked)
+        until = time.monotonic() + 20
+        while large.begun < (1 if ends else 2) or large.ended < large.begun or servers[0].server_state.connections:
+            assert time.monotonic() < until, (large.begun, large.ended)
+            time.sleep(0.02)
+        assert len(to_the_end(connection)) < len(large.body)
+
+    served(talk, large, servers)
+    assert not caplog.messages  # a caller who went is no fault
+
+
+def test_a_body_that_comes_after_its_answer_does_not_keep_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "KEEP_ALIVE_S", 0.3)
+    monkeypatch.setattr(listening, "LOOK_EVERY_S", 0.05)
+
+    async def at_once(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n")
+        assert connection.recv(1_000).startswith(b"HTTP/1.1 404 ")
+        connection.sendall(b"abcd")
+        assert to_the_end(connection) == b""  # raises where nobody ends it
+
+    served(talk, at_once)

@@ -1,7 +1,8 @@
 """HTTP/1.1 for calls: uvicorn over httptools, in the event loop that the calls are worked in.
 
 No other thread takes part, so nobody waits for the interpreter's lock (docs/decisions/0011-one-thread-serves-calls.md). What
-uvicorn leaves open is bounded here: how long and how large the head of a request may be, how many connections there may be.
+uvicorn leaves open is bounded here: how long and how large the head of a request may be, how many connections there may be, and
+how long an answer may wait for a caller who does not read it.
 """
 
 import asyncio
@@ -25,6 +26,8 @@ HEAD_BYTES = 64 * 1024
 HEADERS = 100
 KEEP_ALIVE_S = 75
 END_WITHIN_S = 5
+READ_WITHIN_S = 30.0
+LEAST_READ = 16 * 1024  # bytes of what waits that a caller reads within that time
 LOOK_EVERY_S = 1.0
 
 Application = Callable[..., Awaitable[None]]
@@ -40,6 +43,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.head_since: float | None = self.loop.time()
         self.rests_since: float | None = None  # between an answer and the next request
+        self._under_way: Any = None  # the cycle that is answered, or was last; `cycle` is the one that was read last
+        self._waits_since: float | None = None  # for its caller to read
+        self._unread = 0  # bytes, then
         self._head_bytes = 0
         self._head_came_now = False  # with the bytes that are being read
         super().connection_made(transport)
@@ -58,13 +64,42 @@ class BoundedProtocol(HttpToolsProtocol):
             self.rests_since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
-        self.rests_since = None
+        rested_since, self.rests_since = self.rests_since, None
         self._head_came_now = False
         super().data_received(data)
+        cycle: Any = self.cycle  # none before the first head
+        if self.head_since is None and cycle is not None and cycle.response_complete and not self.pipeline:
+            # a body that comes after its answer makes no call: the connection rests as before
+            self.rests_since = rested_since if rested_since is not None else self.loop.time()
         if self.head_since is not None:  # the head is not whole yet
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response("The head of the request is too large.")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        under_way = self._under_way
+        if under_way is not None and not under_way.response_complete:  # others may have been read behind it
+            under_way.disconnected = True
+            under_way.message_event.set()
+        super().connection_lost(exc)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._waits_since = None
+
+    def look(self, now: float) -> None:
+        """End it where a head takes too long, where it rests too long, or where its caller does not read what waits for him: a call
+        whose answer cannot leave keeps its place at the door, and a connection that is closed is kept until everything has left."""
+        if self.transport.is_closing() or self.flow.write_paused:
+            unread = self.transport.get_write_buffer_size()
+            if self._waits_since is None or self._unread - unread >= LEAST_READ:
+                self._waits_since, self._unread = now, unread
+            elif self._waits_since < now - READ_WITHIN_S:
+                self.transport.abort()
+                return
+        head, rest = self.head_since, self.rests_since
+        if (head is not None and head < now - HEAD_WITHIN_S) or (rest is not None and rest < now - KEEP_ALIVE_S):
+            self.transport.close()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -107,6 +142,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.pipeline.appendleft((self.cycle, self.app))
 
     def _start_asgi_task(self, cycle: Any, app: Application) -> None:
+        self._under_way = cycle
         cycle.tasks = self.tasks
         cycle.task = self.loop.create_task(cycle.run_asgi(app))
         self.tasks.add(cycle.task)
@@ -156,17 +192,13 @@ class HttpServer(uvicorn.Server):
         yield
 
     async def _look_after_connections(self) -> None:
-        """End connections whose heads take too long, or that rest. One look at all of them costs less than a timer for each call."""
+        """End connections that nobody uses as he should. One look at all of them costs less than a timer for each call."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             now = loop.time()
             for connection in cast("list[BoundedProtocol]", list(self.server_state.connections)):
-                head, rest = connection.head_since, connection.rests_since
-                if (head is not None and head < now - HEAD_WITHIN_S) or (
-                    rest is not None and rest < now - KEEP_ALIVE_S
-                ):
-                    connection.transport.close()
+                connection.look(now)
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
