@@ -10,7 +10,7 @@ from jinqiao.exchange.actions.platform import platform_identity
 from jinqiao.exchange.models import Call
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import SignedMessage
-from jinqiao.kernel.contracts.health import ServiceHealth, ServicesHealth
+from jinqiao.kernel.contracts.health import GatewayState, ServiceHealth, ServicesHealth
 from jinqiao.kernel.contracts.policy import PolicySnapshot
 from jinqiao.kernel.crypto.identity import open_message
 from tests.api.conftest import Caller
@@ -92,4 +92,16 @@ def test_a_gateway_tells_how_its_own_services_are(served: Served) -> None:
     served.service.refresh_from_db()
     assert served.service.source_health["problem"] == "other"
     front_end = Caller(served.world.provider_node.identity).send("POST", "/api/gateways/health", told)
+    assert (front_end.status_code, front_end.json()["code"]) == (403, "exchange.node.kind_wrong")
+
+
+def test_a_gateway_tells_how_its_policy_and_evidence_are(served: Served) -> None:
+    caller = Caller(served.gateway.identity)
+    told = GatewayState(at=moments.now(), policy_version=3, waiting_batches=2, anchor_problem="<b>odd</b>")
+
+    assert caller.send("POST", "/api/gateways/state", told).status_code == 204
+    served.gateway.node.refresh_from_db()
+    kept = GatewayState.from_json(served.gateway.node.gateway_state)
+    assert (kept.policy_version, kept.waiting_batches, kept.anchor_problem) == (3, 2, "other")
+    front_end = Caller(served.world.provider_node.identity).send("POST", "/api/gateways/state", told)
     assert (front_end.status_code, front_end.json()["code"]) == (403, "exchange.node.kind_wrong")

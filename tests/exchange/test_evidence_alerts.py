@@ -18,6 +18,7 @@ from jinqiao.exchange.queries.alerts import alerts_found
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.evidence import RECEIPT, CallRecord, EvidenceBatch
 from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult
+from jinqiao.kernel.contracts.health import GatewayState
 from jinqiao.kernel.crypto.identity import Identity
 from jinqiao.workflow.models import ToDo
 from tests.exchange.factories import Served, call_record, evidence_batches
@@ -312,3 +313,23 @@ def test_an_anchor_by_a_strange_key_is_told(served: Served, auditor: Post) -> No
     actions.note_broken(served.gateway.node, caught.value)
 
     assert open_of(AlertKind.EVIDENCE_BROKEN)[0].details["batch"] == 0
+
+
+def test_records_that_wait_at_a_gateway_by_its_own_word_are_told(served: Served, auditor: Post) -> None:
+    now = moments.now()
+
+    def says(**fields: Any) -> None:
+        actions.note_state(served.gateway.node, GatewayState(at=now, **fields))
+        actions.watch()
+
+    says(waiting_batches=3, waiting_since=now - timedelta(minutes=20), recorded_at=now)
+    assert not open_of(AlertKind.EVIDENCE_SILENT)
+    says(waiting_batches=3, waiting_since=now - timedelta(minutes=31), recorded_at=now)
+    (alert,) = open_of(AlertKind.EVIDENCE_SILENT)
+    assert alert.details["waiting"] == 3
+
+    says(waiting_batches=0, recorded_at=now - timedelta(hours=1))  # recorded, not waiting, and not here
+    assert open_of(AlertKind.EVIDENCE_SILENT) == [alert]
+    shipped(served)
+    actions.watch()
+    assert not open_of(AlertKind.EVIDENCE_SILENT)

@@ -14,7 +14,7 @@ from jinqiao.exchange import actions
 from jinqiao.exchange.errors import EvidenceBroken
 from jinqiao.kernel.contracts.evidence import AnchorsOffered, EvidenceBatch
 from jinqiao.kernel.contracts.exchange import SignedMessage
-from jinqiao.kernel.contracts.health import ServicesHealth
+from jinqiao.kernel.contracts.health import GatewayState, ServicesHealth
 
 router = Router(tags=["gateways"])
 LONGEST_WAIT_S = 10
@@ -89,4 +89,11 @@ def anchors(request: HttpRequest) -> HttpResponse:
 def health(request: HttpRequest) -> HttpResponse:
     """How the departments' HTTP services behind a gateway are, as it probed them."""
     actions.note_health(caller(request).node, read_body(request, ServicesHealth))
+    return HttpResponse(status=204)
+
+
+@router.post("state", url_name="state", openapi_extra=operation(body=GatewayState, _204="kept"))
+def state(request: HttpRequest) -> HttpResponse:
+    """How policy and evidence are at a gateway, as it says itself."""
+    actions.note_state(caller(request).node, read_body(request, GatewayState))
     return HttpResponse(status=204)

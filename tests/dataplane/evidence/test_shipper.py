@@ -1,6 +1,7 @@
 """Shipping: in order, from where it stopped, again after any trouble, never twice in the centre's eyes."""
 
 import asyncio
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -8,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from jinqiao.dataplane.evidence.errors import BatchesMissingThere
-from jinqiao.dataplane.evidence.log import EvidenceLog
-from jinqiao.dataplane.evidence.shipper import Shipper
+from jinqiao.dataplane.evidence.log import EvidenceLog, connect_read_only, read_batches
+from jinqiao.dataplane.evidence.shipper import Lag, Shipper
 from jinqiao.dataplane.evidence.verify import verify_batches
 from jinqiao.kernel.contracts.evidence import EvidenceBatch
 from jinqiao.kernel.errors import Unavailable, WrongState
@@ -151,3 +152,23 @@ def test_a_lane_that_the_centre_refuses_holds_up_no_other(tmp_path: Path) -> Non
     with pytest.raises(WrongState):
         shipper.ship_once()
     assert (taken, shipper.waiting()) == (["2", "3"], 1)
+
+
+def test_it_says_how_far_it_is_behind(log: Path, tmp_path: Path) -> None:
+    centre = Centre()
+    centre.fails_after = 5
+    shipper = Shipper(log, tmp_path / "shipped.json", centre.take)
+    times = [record.at for batch in stored(log) for record in batch.records]
+    with pytest.raises(Unavailable):
+        shipper.ship_once()
+
+    assert shipper.lag() == Lag(3, times[5], times[-1])
+    centre.fails_after = 10**9
+    shipper.ship_once()
+    assert shipper.lag() == Lag(0, None, times[-1])
+    assert Shipper(tmp_path / "none.db", tmp_path / "none.json", centre.take).lag() == Lag(0, None, None)
+
+
+def stored(log: Path) -> list[EvidenceBatch]:
+    with contextlib.closing(connect_read_only(log)) as db:
+        return read_batches(db, lane="1", after=0)

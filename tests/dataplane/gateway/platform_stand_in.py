@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from jinqiao.kernel.contracts.evidence import EvidenceBatch
 from jinqiao.kernel.contracts.exchange import SignedMessage
-from jinqiao.kernel.contracts.health import ServicesHealth
+from jinqiao.kernel.contracts.health import GatewayState, ServicesHealth
 from jinqiao.kernel.crypto.identity import PublicIdentity
 from jinqiao.kernel.httpsig import IdentityVerifier, verify_request
 
@@ -28,6 +28,9 @@ class PlatformStandIn:
         self.version = 0
         self.batches: list[EvidenceBatch] = []
         self.healths: list[ServicesHealth] = []
+        self.states: list[GatewayState] = []
+        self.takes_state = True  # a platform of an earlier release does not know it
+        self.states_refused = 0
         self.refusing = 0
         self.expects = 1
         self.pulls: list[float] = []
@@ -73,6 +76,11 @@ class PlatformStandIn:
         if (handler.command, parts.path) == ("POST", "/api/gateways/health"):
             self.healths.append(ServicesHealth.from_json(json.loads(body)))
             return 204, None
+        if (handler.command, parts.path) == ("POST", "/api/gateways/state") and self.takes_state:
+            self.states.append(GatewayState.from_json(json.loads(body)))
+            return 204, None
+        if parts.path == "/api/gateways/state":
+            self.states_refused += 1
         return 404, {"code": "access.not_found"}
 
 

@@ -26,6 +26,7 @@ from jinqiao.dataplane.gateway.settings import SETTINGS
 from jinqiao.dataplane.gateway.snapshot import last_kept
 from jinqiao.dataplane.platform import PlatformClient
 from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.health import GatewayState
 from jinqiao.kernel.contracts.policy import PolicySnapshot
 from jinqiao.kernel.crypto.identity import Identity, sign_message
 from jinqiao.kernel.keystore import KeyStore, write_durably
@@ -479,3 +480,27 @@ def test_a_key_store_that_cannot_be_read_for_a_moment_does_not_end_the_keeping_o
     finally:
         keeper.stop()
     assert set(threading.enumerate()) <= set(threads)
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_the_platform_is_told_how_policy_and_evidence_are_and_an_old_one_is_not_asked_again(
+    city: tuple[World, PlatformStandIn], monkeypatch: pytest.MonkeyPatch, is_old: bool
+) -> None:
+    world, stand_in = city
+    stand_in.takes_state = not is_old
+    monkeypatch.setattr(keeping, "TELL_EVERY_S", 0.0)
+    said = GatewayState(at=moments.now(), policy_version=7, waiting_batches=2)
+    keeper = EvidenceKeeper(
+        homes.load(world.home), leads=lambda: True, keep_days=lambda: None, record=lambda word: None, state=lambda: said
+    )
+    keeper.start()
+    try:
+        if is_old:
+            comes(lambda: stand_in.states_refused == 1)
+            time.sleep(1.2)  # two rounds more
+        else:
+            comes(lambda: len(stand_in.states) >= 2)
+    finally:
+        keeper.stop()
+    assert stand_in.states_refused == int(is_old)
+    assert set(stand_in.states) == (set() if is_old else {said})

@@ -14,12 +14,14 @@ be played again after a crash, at no further fsync.
 
 import asyncio
 import contextlib
+import json
 import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from jinqiao.dataplane.evidence.claims import Claim, Claims
@@ -352,6 +354,23 @@ def stored_batches(
             )
         lines = None if bodies is None else tuple(bodies.split("\n"))
         yield StoredBatch(batch, number, root, previous, chain, parts, lines, kept)
+
+
+def time_of(db: sqlite3.Connection, *, lane: str, after: int | None = None) -> datetime | None:
+    """When the first record after a batch was made, or without `after` the last of the lane; None where there is none, or where its
+    body was deleted."""
+    if after is None:
+        place, found = -1, db.execute("SELECT bodies FROM batch WHERE lane = ? ORDER BY batch DESC LIMIT 1", (lane,))
+    else:
+        first = "SELECT bodies FROM batch WHERE lane = ? AND batch > ? ORDER BY batch LIMIT 1"
+        place, found = 0, db.execute(first, (lane, after))
+    row = found.fetchone()
+    if row is None or not row[0]:
+        return None
+    try:
+        return datetime.fromisoformat(json.loads(row[0].split("\n")[place])["at"])
+    except (ValueError, KeyError, TypeError):  # what is broken here is found by who verifies
+        return None
 
 
 def count_after(db: sqlite3.Connection, *, lane: str, after: int) -> int:

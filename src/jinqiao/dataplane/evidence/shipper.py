@@ -10,10 +10,12 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from jinqiao.dataplane.evidence.errors import BatchesMissingThere
-from jinqiao.dataplane.evidence.log import connect_read_only, count_after, lanes, read_batches
+from jinqiao.dataplane.evidence.log import connect_read_only, count_after, lanes, read_batches, time_of
 from jinqiao.kernel.contracts.evidence import EvidenceBatch
 from jinqiao.kernel.errors import JinqiaoError, Unavailable
 from jinqiao.kernel.keystore import write_durably
@@ -23,6 +25,15 @@ logger = logging.getLogger(__name__)
 BATCHES_AT_ONCE = 50
 PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far shipping is behind; `waiting_since` and `recorded_at` are times of records."""
+
+    waiting: int
+    waiting_since: datetime | None
+    recorded_at: datetime | None
 
 
 class Shipper:
@@ -46,6 +57,21 @@ class Shipper:
         shipped = self.shipped()
         with contextlib.closing(connect_read_only(self._log)) as db:
             return sum(count_after(db, lane=lane, after=shipped.get(lane, 0)) for lane in lanes(db))
+
+    def lag(self) -> "Lag":
+        """What waits, since when, and when something was recorded last. Raises sqlite3.Error, OSError."""
+        if not self._log.exists():
+            return Lag(0, None, None)
+        shipped, waiting = self.shipped(), 0
+        oldest: list[datetime] = []
+        newest: list[datetime] = []
+        with contextlib.closing(connect_read_only(self._log)) as db:
+            for lane in lanes(db):
+                after = shipped.get(lane, 0)
+                waiting += count_after(db, lane=lane, after=after)
+                oldest += filter(None, [time_of(db, lane=lane, after=after)])
+                newest += filter(None, [time_of(db, lane=lane)])
+        return Lag(waiting, min(oldest, default=None), max(newest, default=None))
 
     def ship_once(self, stop: Callable[[], bool] = lambda: False) -> int:
         """Send what there is, up to `BATCHES_AT_ONCE` of each lane; how many batches were taken. Raises what `send` raises: where

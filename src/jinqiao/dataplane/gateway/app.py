@@ -51,7 +51,7 @@ from jinqiao.dataplane.gateway.sources.readers import Readers
 from jinqiao.dataplane.gateway.state import SharedFigures, samples
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.evidence import SHED
-from jinqiao.kernel.contracts.health import ServicesHealth
+from jinqiao.kernel.contracts.health import GatewayState, ServicesHealth
 from jinqiao.kernel.errors import JinqiaoError, Unavailable
 from jinqiao.kernel.moments import CHINA
 
@@ -177,6 +177,7 @@ class Gateway:
             leads=lambda: link.leads,
             keep_days=lambda: desk.view.keep_bodies_days if desk.view is not None else None,
             record=recorder(log, asyncio.get_running_loop()),
+            state=self.state,
         )
         self._keeper.start()
 
@@ -415,6 +416,25 @@ class Gateway:
         """How old the last anchor and its countersignature are; None while the gateway does not run."""
         return self._keeper.report() if self._keeper is not None else None
 
+    def state(self) -> GatewayState:
+        """What the platform is told of policy and evidence here. Raises sqlite3.Error, OSError."""
+        desk, link, log, kept = self._desk, self._link, self._log, self.keeping()
+        view = desk.view if desk is not None else None
+        lag = link.shipper.lag() if link is not None else None
+        anchored, witnessed = self._keeper.anchored() if self._keeper is not None else (None, None)
+        return GatewayState(
+            at=moments.now(),
+            policy_version=view.version if view else None,
+            policy_issued_at=view.issued_at if view else None,
+            waiting_batches=lag.waiting if lag else None,
+            waiting_since=lag.waiting_since if lag else None,
+            recorded_at=lag.recorded_at if lag else None,
+            anchored_at=anchored,
+            witnessed_at=witnessed,
+            anchor_problem=kept.anchor_problem if kept else "",
+            evidence_healthy=bool(log is not None and log.healthy),
+        )
+
     def readiness(self) -> dict[str, Any]:
         """What an operator wants to know: is there a policy, how old is it, is the platform there, what waits to be shipped."""
         desk, link, log = self._desk, self._link, self._log
@@ -435,6 +455,8 @@ class Gateway:
             "platform_reached_s_ago": None,
             "platform_problem": "",
             "evidence_waiting_batches": None,
+            "evidence_waiting_s": None,
+            "evidence_recorded_s_ago": None,
             "claims_reached": self.claims.check() if self.claims is not None else None,
             "use_shared": self.shared_use.is_shared if self.shared_use is not None else None,
             **(asdict(kept) if (kept := self.keeping()) is not None else {}),
@@ -446,7 +468,13 @@ class Gateway:
             if link.reached_at is not None:
                 report["platform_reached_s_ago"] = round(time.monotonic() - link.reached_at, 1)
             try:
-                report["evidence_waiting_batches"] = link.shipper.waiting()
+                lag = link.shipper.lag()
+                report["evidence_waiting_batches"] = lag.waiting
+                for name, at in (
+                    ("evidence_waiting_s", lag.waiting_since),
+                    ("evidence_recorded_s_ago", lag.recorded_at),
+                ):
+                    report[name] = max(0, int((now - at).total_seconds())) if at is not None else None
             except (sqlite3.Error, OSError):
                 report["evidence_healthy"] = report["ready"] = False
         return report

@@ -17,10 +17,11 @@ from jinqiao.dataplane.evidence.shipper import shipped_batches
 from jinqiao.dataplane.gateway.home import ROTATE_REQUEST, GatewayHome
 from jinqiao.dataplane.gateway.retention import Recorder, delete_due
 from jinqiao.dataplane.node.rotation import rotate
-from jinqiao.dataplane.platform import PlatformAway, PlatformClient
+from jinqiao.dataplane.platform import PlatformAway, PlatformClient, PlatformRefused
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.evidence import AnchorsOffered, AnchorsTaken, BodiesDeleted
 from jinqiao.kernel.contracts.exchange import SignedMessage
+from jinqiao.kernel.contracts.health import GatewayState
 from jinqiao.kernel.crypto.identity import open_message
 from jinqiao.kernel.errors import JinqiaoError
 
@@ -33,6 +34,10 @@ LOOK_EVERY_S = 0.5
 ANSWER_WITHIN_S = 10.0
 RECORDED_WITHIN_S = 30.0
 ANCHORS_PATH = "/api/gateways/anchors"
+STATE_PATH = "/api/gateways/state"
+TELL_EVERY_S = 60.0
+TELL_OLD_EVERY_S = 3600.0
+UNKNOWN = 404
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +52,19 @@ class KeepingReport:
 
 class EvidenceKeeper:
     """Works in that one process of a gateway that `leads`. `keep_days` gives the policy's number, None while there is no policy;
-    `record` puts a record into the chain."""
+    `record` puts a record into the chain; `state` is what the platform is told each minute."""
 
     def __init__(
-        self, home: GatewayHome, *, leads: Callable[[], bool], keep_days: Callable[[], int | None], record: Recorder
+        self,
+        home: GatewayHome,
+        *,
+        leads: Callable[[], bool],
+        keep_days: Callable[[], int | None],
+        record: Recorder,
+        state: Callable[[], GatewayState] | None = None,
     ) -> None:
         self._home, self._leads, self._keep_days, self._record = home, leads, keep_days, record
+        self._state, self._tell_due = state, 0.0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._platform: PlatformClient | None = None
@@ -71,6 +83,11 @@ class EvidenceKeeper:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(ANSWER_WITHIN_S + 1)
+
+    def anchored(self) -> tuple[datetime | None, datetime | None]:
+        """When the last anchor was signed, and the newest that another department countersigned."""
+        first, second = (datetime.fromisoformat(at) if at else None for at in (self._last_anchor, self._last_witnessed))
+        return first, second
 
     def report(self) -> KeepingReport:
         return KeepingReport(
@@ -100,6 +117,9 @@ class EvidenceKeeper:
         if now >= self._delete_due:
             self._delete_due = now + DELETE_EVERY_S
             self._deletion_problem = self._tried("deletion after the time of keeping", self.delete)
+        if now >= self._tell_due and self._state is not None:
+            self._tell_due = now + TELL_EVERY_S
+            self._tried("the state at the platform", lambda: self.tell(self._client()))
         if now >= self._rotate_due and self._tried("a change of the key", self._rotate_if_asked):
             self._rotate_due = now + OFFER_EVERY_S
 
@@ -143,6 +163,18 @@ class EvidenceKeeper:
             anchors.take(taken.countersignatures, taken.identities, now)
             anchors.mark_shipped(messages)
             self._last_witnessed = anchors.last_witnessed_at()
+
+    def tell(self, platform: PlatformClient) -> None:
+        """Tell the platform how policy and evidence are here. Raises PlatformAway, PlatformRefused, sqlite3.Error, …; a platform of an
+        earlier release, which does not know the question, is asked again after an hour."""
+        if self._state is None:
+            return
+        try:
+            platform.post(STATE_PATH, self._state())
+        except PlatformRefused as refusal:
+            if refusal.status != UNKNOWN:
+                raise
+            self._tell_due = time.monotonic() + TELL_OLD_EVERY_S
 
     def delete(self) -> int:
         """Archive and delete what the policy's time is over for; how many batches. Raises sqlite3.Error, OSError, …"""

@@ -25,7 +25,7 @@ from jinqiao.exchange.actions.following import (
     give_arrival_token,
     start_wanted_runs,
 )
-from jinqiao.exchange.actions.health import note_health
+from jinqiao.exchange.actions.health import note_health, note_state
 from jinqiao.exchange.actions.holding import pause_run, resend_chunks, resume_run
 from jinqiao.exchange.actions.keys import challenge_for, issue_key, register_key, retire_key, revoke_key
 from jinqiao.exchange.actions.nodes import (
@@ -143,6 +143,7 @@ __all__ = [
     "make_pack",
     "note_broken",
     "note_health",
+    "note_state",
     "open_chunk",
     "open_quarantine",
     "pause_run",

@@ -22,6 +22,8 @@ from jinqiao.exchange.models import Alert, Call, EvidenceAnchor, EvidenceSegment
 from jinqiao.exchange.queries.alerts import Rule, RuleBook
 from jinqiao.exchange.queries.confirmations import contradicted_calls, receipts_waiting
 from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.base import ContractBroken
+from jinqiao.kernel.contracts.health import GatewayState
 from jinqiao.kernel.moments import CHINA
 from jinqiao.sharing import queries as sharing
 
@@ -172,23 +174,47 @@ def lanes_of(gateway: Node) -> Iterator[str]:
 
 
 def evidence_silent(book: RuleBook) -> Iterator[Found]:
-    """A gateway that is in contact has brought records before, and has brought none for long."""
+    """A gateway is in contact, and does not bring its records: by its own word some wait there, or it recorded what has not come, or
+    it brought records before and has brought none for long."""
     rule = book.rule(AlertKind.EVIDENCE_SILENT)
     in_contact = timedelta(seconds=book.rule(AlertKind.NODE_SILENT).number("after_s"))
-    for gateway in _gateways(AlertKind.EVIDENCE_SILENT, rule, "quiet_s", book):
+    for gateway in _gateways(AlertKind.EVIDENCE_SILENT, rule, "waiting_s", book):
         now = moments.now()
         if gateway.seen_at is None or now - gateway.seen_at > in_contact:
             continue  # that one is told as a node that is silent
-        last = EvidenceSegment.objects.filter(gateway=gateway).aggregate(at=Max("received_at"))["at"]
-        if last is not None and now - last > timedelta(seconds=rule.number("quiet_s")):
-            yield of_node(
-                gateway,
-                rule,
-                _("网关“%(name)s”在线，却久未上送调用记录"),
-                organisation=answerable(gateway),
-                received_at=last.isoformat(),
-                seen_at=gateway.seen_at.isoformat(),
-            )
+        last = EvidenceSegment.objects.filter(gateway=gateway).aggregate(at=Max("received_at"), made=Max("latest_at"))
+        told = state_of(gateway)
+        details: dict[str, Any] = {"seen_at": gateway.seen_at.isoformat()}
+        if last["at"] is not None:
+            details["received_at"] = last["at"].isoformat()
+        if told is not None and _is_held_back(told, last["made"], timedelta(seconds=rule.number("waiting_s"))):
+            details["waiting"] = told.waiting_batches or 0
+            details["recorded_at"] = told.recorded_at.isoformat() if told.recorded_at else ""
+        elif (
+            last["at"] is None
+            or book.listening_s < rule.number("quiet_s")
+            or now - last["at"] <= timedelta(seconds=rule.number("quiet_s"))
+        ):
+            continue
+        title = _("网关“%(name)s”在线，却久未上送调用记录")
+        yield of_node(gateway, rule, title, organisation=answerable(gateway), **details)
+
+
+def state_of(gateway: Node) -> GatewayState | None:
+    """What the gateway said last of itself; None where it is of an earlier release, or has said nothing yet."""
+    try:
+        return GatewayState.from_json(gateway.gateway_state) if gateway.gateway_state else None
+    except ContractBroken:
+        return None
+
+
+def _is_held_back(told: GatewayState, made: datetime | None, most: timedelta) -> bool:
+    """Whether records waited for longer when the gateway spoke, or some were made that neither wait nor came. `made`: of the newest
+    record here."""
+    if told.waiting_since is not None and told.at - told.waiting_since > most:
+        return True
+    missing = told.recorded_at is not None and not told.waiting_batches and (made is None or made < told.recorded_at)
+    return missing and told.recorded_at is not None and told.at - told.recorded_at > most
 
 
 def receipts_contradict(book: RuleBook) -> Iterator[Found]:

@@ -29,6 +29,9 @@ class Node(models.Model):
     spool_free_bytes = models.PositiveBigIntegerField(_("暂存余量"), null=True, blank=True)
     url = models.CharField(_("直接接收地址"), max_length=200, blank=True)  # where it takes chunks, if it listens
     python = models.CharField(_("Python版本"), max_length=20, blank=True)
+    gateway_state = models.JSONField(
+        _("网关自报状态"), default=dict, blank=True
+    )  # kernel GatewayState; empty: not told
     run_cap = models.PositiveSmallIntegerField(_("同时进行的运行上限"), default=4)
 
     class Meta:

@@ -222,6 +222,7 @@ PARAMETERS: Mapping[str, Text] = {
     "offset_s": gettext_lazy("偏差超过（秒）"),
     "free_bytes": gettext_lazy("余量少于（字节）"),
     "retained_bytes": gettext_lazy("滞留多于（字节）"),
+    "waiting_s": gettext_lazy("记录待送超过（秒）"),
     "quiet_s": gettext_lazy("在线而无记录超过（秒）"),
     "least_calls": gettext_lazy("至少有这么多次才告警"),
     "watched_days": gettext_lazy("观察天数"),

@@ -22,6 +22,7 @@ from jinqiao.web import formats
 from jinqiao.web.access import PostHttpRequest, post_required
 from jinqiao.web.accounts.refusals import explain
 from jinqiao.web.components import Figure, Pair
+from jinqiao.web.exchange import gateway_view
 from jinqiao.web.exchange.admission import admission_commands
 from jinqiao.web.exchange.forms import CapForm, FingerprintForm, NodeFilter, NodeForm, ReasonForm
 from jinqiao.web.exchange.roles import NODE_KEEPERS, SEERS
@@ -134,7 +135,7 @@ def _pairs(node: Node) -> list[Pair]:
         Pair(_("接入时间"), formats.moment(node.registered_at)),
         Pair(_("最近联系"), formats.ago(node.seen_at)),
         Pair(_("程序版本"), node.version),
-        *(of_exchange if node.kind != NodeKind.GATEWAY else ()),
+        *(of_exchange if node.kind != NodeKind.GATEWAY else (gateway_view.told_pair(node),)),
     ]
 
 
@@ -162,7 +163,7 @@ def _health(node: Node) -> list[Figure]:
     ]
     return [
         Figure(formats.ago(node.seen_at), _("最近联系")),
-        *(told if node.kind != NodeKind.GATEWAY else ()),
+        *(told if node.kind != NodeKind.GATEWAY else gateway_view.figures_of(node)),
         Figure(formats.iso_day(since) if since else None, _("现用密钥启用")),
     ]
 
