@@ -11,7 +11,7 @@ from jinqiao.dataplane.verify import main
 from jinqiao.exchange import actions
 from jinqiao.exchange.actions.platform import platform_identity
 from jinqiao.exchange.errors import ReceiptMissing
-from jinqiao.exchange.models import Call, EvidenceAnchor, EvidenceSegment, Run
+from jinqiao.exchange.models import Call, EvidenceSegment, Node, Run
 from jinqiao.kernel.contracts.base import canonical_json
 from jinqiao.kernel.contracts.evidence import KnownIdentity, SignedReceipt
 from jinqiao.kernel.contracts.exchange import CommandKind
@@ -19,7 +19,7 @@ from jinqiao.kernel.crypto.identity import Identity, sign_message
 from jinqiao.kernel.evidence.proofs import CallNotInEvidence, NotAnchored
 from jinqiao.kernel.evidence.statements import statement_bytes, verify_statement
 from tests.exchange.factories import Served, World, call_record, evidence_batches
-from tests.exchange.test_anchors import anchor_of, answer, offer
+from tests.exchange.test_anchors import anchor_of, answer, offer, witness_of
 from tests.factories import make_post
 
 pytestmark = pytest.mark.django_db
@@ -63,13 +63,9 @@ def test_no_byte_of_a_proof_changes_unseen(served: Served) -> None:
 
 
 def test_the_word_of_another_department_is_in_the_proof(served: Served, tmp_path: Path) -> None:
-    seen = (served.world.provider_node, served.world.consumer_node)
-    for hands in seen:
-        hands.poll()
+    hands = witness_of(served)
+    Node.objects.exclude(pk=hands.node.pk).update(seen_at=None)  # nobody else can be asked
     call = ship(served)
-    asked = EvidenceAnchor.objects.get().asked
-    assert asked is not None
-    hands = next(one for one in seen if one.node == asked.node)
     hands.answer(answer(hands, hands.take(CommandKind.COUNTERSIGN), tmp_path))
 
     verdict = verify_statement(statement_bytes(actions.prove_call(call, by=make_post(Role.AUDITOR)))).verdict
