@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _check(parser, options)
     language: Language = options.language
     try:
-        with _client(options) as gateway:
+        with _client(parser, options) as gateway:
             output.tell(_ask(gateway, options), as_json=options.json, language=language)
     except Refused as refusal:
         output.tell_refusal(refusal, language, as_json=options.json)
@@ -37,20 +37,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     return ANSWERED
 
 
-def _client(options: argparse.Namespace) -> GatewayClient:
-    by_pair = options.key_file is not None
-    return GatewayClient(
-        options.url,
-        key_id=options.key_id,
-        secret="" if by_pair else _secret(options.secret_file),
-        key=KeyPair.load(options.key_file) if by_pair else None,
-        algorithm=options.algorithm,
-        sandbox=options.sandbox,
-        timeout_s=options.timeout,
-        retries=options.retries,
-        language=options.language,
-        ca_file=options.ca_file,
-    )
+def _client(parser: argparse.ArgumentParser, options: argparse.Namespace) -> GatewayClient:
+    """Ends the program (2) where a certificate cannot be read."""
+    by_pair, shown = options.key_file is not None, options.certificate
+    secret = "" if by_pair else _secret(options.secret_file)
+    key = KeyPair.load(options.key_file) if by_pair else None
+    try:
+        return GatewayClient(
+            options.url,
+            key_id=options.key_id,
+            secret=secret,
+            key=key,
+            algorithm=options.algorithm,
+            sandbox=options.sandbox,
+            timeout_s=options.timeout,
+            retries=options.retries,
+            language=options.language,
+            ca_file=options.ca_file,
+            certificate=(shown, options.certificate_key or shown) if shown else None,
+        )
+    except OSError as problem:  # also of ssl: what stands there is no certificate, or not that of the key
+        parser.error(f"--ca-file, --certificate: {problem.strerror or type(problem).__name__}")
 
 
 def _ask(gateway: GatewayClient, options: argparse.Namespace) -> Any:
@@ -102,6 +109,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--algorithm", default="hmac-sha256", choices=("hmac-sha256", "hmac-sm3"))
     _question_arguments(parser)
     parser.add_argument("--ca-file", type=Path, help="信任的CA证书 certificate authority to trust")
+    parser.add_argument(
+        "--certificate", type=Path, metavar="FILE", help="客户端证书 client certificate, for mutual TLS"
+    )
+    parser.add_argument(
+        "--certificate-key", type=Path, metavar="FILE", help="证书的私钥 its private key, if not beside it"
+    )
     parser.add_argument("--timeout", type=float, default=20.0, metavar="SECONDS")
     parser.add_argument(
         "--retries", type=int, default=2, help="没有答复过的调用重试次数 attempts after one without answer"

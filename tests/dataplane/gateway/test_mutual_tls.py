@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from jinqiao.dataplane import call
 from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway.http import headers_of
 from jinqiao.dataplane.gateway.listening import HttpServer, listening_socket
@@ -17,7 +18,18 @@ from jinqiao.front import Front, GatewayWorkers
 from tests import proxies, servers
 from tests.certificates import Authority
 from tests.dataplane.gateway.test_process import process
-from tests.dataplane.gateway.world import HOST, Caller, World, configure, make_world, records
+from tests.dataplane.gateway.world import (
+    ANN,
+    HOST,
+    PURPOSE,
+    SECRET,
+    SERVICE,
+    Caller,
+    World,
+    configure,
+    make_world,
+    records,
+)
 
 Proxy = Callable[[Path, tuple[Path, Path], Path, int], AbstractContextManager[int]]
 NEEDS = pytest.mark.skipif(proxies.HAPROXY is None, reason="no haproxy on this machine")
@@ -57,6 +69,23 @@ def asked(transport: httpx.AsyncBaseTransport, headers: dict[str, str] | None = 
     return asyncio.run(all_of_it())
 
 
+def called(port: int, authority: Path, folder: Path, certificate: tuple[Path, Path]) -> int:
+    """`jinqiao call`, as an application's developer types it; its exit code."""
+    secret = folder / "secret"
+    secret.write_text(SECRET)
+    trust = [
+        "--ca-file",
+        str(authority),
+        "--certificate",
+        str(certificate[0]),
+        "--certificate-key",
+        str(certificate[1]),
+    ]
+    asks = ["--by", f"sfzh={ANN}", "--items", "xm", "--purpose", PURPOSE, "--case-number", "GZF-2026-17"]
+    key = ["--key-id", "key-housing", "--secret-file", str(secret)]
+    return call.main([f"https://127.0.0.1:{port}", SERVICE, *key, *asks, *trust])
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return make_world(tmp_path)
@@ -87,6 +116,10 @@ def test_a_certificate_that_the_proxy_checked_opens_the_gateway_and_nothing_else
         assert asked(over(None), claim) == REFUSED
         assert asked(over(other)) == REFUSED
         assert asked(over(other), claim) == REFUSED
+        assert called(tls, own.file, tmp_path, housing) == 0
+        assert called(tls, own.file, tmp_path, other) == 3
+        with pytest.raises(SystemExit, match="2"):
+            called(tls, own.file, tmp_path, (housing[0], other[1]))
         with pytest.raises((httpx.TransportError, ssl.SSLError)):
             asked(over(stranger), claim)
 

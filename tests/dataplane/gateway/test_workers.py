@@ -394,10 +394,15 @@ def test_settings_are_read_anew_at_a_hangup_and_wrong_ones_change_nothing(world:
 def test_settings_that_are_wrong_at_a_hangup_change_no_worker_and_good_ones_are_read_at_the_next(world: World) -> None:
     log = world.folder / "log"
     with started(world, "--workers", "2") as running:
+        until = time.monotonic() + 60
+        while (
+            len(list(world.home.glob("lane-*.sock"))) < 2
+        ):  # one that is still to read its settings would be ended by wrong ones
+            assert time.monotonic() < until
+            time.sleep(0.05)
         before = running.workers()
         (world.home / SETTINGS).write_text("[limits]\nat_dor = 5\n")
         running.process.send_signal(signal.SIGHUP)
-        until = time.monotonic() + 60
         while "the old ones stay" not in log.read_text():
             assert time.monotonic() < until
             time.sleep(0.05)
