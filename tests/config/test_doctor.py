@@ -82,3 +82,18 @@ def test_pending_migrations_are_named(home: Path, monkeypatch: pytest.MonkeyPatc
 def test_both_suites_are_tried_with_a_real_signature(home: Path) -> None:
     assert _of("guomi").state is State.GOOD
     assert _of("international").state is State.GOOD
+
+
+def test_a_platform_without_outgoing_mail_or_allowed_hosts_says_so(
+    home: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.EMAIL_BACKEND = ""
+    monkeypatch.delenv("JINQIAO_REACHABLE_HOSTS", raising=False)
+    assert _of("JINQIAO_MAIL").state is State.WARNING
+    assert "JINQIAO_MAIL_FROM" in _of("JINQIAO_MAIL").mend
+    assert _of("JINQIAO_REACHABLE_HOSTS").state is State.WARNING
+
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    monkeypatch.setenv("JINQIAO_REACHABLE_HOSTS", "api.example.cn")
+    told = {finding.what for finding in doctor.examine()}
+    assert told.isdisjoint({"JINQIAO_MAIL", "JINQIAO_REACHABLE_HOSTS"})

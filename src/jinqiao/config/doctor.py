@@ -19,7 +19,9 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils.translation import gettext as _
 
 from jinqiao.audit import anchor
-from jinqiao.kernel import moments
+from jinqiao.exchange.enums import ChannelKind
+from jinqiao.exchange.models import AlertChannel
+from jinqiao.kernel import hosts, moments
 from jinqiao.kernel.crypto.identity import Identity
 from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.errors import JinqiaoError
@@ -173,6 +175,13 @@ def _crypto() -> Iterator[Finding]:
         yield Finding(_("密码套件 %(name)s") % {"name": name}, State.GOOD if good else State.BAD)
 
 
+def _is_migrated() -> bool:
+    try:
+        return AlertChannel._meta.db_table in connection.introspection.table_names()
+    except DatabaseError:
+        return False
+
+
 def _settings() -> Iterator[Finding]:
     demo = settings.IS_DEMO
     if settings.DEBUG:
@@ -193,6 +202,14 @@ def _settings() -> Iterator[Finding]:
         yield Finding(
             "JINQIAO_PUBLIC_URL", state, settings.PUBLIC_URL, _("对外服务前置 HTTPS 反向代理，并把地址写成 https://。")
         )
+    if not settings.EMAIL_BACKEND or "smtp" not in settings.EMAIL_BACKEND:
+        waiting = AlertChannel.objects.filter(kind=ChannelKind.MAIL, is_active=True).count() if _is_migrated() else 0
+        note = _("没有外发邮件；%(count)d个邮件通道发不出去") % {"count": waiting}
+        mend = _("设置 JINQIAO_MAIL（邮件服务器的地址）和 JINQIAO_MAIL_FROM，重启后在告警通道页发送测试。")
+        yield Finding("JINQIAO_MAIL", State.WARNING, note, mend)
+    if not hosts.reachable_hosts():
+        mend = _("要登记 HTTP 数据源或网络回调时，列出许可的主机，逗号分开。")
+        yield Finding(hosts.SETTING, State.WARNING, _("名单是空的"), mend)
     if "*" in settings.ALLOWED_HOSTS:
         yield Finding("JINQIAO_HOSTS", State.BAD, "*", _("写明平台自己的域名。"))
     if not (settings.ASSETS / "htmx.org").is_dir():

@@ -29,6 +29,7 @@ MAY_ENTER = {
     "alert_channels": NODE_KEEPERS | {Role.AUDITOR},
     "alert_channel_new": NODE_KEEPERS | {Role.AUDITOR},
     "alert_channel_switch": NODE_KEEPERS | {Role.AUDITOR},
+    "alert_channel_test": NODE_KEEPERS | {Role.AUDITOR},
     "alert_channel_drop": NODE_KEEPERS | {Role.AUDITOR},
     "node_approve": NODE_KEEPERS,
     "node_cap": NODE_KEEPERS,

@@ -61,7 +61,7 @@ from jinqiao.exchange.actions.sampling import (
     justify_sample,
     tend_sampling,
 )
-from jinqiao.exchange.actions.sending import send_alert
+from jinqiao.exchange.actions.sending import mail_way, send_alert, try_channel
 from jinqiao.exchange.actions.service_settings import ServiceSettings, announce_end, set_service, settings_of
 from jinqiao.exchange.actions.services import (
     attach_application,
@@ -140,6 +140,7 @@ __all__ = [
     "lapse_old_reloads",
     "limit_task",
     "list_tables",
+    "mail_way",
     "make_pack",
     "note_broken",
     "note_health",
@@ -196,6 +197,7 @@ __all__ = [
     "tell_disclosures",
     "tend_sampling",
     "test_connection",
+    "try_channel",
     "watch",
     "watch_calls",
     "watch_slots",

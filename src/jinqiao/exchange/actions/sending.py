@@ -15,12 +15,14 @@ from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.db import transaction
 
+from jinqiao.accounts.models import Post
 from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
+from jinqiao.exchange import rules
 from jinqiao.exchange.actions.platform import platform_identity
 from jinqiao.exchange.enums import AlertKind, AlertSeverity, ChannelKind, DeliveryState
 from jinqiao.exchange.errors import AlertNotSent, MailOff
-from jinqiao.exchange.models import Alert, AlertDelivery
+from jinqiao.exchange.models import Alert, AlertChannel, AlertDelivery
 from jinqiao.kernel import hosts, moments
 from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.errors import JinqiaoError
@@ -52,7 +54,7 @@ def send_alert(delivery_id: int) -> None:
         if delivery.channel.kind == ChannelKind.MAIL:
             _mail(delivery)
         else:
-            _post(delivery)
+            _post(delivery.channel, message_of(delivery))
     except JinqiaoError as error:
         _note(delivery, error)
         if error.retryable and delivery.attempts + 1 < MOST_ATTEMPTS:
@@ -115,9 +117,54 @@ def signature(secret: bytes, seconds: int, body: bytes) -> str:
     return f"t={seconds},v1={mac}"
 
 
-def _post(delivery: AlertDelivery) -> None:
-    channel = delivery.channel
-    body = json.dumps(message_of(delivery), ensure_ascii=False, sort_keys=True).encode()
+def mail_way() -> str:
+    """Where mail goes: `smtp`; `file` or `console`, which leave this machine no more than nothing does; `off` without JINQIAO_MAIL."""
+    kinds = {"": "off", "console": "console", "filebased": "file"}
+    parts = settings.EMAIL_BACKEND.split(".")
+    return kinds.get(parts[-2] if len(parts) > 1 else "", "smtp")
+
+
+def try_channel(channel: AlertChannel, *, by: Post) -> None:
+    """Send a word that this is a test, now, by a channel that may be stopped; it is recorded either way.
+
+    Raises NotYourAlert, MailOff, AlertNotSent, and of a webhook what `hosts` raises."""
+    rules.check_may_manage_channels(by, channel.organisation_id)
+    about = trail.subject(channel, channel.kind)
+    try:
+        if channel.kind == ChannelKind.MAIL:
+            _try_mail(channel)
+        else:
+            _post(channel, _test_message(channel))
+    except JinqiaoError as error:
+        trail.record("exchange.alert.test_channel", by=by.actor, about=about, outcome=Outcome.FAILED, code=error.code)
+        raise
+    trail.record("exchange.alert.test_channel", by=by.actor, about=about, kind=channel.kind)
+
+
+def _test_message(channel: AlertChannel) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "message": f"test-{channel.pk}-{int(time.time())}",
+        "state": "test",
+        "organisation": channel.organisation.credit_code,
+        "url": settings.PUBLIC_URL.rstrip("/"),
+    }
+
+
+def _try_mail(channel: AlertChannel) -> None:
+    lines = [
+        f"{settings.SITE_NAME}",
+        "这是一封测试邮件：告警通道可以送达。没有发生告警，无需处理。",
+        f"机构：{channel.organisation.name}",
+        f"时间：{_local(moments.now())}",
+        "",
+        settings.PUBLIC_URL.rstrip("/"),
+    ]
+    _send_mail(channel, "[测试] 告警通道测试", lines, f"test-{channel.pk}-{int(time.time())}")
+
+
+def _post(channel: AlertChannel, message: dict[str, Any]) -> None:
+    body = json.dumps(message, ensure_ascii=False, sort_keys=True).encode()
     secret = platform_identity().unseal(channel.sealed_secret)
     headers = {
         "Content-Type": "application/json; charset=utf-8",
@@ -137,8 +184,6 @@ def _post(delivery: AlertDelivery) -> None:
 
 
 def _mail(delivery: AlertDelivery) -> None:
-    if not settings.EMAIL_BACKEND:
-        raise MailOff
     alert = delivery.alert
     kind, severity = AlertKind(alert.kind).label, AlertSeverity(alert.severity).label
     state = "已解除" if delivery.is_closing else "发生"
@@ -153,12 +198,20 @@ def _mail(delivery: AlertDelivery) -> None:
         lines.append(f"解除时间：{_local(alert.closed_at)}")
     lines += [f"{name}：{value}" for name, value in alert.details.items() if value not in ("", None)]
     lines += ["", _url(alert)]
+    subject = f"[{severity}] {kind} {about} {state}"
+    _send_mail(delivery.channel, subject, lines, f"alert-{alert.pk}-{int(delivery.is_closing)}-{delivery.pk}")
+
+
+def _send_mail(channel: AlertChannel, subject: str, lines: list[str], message_id: str) -> None:
+    """Raises MailOff, AlertNotSent."""
+    if not settings.EMAIL_BACKEND:
+        raise MailOff
     message = EmailMessage(
-        subject=f"[{severity}] {kind} {about} {state}",
+        subject=subject,
         body="\n".join(lines),
         from_email=settings.DEFAULT_FROM_EMAIL,
-        to=[delivery.channel.address],
-        headers={"Message-ID": f"<alert-{alert.pk}-{int(delivery.is_closing)}-{delivery.pk}@jinqiao>"},
+        to=[channel.address],
+        headers={"Message-ID": f"<{message_id}@jinqiao>"},
         connection=get_connection(timeout=TIMEOUT_S) if "smtp" in settings.EMAIL_BACKEND else None,
     )
     try:

@@ -52,6 +52,7 @@ ACTION_WORDS: dict[str, Text] = {
     "exchange.alert.send": _("发送告警"),
     "exchange.alert.set_rule": _("设置告警规则"),
     "exchange.alert.switch_channel": _("启停告警通道"),
+    "exchange.alert.test_channel": _("测试告警通道"),
     "exchange.anchor.refuse": _("拒绝副署存证锚"),
     "exchange.evidence.delete": _("删除到期调用记录"),
     "exchange.anomaly.close": _("处理调用异常"),

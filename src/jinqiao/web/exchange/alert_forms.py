@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from jinqiao.exchange.enums import AlertSeverity, ChannelKind
 from jinqiao.exchange.queries.alerts import Rule, parameters_of
-from jinqiao.web.exchange.alert_view import parameter_label
+from jinqiao.web.exchange.alert_view import hosts_hint, parameter_label
 
 
 class ChannelForm(forms.Form):
@@ -26,6 +26,11 @@ class ChannelForm(forms.Form):
         initial=AlertSeverity.WARNING,
         help_text=_("这一级及更严重的才发送"),
     )
+
+    def __init__(self, data: Any = None) -> None:
+        super().__init__(data)
+        field = self.fields["address"]
+        field.help_text = f"{field.help_text}{_('；')}{hosts_hint()}"
 
 
 class RuleForm(forms.Form):

@@ -9,9 +9,11 @@ from django.utils.translation import gettext_lazy
 
 from jinqiao.accounts.models import Post
 from jinqiao.exchange import rules
+from jinqiao.exchange.actions import mail_way
 from jinqiao.exchange.enums import ALERT_OF, AlertKind, AlertSeverity
 from jinqiao.exchange.models import Alert
 from jinqiao.exchange.queries.alerts import Rule, parameters_of
+from jinqiao.kernel import hosts
 from jinqiao.kernel.errors import error_texts
 from jinqiao.web import formats
 from jinqiao.web.components import Pair, Text, Tone
@@ -166,6 +168,30 @@ def _contradicted(alert: Alert) -> str:
     pairing = "contradicted" if alert.details.get("contradicted") else "unmatched"
     query = {"application": alert.details.get("application", ""), "pairing": pairing}
     return f"{url_of('exchange:calls')}?{urlencode(query)}"
+
+
+def mail_notice() -> str:
+    """What keeps mail from leaving, and what is to be done; empty where nothing does."""
+    way = mail_way()
+    if way == "off":
+        return _(
+            "平台没有配置外发邮件，邮件通道发不出去。由系统管理员设置JINQIAO_MAIL（例如smtp+tls://账号:口令@主机:587）和JINQIAO_MAIL_FROM，重启平台后用“发送测试”确认。"
+        )
+    if way in ("file", "console"):
+        return _(
+            "平台的邮件只写在本机，没有外发。由系统管理员把JINQIAO_MAIL改为邮件服务器的地址，重启平台后用“发送测试”确认。"
+        )
+    return ""
+
+
+def hosts_hint() -> str:
+    """Which hosts may be named, as the platform's list stands."""
+    listed = hosts.reachable_hosts()
+    if not listed:
+        return _(
+            "许可名单是空的，现在任何主机都不能填；由系统管理员在JINQIAO_REACHABLE_HOSTS里列出主机名或地址段（逗号分开），重启平台后生效"
+        )
+    return _("许可名单：%(hosts)s") % {"hosts": _("、").join(listed)}
 
 
 def may_see(alert: Alert, post: Post) -> bool:

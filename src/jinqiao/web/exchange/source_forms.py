@@ -12,6 +12,7 @@ from jinqiao.exchange.connections import DEFAULT_PORTS, NOT_WRITABLE, OPTIONS, S
 from jinqiao.exchange.enums import NodeKind, NodeState
 from jinqiao.exchange.models import ENGINES, DataSource, Node
 from jinqiao.kernel.contracts.tables import Engine
+from jinqiao.web.exchange.alert_view import hosts_hint
 from jinqiao.web.exchange.http_form import HTTP_FIELDS, http_fields, http_initial, http_options
 
 _PLACES: Mapping[Engine, tuple[Any, Any]] = {
@@ -139,6 +140,8 @@ class SourceForm(PasswordForm):
         kind = self.kind
         label, hint = _PLACES[kind]
         self.fields["database"].label, self.fields["database"].help_text = label, hint
+        if kind is Engine.HTTP:
+            self.fields["database"].help_text = f"{hint}{_('；')}{hosts_hint()}"
         if kind in SERVERS:
             self.fields["port"].help_text = _("空着用%(port)s") % {"port": DEFAULT_PORTS[kind]}
         else:

@@ -41,6 +41,7 @@ urlpatterns = [
     path("alert-channels/new", alerts.alert_channel_new, name="alert_channel_new"),
     path("alert-channels/<int:pk>", alerts.alert_channels, name="alert_channels"),
     path("alert-channels/<int:pk>/switch", alerts.alert_channel_switch, name="alert_channel_switch"),
+    path("alert-channels/<int:pk>/test", alerts.alert_channel_test, name="alert_channel_test"),
     path("alert-channels/<int:pk>/drop", alerts.alert_channel_drop, name="alert_channel_drop"),
     path("nodes", nodes.nodes, name="nodes"),
     path("nodes/new", nodes.node_new, name="node_new"),

@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from jinqiao.exchange import actions, errors, rules
-from jinqiao.exchange.enums import OF_EVIDENCE, AlertKind
+from jinqiao.exchange.enums import OF_EVIDENCE, AlertKind, ChannelKind
 from jinqiao.exchange.models import AlertChannel, AlertRule, ExchangeTask
 from jinqiao.exchange.queries.alerts import (
     Rule,
@@ -25,6 +25,7 @@ from jinqiao.exchange.queries.visible import tasks_visible_to
 from jinqiao.kernel.errors import InvalidInput, JinqiaoError, NotFound
 from jinqiao.web.access import PostHttpRequest, post_required
 from jinqiao.web.accounts.refusals import explain
+from jinqiao.web.errors import language
 from jinqiao.web.exchange import alert_view
 from jinqiao.web.exchange.alert_forms import ChannelForm, RuleForm
 from jinqiao.web.exchange.forms import AlertFilter
@@ -210,6 +211,7 @@ def alert_channels(request: PostHttpRequest, pk: int = 0) -> HttpResponse:
         "title": _("告警通道"),
         "page": page,
         "rows": [(channel, last_deliveries(channel, 3), _may_manage(request, channel)) for channel in page],
+        "notice": alert_view.mail_notice() if any(channel.kind == ChannelKind.MAIL for channel in page) else "",
     }
     return render(request, "exchange/alert_channels.html", values)
 
@@ -234,7 +236,7 @@ def alert_channel_new(request: PostHttpRequest) -> HttpResponse:
             if secret:
                 shown: dict[str, Any] = {"title": _("回调密钥"), "channel": channel, "secret": secret}
                 return render(request, "exchange/channel_secret.html", shown)
-            messages.success(request, _("通道已增加，之后的告警会发到那里。"))
+            _say_added(request, channel)
             return HttpResponseRedirect(reverse("exchange:alert_channels"))
     values = {
         "title": _("增加告警通道"),
@@ -242,10 +244,47 @@ def alert_channel_new(request: PostHttpRequest) -> HttpResponse:
         "held_label": _("机构"),
         "held_value": request.post.organisation.name,
         "note": _("待办里的告警照旧；通道是另外再发一份。业务运营部门的通道收到全部告警。"),
+        "notice": alert_view.mail_notice(),
         "action": _("增加通道"),
         "back": reverse("exchange:alert_channels"),
     }
     return render(request, "exchange/form.html", values)
+
+
+def _say_added(request: PostHttpRequest, channel: AlertChannel) -> None:
+    """What comes of it: a channel that cannot send just now does not say that it will."""
+    notice = alert_view.mail_notice() if channel.kind == ChannelKind.MAIL else ""
+    if notice:
+        messages.warning(request, _("通道已增加，但现在还发不出去。%(why)s") % {"why": notice})
+    else:
+        messages.success(request, _("通道已增加，之后的告警会发到那里。可以先发送一次测试。"))
+
+
+@post_required(*CHANNEL_KEEPERS)
+@require_POST
+def alert_channel_test(request: PostHttpRequest, pk: int) -> HttpResponse:
+    """Send a test now and tell what came of it."""
+    found = get_object_or_404(channels_visible_to(request.post), pk=pk)
+    try:
+        actions.try_channel(found, by=request.post)
+    except errors.NotYourAlert:
+        raise
+    except JinqiaoError as error:
+        text = error.text(language())
+        why = text.message if isinstance(error, errors.AlertNotSent) else f"{text.message}{text.mend}"
+        messages.error(request, _("测试没有发出：%(why)s") % {"why": why})
+    else:
+        notice = alert_view.mail_notice() if found.kind == ChannelKind.MAIL else ""
+        said = (
+            _("测试已交给%(address)s的服务器；请到收件处确认。")
+            if found.kind == ChannelKind.MAIL
+            else _("测试已送达，%(address)s已答复收到。")
+        )
+        if notice:
+            messages.warning(request, notice)
+        else:
+            messages.success(request, said % {"address": found.address})
+    return HttpResponseRedirect(reverse("exchange:alert_channels"))
 
 
 @post_required(*CHANNEL_KEEPERS)
