@@ -59,7 +59,7 @@ def node(arguments: list[str]) -> int:
 
 
 def gateway(arguments: list[str]) -> int:
-    """a query gateway on its own: `gateway run HOME --port N`"""
+    """a query gateway on its own: `gateway run HOME --port N`, `gateway register HOME --platform URL --code CODE --name NAME`"""
     from jinqiao.dataplane.gateway import main
 
     return main.main(arguments)
