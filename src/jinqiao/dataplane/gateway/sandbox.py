@@ -105,6 +105,9 @@ class _Synthetic(SqliteLookups):
         super().__init__(Connection(engine=Engine.SQLITE, database=":memory:"))
         self._content = _database(service)
 
+    def file(self) -> tuple[int, int]:
+        return 0, 0  # nobody replaces it
+
     def opened(self, busy_timeout_s: float) -> sqlite3.Connection:
         db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, cached_statements=256)
         db.deserialize(self._content)

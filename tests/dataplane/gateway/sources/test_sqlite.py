@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from jinqiao.dataplane.gateway.errors import SourceNotReachable, SourceNotUsable
 from jinqiao.dataplane.gateway.sources import sqlite
 from jinqiao.dataplane.gateway.sources.base import Reading, Row, Statement
 from jinqiao.dataplane.gateway.sources.sqlite import SqliteLookups
-from jinqiao.kernel.contracts.tables import Connection, Engine
+from jinqiao.kernel.contracts.tables import Connection, Engine, Operator, RowCondition
 
 PEOPLE = 1_000
 MANY = 5_000  # rows of the one crowded key: more steps than are spent at once
@@ -90,5 +91,107 @@ def test_a_look_up_that_takes_long_goes_to_a_thread_and_takes_the_others_along_f
         now[0] += 0.2
         assert await lookups.fetch_many(statement, [("9",)]) == [[("9", "name 9")]]
         assert lookups.in_threads == 3
+
+    run(file, conversation)
+
+
+def replaced(file: Path, columns: str, rows: list[tuple[str, ...]]) -> None:
+    """Another file takes its name, as a daily export does."""
+    beside = file.with_suffix(".new")
+    with contextlib.closing(sqlite3.connect(beside)) as db, db:
+        db.execute(f"CREATE TABLE person ({columns})")
+        db.executemany(f"INSERT INTO person VALUES ({', '.join('?' * len(rows[0]))})", rows)
+    beside.replace(file)
+
+
+def test_a_file_that_was_replaced_is_read_from_then_on_at_once_and_in_threads(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "LOOK_EVERY_S", 0.0)
+
+    async def conversation(lookups: Watched, statement: Statement) -> None:
+        assert await lookups.fetch(statement, ("1",)) == [("1", "name 1")]
+        assert len(await lookups.fetch(statement, (CROWDED,))) == MANY
+        for _ in range(sqlite.THREADS):  # whichever thread takes it
+            await asyncio.gather(*(lookups._slowly(statement.sql, ("1", "1")) for _ in range(4)))
+        replaced(file, "id_no TEXT, name TEXT", [("1", "another")])
+        assert await lookups.fetch(statement, ("1",)) == [("1", "another")]
+        for _ in range(sqlite.THREADS):
+            found = await asyncio.gather(*(lookups._slowly(statement.sql, ("1", "1")) for _ in range(4)))
+            assert found == [[("1", "another")]] * 4
+        assert len(lookups._opened) <= sqlite.THREADS
+        assert await lookups.fetch(statement, (CROWDED,)) == []
+
+    run(file, conversation)
+
+
+def test_a_file_that_was_removed_is_not_reachable_until_there_is_one_again(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "LOOK_EVERY_S", 0.0)
+
+    async def conversation(lookups: Watched, statement: Statement) -> None:
+        assert await lookups.fetch(statement, ("1",)) == [("1", "name 1")]
+        file.unlink()
+        for _ in range(2):
+            with pytest.raises(SourceNotReachable):
+                await lookups.fetch(statement, ("1",))
+        replaced(file, "id_no TEXT, name TEXT", [("1", "again")])
+        assert await lookups.fetch(statement, ("1",)) == [("1", "again")]
+
+    run(file, conversation)
+
+
+def test_between_two_looks_the_file_is_not_asked_for(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "LOOK_EVERY_S", 3600.0)
+
+    async def conversation(lookups: Watched, statement: Statement) -> None:
+        assert await lookups.fetch(statement, ("1",)) == [("1", "name 1")]
+        file.unlink()
+        assert await lookups.fetch(statement, ("1",)) == [("1", "name 1")]
+
+    run(file, conversation)
+
+
+def test_a_reader_looks_at_the_columns_of_the_new_file_and_a_column_that_is_gone_is_no_text(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "LOOK_EVERY_S", 0.0)
+    forgotten: list[str] = []
+
+    class Reader:
+        def forget(self) -> None:
+            forgotten.append("columns")
+
+    async def conversation(lookups: Watched, statement: Statement) -> None:
+        reader = Reader()
+        lookups.readers.add(reader)
+        assert await lookups.fetch(statement, ("1",)) == [("1", "name 1")]
+        assert forgotten == []
+        replaced(file, "id_no TEXT, full_name TEXT", [("1", "another")])
+        with pytest.raises(SourceNotUsable):  # not ("1", "name")
+            await lookups.fetch(statement, ("1",))
+        assert forgotten == ["columns"]
+        assert list(lookups.columns("person")) == ["id_no", "full_name"]
+
+    run(file, conversation)
+
+
+@pytest.mark.parametrize("operator", [Operator.EQUAL, Operator.ONE_OF, Operator.AT_LEAST, Operator.STARTS_WITH])
+def test_a_row_filter_whose_column_is_gone_lets_no_row_through(
+    file: Path, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "LOOK_EVERY_S", 0.0)
+
+    async def conversation(lookups: Watched, statement: Statement) -> None:
+        columns = lookups.columns("person")
+        condition = RowCondition(column="name", operator=operator, values=("name",))
+        filtered = lookups.statement(
+            Reading("person", (columns["id_no"],), (columns["id_no"],), (condition,), 2), columns
+        )
+        await lookups.fetch(filtered, ("1",))
+        replaced(file, "id_no TEXT", [("1",)])
+        with pytest.raises(SourceNotUsable):
+            await lookups.fetch(filtered, ("1",))
 
     run(file, conversation)

@@ -1,9 +1,10 @@
 """What every kind of source offers, and the statement that it is asked."""
 
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from jinqiao.dataplane.connectors import open_source
 from jinqiao.dataplane.gateway.errors import CursorNotValid, SourceNotUsable
@@ -72,6 +73,11 @@ class Bound:
         return self._keys + len(self.values) + 1
 
 
+class Forgetful(Protocol):
+    def forget(self) -> None:
+        """Look at the table anew before the next statement."""
+
+
 class LookupSource(ABC):
     """One database. Belongs to the gateway's event loop. `at_once`: look-ups of one batch that it takes side by side, leaving
     places to others."""
@@ -81,6 +87,8 @@ class LookupSource(ABC):
     def __init__(self, connection: Connection, password: str) -> None:
         self.connection = connection
         self.password = password
+        self.readers: weakref.WeakSet[Forgetful] = weakref.WeakSet()
+        """Who remembers columns of it, and is told when they may be others."""
 
     def statement(self, reading: Reading, columns: dict[str, Column]) -> Statement:
         """Build the SELECT. `columns` is the table as the database declares it. Raises SourceNotUsable, FilterNotPossible.

@@ -82,6 +82,7 @@ class ServiceReader:
         self._columns: dict[str, Column] | None = None
         self._asking = asyncio.Lock()
         self._statements: dict[Shape, Statement] = {}
+        source.readers.add(self)
 
     @property
     def at_once(self) -> int:
@@ -181,7 +182,7 @@ class ServiceReader:
         except CursorNotValid:
             raise
         except JinqiaoError as problem:
-            self._forget()
+            self.forget()
             logger.warning("service %s: its row filter does not fit its table: %s", self.service.service, problem.code)
             raise SourceNotUsable from problem
 
@@ -194,7 +195,7 @@ class ServiceReader:
         try:
             return await self.source.fetch(statement, key)
         except SourceNotUsable:
-            self._forget()  # the table may have been altered: look again at the next call
+            self.forget()  # the table may have been altered: look again at the next call
             raise
         except KeyNotValid as problem:
             items = permission.shape.key_items or permission.filtered
@@ -218,7 +219,8 @@ class ServiceReader:
             logger.warning("service %s: its source says %s", self.service.service, problem.code)
             raise SourceNotReachable if problem.retryable else SourceNotUsable from problem
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Look at the table anew before the next statement."""
         self._columns = None
         self._statements.clear()
 

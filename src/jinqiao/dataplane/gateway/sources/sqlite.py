@@ -4,6 +4,9 @@ A look-up by an index takes some tens of microseconds, less than a hop to anothe
 steps of SQLite's machine. What exceeds the budget, or finds the file locked, is stopped and goes to a thread that has the whole
 time-out; its statement goes there at once for a while. Look-ups that wait at the same time share one transaction: to open and
 close it costs more than to look up.
+
+A file may be replaced by another of its name, as an export of each day is: what was opened would go on reading the old one, which
+nobody else can see any more. So the name is looked at each second, and on another file everything is opened anew.
 """
 
 import asyncio
@@ -32,6 +35,7 @@ THREADS = 2
 CACHE_KIB = 16 * 1024  # the inner pages of an index of some million rows
 STEPS_AT_ONCE = 2_000
 STEPS_BETWEEN_CHECKS = 20_000
+LOOK_EVERY_S = 1.0
 SLOW_FOR_S = 10.0  # then a statement is tried at once again: one key with many rows does not speak for all others
 
 
@@ -41,6 +45,9 @@ class SqliteLookups(LookupSource):
         self._path = Path(connection.database)
         self._timeout_s = timeout_s
         self._here: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None  # device and number, looked at before anything was opened
+        self._look_at = 0.0
+        self._files = 0  # how many there were, one after the other: a thread's connection is to one of them
         self._merger = Merger(self.fetch_many, THREADS)
         self._budget = 0
         self._slow: dict[str, float] = {}  # until when its statement goes to a thread
@@ -52,7 +59,7 @@ class SqliteLookups(LookupSource):
         return quoted(name)
 
     def selected(self, column: Column) -> str:
-        return quoted(column.name)
+        return named(column)
 
     def key_mark(self, at: int) -> str:
         return "?"
@@ -63,10 +70,10 @@ class SqliteLookups(LookupSource):
     def condition_part(self, condition: RowCondition, column: Column, bound: Bound) -> str:
         where, values = where_clause((condition,), TableSchema(name="", columns=(column,)))
         bound.values.extend(values)
-        return where.removeprefix(" WHERE ")
+        return where.removeprefix(" WHERE ").replace(quoted(column.name), named(column))
 
     def sort_key(self, column: Column) -> str:
-        return quoted(column.name)
+        return named(column)
 
     def sort_value(self, value: Any, column: Column) -> Any:
         """SQLite compares what is stored, in whatever form that is."""
@@ -79,7 +86,7 @@ class SqliteLookups(LookupSource):
         return "?"
 
     def tie(self, columns: tuple[Column, ...], salt: str) -> str:
-        texts = "".join(f" || char(31) || quote({quoted(column.name)})" for column in columns)
+        texts = "".join(f" || char(31) || quote({named(column)})" for column in columns)
         return f"{TIE}('{salt}'{texts})"
 
     def columns(self, table: str) -> dict[str, Column]:
@@ -102,7 +109,10 @@ class SqliteLookups(LookupSource):
         except (ValueError, ArithmeticError) as problem:  # the column is not what the catalogue says
             raise SourceNotUsable from problem
         found: list[list[Row] | None] = [None] * len(parameters)
-        if self._slow.get(statement.sql, 0.0) <= time.monotonic():
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look(now)
+        if self._slow.get(statement.sql, 0.0) <= now:
             found = self._at_once(statement.sql, parameters)
         return [
             rows if rows is not None else await self._slowly(statement.sql, parameters[at])
@@ -116,6 +126,22 @@ class SqliteLookups(LookupSource):
                 db.close()
         self._here = None
         self._opened.clear()
+
+    def _look(self, now: float) -> None:
+        """Whether it is still the same file. Raises SourceNotReachable where there is none."""
+        try:
+            found = self.file()
+        except OSError as problem:
+            raise SourceNotReachable from problem  # the next look-up looks again
+        self._look_at = now + LOOK_EVERY_S
+        before, self._file = self._file, found
+        if before is not None and before != self._file:
+            logger.info("a file of look-ups was replaced, and is opened anew")
+            self._files += 1
+            self._drop_here()
+            self._slow.clear()
+            for reader in self.readers:
+                reader.forget()
 
     def _at_once(self, sql: str, asked: Sequence[tuple[Any, ...]]) -> list[list[Row] | None]:
         """The rows of each, or None for those that take a thread."""
@@ -165,11 +191,15 @@ class SqliteLookups(LookupSource):
             self._here = None
 
     def _in_thread(self, sql: str, parameters: tuple[Any, ...]) -> list[Row]:
+        files = self._files
         db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is not None and self._local.files != files:
+            self._close_in_thread(db)
+            db = None
         try:
             if db is None:
                 db = self._connect(self._timeout_s)
-                self._local.db = db
+                self._local.db, self._local.files = db, files
                 self._opened.append(db)
             deadline = time.monotonic() + self._timeout_s
             db.set_progress_handler(lambda: int(time.monotonic() > deadline), STEPS_BETWEEN_CHECKS)
@@ -177,11 +207,19 @@ class SqliteLookups(LookupSource):
         except sqlite3.Error as problem:
             error = _translated(problem)
             if db is not None and not isinstance(error, SourceTooSlow):
-                self._local.db = None
-                self._opened.remove(db)
-                with contextlib.suppress(sqlite3.Error):
-                    db.close()
+                self._close_in_thread(db)
             raise error from problem
+
+    def _close_in_thread(self, db: sqlite3.Connection) -> None:
+        self._local.db = None
+        self._opened.remove(db)
+        with contextlib.suppress(sqlite3.Error):
+            db.close()
+
+    def file(self) -> tuple[int, int]:
+        """What its name leads to now: device and number. Raises OSError where that is nothing."""
+        about = self._path.stat()
+        return about.st_dev, about.st_ino
 
     def opened(self, busy_timeout_s: float) -> sqlite3.Connection:
         """A connection that only reads. Raises SourceNotReachable."""
@@ -218,9 +256,14 @@ def _translated(problem: sqlite3.Error) -> JinqiaoError:
     return SourceNotUsable()
 
 
+def named(column: Column) -> str:
+    """SQLite takes a name in double quotes that no column has (any more) for a text; one in these marks is an error then."""
+    return quoted(column.name, "`")
+
+
 def key_condition(column: Column) -> str:
     """Equality that can use an index; texts are compared exactly even where the column's own collation is looser."""
-    name = quoted(column.name)
+    name = named(column)
     if column.type is LogicalType.TEXT:
         return f"({name} = ? AND {name} = ? COLLATE BINARY)"
     if column.type is LogicalType.DATETIME:
