@@ -1,5 +1,6 @@
 """Packs by gateway and period: asked for on a page, made by the worker, verified without the platform."""
 
+import os
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,12 @@ def test_packs_are_made_once_and_removed_after_a_week(served: Served, tmp_path: 
 
     OutboxMessage.objects.update(created_at=OutboxMessage.objects.get(pk=made.pk).created_at - timedelta(days=8))
 
+    half, young = (tmp_path / FOLDER / f".{made.token}.zip.{name}" for name in ("1.aa", "2.bb"))
+    for left in (half, young):
+        left.write_bytes(b"PK")
+    os.utime(half, (1, 1))
     assert actions.forget_packs() == 1
+    assert not half.exists()
+    young.unlink()
     assert list((tmp_path / FOLDER).iterdir()) == []
     assert [PackAsked.of(row).state for row in packs_asked(served.gateway.node.pk)] == [PackState.REMOVED]

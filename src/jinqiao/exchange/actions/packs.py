@@ -24,7 +24,7 @@ from jinqiao.exchange.enums import NodeKind
 from jinqiao.exchange.errors import EvidencePackGone, EvidencePackNotWritten, NodeKindWrong
 from jinqiao.exchange.models import Call, EvidenceAnchor, EvidenceSegment, Node, OutboxMessage
 from jinqiao.exchange.queries.calls import midnight
-from jinqiao.exchange.queries.packs import TOPIC, PackAsked, PackState
+from jinqiao.exchange.queries.packs import LIVE, TOPIC, PackAsked, PackState
 from jinqiao.kernel import moments
 from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.kernel.evidence.packs import PERIOD, NothingToExport
@@ -143,10 +143,14 @@ def _note(action: str, gateway: Node, asked: PackAsked, by: Post) -> None:
 
 
 def forget_packs() -> int:
-    """Remove the files of packs that were asked for a week ago; how many."""
+    """Remove the files of packs that were asked for a week ago, and what killed workers left half written; how many packs."""
     before, removed = moments.now() - KEPT, 0
-    for row in OutboxMessage.objects.filter(topic=TOPIC, created_at__lt=before, body__state=PackState.READY.value):
+    kept = (PackState.READY.value, *(state.value for state in LIVE))
+    for row in OutboxMessage.objects.filter(topic=TOPIC, created_at__lt=before, body__state__in=kept):
         file_of(PackAsked.of(row)).unlink(missing_ok=True)
         _tell(row, state=PackState.REMOVED.value)
         removed += 1
+    for half in (Path(settings.HOME) / FOLDER).glob(".*.zip.*"):
+        if time.time() - half.stat().st_mtime > KEPT.total_seconds():
+            half.unlink(missing_ok=True)
     return removed
