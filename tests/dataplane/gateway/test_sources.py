@@ -1,8 +1,10 @@
 """The same question to SQLite, PostgreSQL and MariaDB gets the same answer, and nothing else than the question is run."""
 
 import asyncio
+import contextlib
 import json
 import re
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,11 @@ import pytest
 from jinqiao.dataplane.gateway.app import Gateway
 from jinqiao.dataplane.gateway.sources.base import Statement
 from jinqiao.dataplane.gateway.sources.mariadb import MariadbLookups
+from jinqiao.dataplane.gateway.sources.readers import ServiceReader
 from jinqiao.kernel.contracts.tables import Connection, Engine, Mask, Operator, RowCondition
 from tests import servers
 from tests.dataplane.gateway.engines import ALL, COLUMNS, ITEMS, NASTY, ask, rows_sql, table_of, world_of
-from tests.dataplane.gateway.world import ANN, Caller, make_world, records, talk
+from tests.dataplane.gateway.world import ANN, Caller, make_table, make_world, records, talk
 
 _OTHERS = Statement(
     "SELECT id FROM information_schema.processlist WHERE id <> connection_id() AND command = 'Sleep' AND user = 'root'",
@@ -288,5 +291,33 @@ def test_a_password_that_cannot_be_unsealed_stops_only_its_service(tmp_path: Pat
     async def conversation(caller: Caller, gateway: Gateway) -> None:
         assert (await caller.ask()).status_code == 200
         assert (await caller.ask(service="broken-001")).json()["code"] == "gateway.source.not_usable"
+
+    talk(world, conversation)
+
+
+def test_a_sqlite_file_that_was_replaced_is_read_with_its_own_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jinqiao.dataplane.gateway.sources.sqlite.LOOK_EVERY_S", 0.0)
+    world = make_world(tmp_path)
+    world.publish()
+    file = Path(world.services[0].connection.database)
+    beside = Path(make_table(file.with_suffix(".new")).database)
+    with contextlib.closing(sqlite3.connect(beside)) as db, db:
+        db.execute("UPDATE person SET status = '新'")
+        db.execute("ALTER TABLE person ADD COLUMN added TEXT")
+
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        assert gateway._desk is not None
+        service = world.services[0].service
+        assert (await caller.ask()).status_code == 200
+        reader = gateway._desk.readers._readers[service]
+        assert isinstance(reader, ServiceReader)
+        assert "added" not in (reader._columns or {})
+        beside.replace(file)
+        for _ in range(2):  # the first one finds it, and its statement fits the new table, too
+            answer = await caller.ask()
+            assert answer.json()["rows"][0]["hyzk"] == "新"
+        assert "added" in (reader._columns or {})
 
     talk(world, conversation)
