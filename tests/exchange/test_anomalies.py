@@ -14,7 +14,7 @@ from jinqiao.exchange.actions import anomalies as acting
 from jinqiao.exchange.actions.sending import message_of
 from jinqiao.exchange.enums import ANOMALY_MOVES, AlertKind, AnomalyKind, AnomalyState, ChannelKind
 from jinqiao.exchange.errors import AlertRuleWrong, NotYourAlert
-from jinqiao.exchange.models import Alert, Anomaly
+from jinqiao.exchange.models import Alert, Anomaly, OutboxMessage
 from jinqiao.exchange.oversight_errors import (
     AnomalyClosed,
     AnomalyReasonMissing,
@@ -22,6 +22,9 @@ from jinqiao.exchange.oversight_errors import (
 )
 from jinqiao.exchange.queries.anomalies import AnomalyRule, anomalies_visible_to, anomaly_rule, anomaly_rules_version
 from jinqiao.exchange.queries.conduct import Finding, findings_of
+from jinqiao.exchange.tasks import work_message
+from jinqiao.kernel import moments
+from jinqiao.kernel.moments import CHINA
 from jinqiao.workflow.models import ToDo
 from tests.exchange.factories import Served
 from tests.exchange.oversight import at, keep
@@ -243,3 +246,17 @@ def test_the_bureau_sets_thresholds_where_those_of_other_alerts_are_set(served: 
     assert Anomaly.objects.get().state == AnomalyState.OPEN
     keep(served, *[{"at": at(TUESDAY + timedelta(days=1), 23)}] * 3)
     assert actions.watch_calls(TUESDAY + timedelta(days=1)) == 0
+
+
+def test_calls_that_are_told_late_are_looked_at_too(served: Served, small_rules: None) -> None:
+    """A gateway without a line serves on under its last policy, and ships when it is back."""
+    day = moments.today() - timedelta(days=3)
+    keep(served, *({"at": at(day, 3), "case_number": f"c{number}"} for number in range(4)))
+    assert actions.watch_calls() == 0
+
+    (waiting,) = OutboxMessage.objects.filter(topic="calls.late")
+    assert work_message(waiting.pk) == "calls.late"
+
+    assert [(found.kind, found.since.astimezone(CHINA).date()) for found in Anomaly.objects.all()] == [
+        (AnomalyKind.OFF_HOURS, day)
+    ]

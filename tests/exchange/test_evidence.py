@@ -1,15 +1,17 @@
 """Evidence is verified link by link before it is kept."""
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from jinqiao.audit.models import AuditEvent
 from jinqiao.exchange import actions
+from jinqiao.exchange.enums import NodeKind
 from jinqiao.exchange.errors import EvidenceBroken, EvidenceGap, NodeKindWrong
 from jinqiao.exchange.models import Call, EvidenceSegment
-from tests.exchange.factories import Served, call_record, evidence_batches
+from tests.exchange.factories import Served, call_record, evidence_batches, make_node
 
 pytestmark = pytest.mark.django_db
 
@@ -114,3 +116,28 @@ def test_a_front_end_node_ships_no_evidence(served: Served) -> None:
     (batch,) = evidence_batches([call_record(served, 1)])
     with pytest.raises(NodeKindWrong):
         actions.accept_evidence(served.world.provider_node.node, batch)
+
+
+def test_a_gateway_tells_nothing_of_other_departments_data(served: Served) -> None:
+    """Otherwise any department's own gateway could have another's grant suspended."""
+    stranger = make_node(served.world.parties.consumer, NodeKind.GATEWAY).node
+    for changes in ({}, {"provider": stranger.organisation.credit_code}):
+        (batch,) = evidence_batches([call_record(served, 1, gateway=stranger.number, call_id="forged", **changes)])
+        with pytest.raises(EvidenceBroken) as caught:
+            actions.accept_evidence(stranger, batch)
+        assert caught.value.details["reason"] == "provider"
+
+    assert not Call.objects.exists()
+    served.grant.refresh_from_db()
+    assert served.grant.provided_at is None
+
+
+def test_a_number_of_a_call_stands_in_one_record_only(served: Served) -> None:
+    first, other = call_record(served, 1), call_record(served, 1, lane="lane-2")
+    (here,), (there,) = evidence_batches([first]), evidence_batches([replace(other, call_id=first.call_id)])
+    actions.accept_evidence(served.gateway.node, here)
+
+    with pytest.raises(EvidenceBroken) as caught:
+        actions.accept_evidence(served.gateway.node, there)
+    assert caught.value.details["reason"] == "call_id"
+    assert Call.objects.count() == 1

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import date
 from typing import Any
 
 from django.db import connection, transaction
@@ -29,11 +30,16 @@ def _make_pack(body: Mapping[str, Any]) -> None:
     actions.make_pack(str(body["token"]))
 
 
+def _watch_late(body: Mapping[str, Any]) -> None:
+    actions.watch_day(date.fromisoformat(str(body["day"])))
+
+
 TOPICS: dict[str, Callable[[Mapping[str, Any]], None]] = {
     "relay.purge": _purge_relay,
     "run.reconciled": _follow_run,
     "alert.send": _send_alert,
     "evidence.pack": _make_pack,
+    "calls.late": _watch_late,
 }
 """What each topic of the outbox asks for."""
 

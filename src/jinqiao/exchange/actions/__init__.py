@@ -9,7 +9,7 @@ from jinqiao.exchange.actions.alert_settings import (
 )
 from jinqiao.exchange.actions.alerting import see_alert
 from jinqiao.exchange.actions.anchors import ask_missing_witnesses, drop_old_questions, take_anchors
-from jinqiao.exchange.actions.anomalies import close_anomaly, watch_calls
+from jinqiao.exchange.actions.anomalies import close_anomaly, watch_calls, watch_day
 from jinqiao.exchange.actions.archiving import delete_old_evidence, export_evidence
 from jinqiao.exchange.actions.bindings import bind_entry, choose_transforms
 from jinqiao.exchange.actions.bundles import export_bundle, import_bundle
@@ -200,5 +200,6 @@ __all__ = [
     "try_channel",
     "watch",
     "watch_calls",
+    "watch_day",
     "watch_slots",
 ]

@@ -1,6 +1,6 @@
 """Anomalies of calls: found by the worker, put on the provider's desk, closed by people with a reason."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 
 from django.db import transaction
@@ -12,8 +12,9 @@ from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
 from jinqiao.exchange import rules
 from jinqiao.exchange.actions.alerting import anomaly_key, close_alert, open_alert
+from jinqiao.exchange.actions.platform import post_to_worker
 from jinqiao.exchange.enums import ALERT_OF, ANOMALY_MOVES, AnomalyKind, AnomalyState
-from jinqiao.exchange.models import Anomaly
+from jinqiao.exchange.models import Anomaly, OutboxMessage
 from jinqiao.exchange.oversight_errors import (
     AnomalyClosed,
     AnomalyReasonMissing,
@@ -22,12 +23,16 @@ from jinqiao.exchange.queries.anomalies import anomaly_rules, anomaly_rules_vers
 from jinqiao.exchange.queries.conduct import Finding, findings_of
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.base import canonical_json
+from jinqiao.kernel.contracts.evidence import CallRecord
 from jinqiao.kernel.crypto.suites import suite
+from jinqiao.kernel.moments import CHINA
 from jinqiao.workflow import actions as workflow
 
 EXPLAIN = "exchange.anomaly.explain"
 """The to-do of a provider, or of the authority, to look into an anomaly."""
 LOOK_BACK_DAYS = 1
+LATE = "calls.late"
+"""Topic of the worker: look at the calls of a day that is over."""
 REASON_LIMIT = 500
 TITLES = {
     AnomalyKind.OFF_HOURS: _("核实非工作时段的查询：%(name)s"),
@@ -43,12 +48,24 @@ def watch_calls(today: date | None = None) -> int:
     """Look at the calls of today and yesterday by every rule that is on; gives how many anomalies are new. Looking twice changes nothing
     but the figures of what is still open."""
     last = today or moments.today()
-    found = 0
-    for back in range(LOOK_BACK_DAYS, -1, -1):
-        for rule in anomaly_rules():
-            if rule.is_on:
-                found += sum(note_finding(finding) for finding in findings_of(last - timedelta(days=back), rule))
-    return found
+    return sum(watch_day(last - timedelta(days=back)) for back in range(LOOK_BACK_DAYS, -1, -1))
+
+
+def watch_day(day: date) -> int:
+    """The same for the calls of one day."""
+    return sum(note_finding(finding) for rule in anomaly_rules() if rule.is_on for finding in findings_of(day, rule))
+
+
+def watch_late(records: Sequence[CallRecord]) -> None:
+    """Have the days looked at of which records come so late that the ticks have passed them: a gateway without a line goes on under its
+    last policy, and just then nobody watched."""
+    first = moments.today() - timedelta(days=LOOK_BACK_DAYS)
+    for day in sorted({record.at.astimezone(CHINA).date() for record in records}):
+        if (
+            day < first
+            and not OutboxMessage.objects.filter(topic=LATE, body={"day": day.isoformat()}, taken_at=None).exists()
+        ):
+            post_to_worker(LATE, day=day.isoformat())
 
 
 @transaction.atomic

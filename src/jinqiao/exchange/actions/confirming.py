@@ -14,6 +14,12 @@ from jinqiao.kernel.contracts.evidence import RECEIPT, CallRecord
 ANSWERED = "ok"
 
 
+def _may_confirm(receipt: Call, call: Call) -> bool:
+    """A receipt is of the application that called, and was given where it called or at the authority's gateway."""
+    at_home = receipt.gateway_id == call.gateway_id or receipt.gateway.organisation.is_authority
+    return at_home and receipt.application == call.application
+
+
 def pair_receipts(records: Sequence[CallRecord]) -> None:
     """Pair what has just come: receipts with their calls, and calls with receipts that came before them."""
     wanted = {record.confirms for record in records if record.operation == RECEIPT and record.confirms}
@@ -26,13 +32,15 @@ def pair_receipts(records: Sequence[CallRecord]) -> None:
         .defer("record")
     )
     receipts: dict[str, list[Call]] = {}
-    for receipt in Call.objects.filter(
-        confirms__in=[call.call_id for call in calls], operation=RECEIPT, outcome=ANSWERED
-    ).defer("record"):
+    for receipt in (
+        Call.objects.filter(confirms__in=[call.call_id for call in calls], operation=RECEIPT, outcome=ANSWERED)
+        .select_related("gateway__organisation")
+        .defer("record")
+    ):
         receipts.setdefault(receipt.confirms, []).append(receipt)
     found: list[Call] = []
     for call in calls:
-        own = [r for r in receipts.get(call.call_id, ()) if r.application == call.application]
+        own = [r for r in receipts.get(call.call_id, ()) if _may_confirm(r, call)]
         if call.outcome == ANSWERED and own:
             call.confirmed_at = min(receipt.at for receipt in own)
             call.confirmation_fits = all(receipt.answer_commitment == call.answer_commitment for receipt in own)

@@ -8,6 +8,7 @@ from django.db import transaction
 
 from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
+from jinqiao.exchange.actions.anomalies import watch_late
 from jinqiao.exchange.actions.confirming import pair_receipts
 from jinqiao.exchange.actions.evidence_alerts import note_taken, tell_broken
 from jinqiao.exchange.actions.platform import node_actor, public_identity
@@ -31,7 +32,8 @@ def accept_evidence(gateway: Node, batch: EvidenceBatch) -> EvidenceSegment:
 
     Raises:
         EvidenceGap: an earlier batch of the lane is missing; `expected` names it.
-        EvidenceBroken: root, chain, order or gateway do not hold, or a kept batch comes again with other content.
+        EvidenceBroken: root, chain, order or gateway do not hold, a kept batch comes again with other content, or a record tells of
+            another department's data.
     """
     if gateway.kind != NodeKind.GATEWAY:
         raise NodeKindWrong(node=gateway.number)
@@ -68,6 +70,11 @@ def accept_evidence(gateway: Node, batch: EvidenceBatch) -> EvidenceSegment:
     if None in records:
         raise broken("record")
     placed = [record for record in records if record is not None]
+    calls = [record for record in placed if isinstance(record, CallRecord)]
+    if _is_of_others(gateway, calls):
+        raise broken("provider")
+    if _is_known(calls):
+        raise broken("call_id")
     segment = EvidenceSegment.objects.create(
         gateway=gateway,
         lane=batch.lane,
@@ -82,9 +89,27 @@ def accept_evidence(gateway: Node, batch: EvidenceBatch) -> EvidenceSegment:
         leaves=b"".join(leaves),
         lines=zlib.compress("\n".join(batch.lines).encode("utf-8"), 6),
     )
-    _keep_calls(gateway, [record for record in placed if isinstance(record, CallRecord)])
+    _keep_calls(gateway, calls)
     note_taken(gateway, batch.lane, batch.batch, is_anchor=False)
     return segment
+
+
+def _is_of_others(gateway: Node, calls: Sequence[CallRecord]) -> bool:
+    """A gateway answers for its own department, that of the authority for all: of others' data, and by others' grants, it has nothing to
+    tell (`gateway_for`). What it says stands in their lists, and may suspend a grant."""
+    organisation = gateway.organisation
+    if organisation.is_authority:
+        return False
+    if any(call.provider not in ("", organisation.credit_code) for call in calls):
+        return True
+    granted = {call.grant_id for call in calls if call.grant_id}
+    return Grant.objects.filter(number__in=granted).exclude(provider=organisation).exists()
+
+
+def _is_known(calls: Sequence[CallRecord]) -> bool:
+    """A number of a call stands in one record only."""
+    numbers = {call.call_id for call in calls}
+    return len(numbers) < len(calls) or Call.objects.filter(call_id__in=numbers).exists()
 
 
 def _placed(line: str, gateway: Node, lane: str, number: int) -> CallRecord | BodiesDeleted | None:
@@ -101,6 +126,7 @@ def _keep_calls(gateway: Node, records: Sequence[CallRecord]) -> None:
     count_calls(gateway, Call.objects.bulk_create([_call(gateway, record) for record in records], batch_size=500))
     CallSubject.objects.bulk_create(_subjects(gateway, records), batch_size=500)
     pair_receipts(records)
+    watch_late(records)
     answered = {
         record.grant_id
         for record in records

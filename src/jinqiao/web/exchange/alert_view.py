@@ -100,6 +100,8 @@ _REASONS: Mapping[str, Text] = {
     "root": gettext_lazy("默克尔根与记录不符"),
     "chain": gettext_lazy("链值不成立"),
     "record": gettext_lazy("记录的内容、编号或归属不成立"),
+    "provider": gettext_lazy("记录涉及其他部门的数据或授权"),
+    "call_id": gettext_lazy("调用编号已在别的记录中"),
     "anchor": gettext_lazy("存证锚与已接收的批次不符，或签名不成立"),
     "countersignature": gettext_lazy("见证节点的副署不成立"),
 }
