@@ -101,7 +101,7 @@ def test_a_gateway_tells_how_its_policy_and_evidence_are(served: Served) -> None
 
     assert caller.send("POST", "/api/gateways/state", told).status_code == 204
     served.gateway.node.refresh_from_db()
-    kept = GatewayState.from_json(served.gateway.node.gateway_state)
+    kept = GatewayState.from_json(served.gateway.node.gateway_state["told"])
     assert (kept.policy_version, kept.waiting_batches, kept.anchor_problem) == (3, 2, "other")
     front_end = Caller(served.world.provider_node.identity).send("POST", "/api/gateways/state", told)
     assert (front_end.status_code, front_end.json()["code"]) == (403, "exchange.node.kind_wrong")

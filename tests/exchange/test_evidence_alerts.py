@@ -317,14 +317,27 @@ def test_an_anchor_by_a_strange_key_is_told(served: Served, auditor: Post) -> No
 
 def test_records_that_wait_at_a_gateway_by_its_own_word_are_told(served: Served, auditor: Post) -> None:
     now = moments.now()
+    oldest = now - timedelta(days=2)  # it was away for long
 
     def says(**fields: Any) -> None:
         actions.note_state(served.gateway.node, GatewayState(at=now, **fields))
         actions.watch()
 
-    says(waiting_batches=3, waiting_since=now - timedelta(minutes=20), recorded_at=now)
-    assert not open_of(AlertKind.EVIDENCE_SILENT)
-    says(waiting_batches=3, waiting_since=now - timedelta(minutes=31), recorded_at=now)
+    def earlier(**ago: timedelta) -> None:
+        kept = Node.objects.get(pk=served.gateway.node.pk).gateway_state
+        kept |= {name: (moments.now() - value).isoformat() for name, value in ago.items()}
+        Node.objects.filter(pk=served.gateway.node.pk).update(gateway_state=kept)
+
+    says(waiting_batches=3, waiting_since=oldest, recorded_at=now)
+    assert not open_of(AlertKind.EVIDENCE_SILENT)  # it has just come back
+    earlier(waiting_from=timedelta(minutes=31), heard_at=timedelta(minutes=6))
+    says(waiting_batches=3, waiting_since=oldest, recorded_at=now)
+    assert not open_of(AlertKind.EVIDENCE_SILENT)  # away again meanwhile
+    earlier(waiting_from=timedelta(minutes=31))
+    says(waiting_batches=3, waiting_since=oldest + timedelta(minutes=1), recorded_at=now)
+    assert not open_of(AlertKind.EVIDENCE_SILENT)  # some have come
+    earlier(waiting_from=timedelta(minutes=31))
+    says(waiting_batches=3, waiting_since=oldest + timedelta(minutes=1), recorded_at=now)
     (alert,) = open_of(AlertKind.EVIDENCE_SILENT)
     assert alert.details["waiting"] == 3
 

@@ -187,7 +187,7 @@ def evidence_silent(book: RuleBook) -> Iterator[Found]:
         details: dict[str, Any] = {"seen_at": gateway.seen_at.isoformat()}
         if last["at"] is not None:
             details["received_at"] = last["at"].isoformat()
-        if told is not None and _is_held_back(told, last["made"], timedelta(seconds=rule.number("waiting_s"))):
+        if told is not None and _is_held_back(gateway, told, last["made"], timedelta(seconds=rule.number("waiting_s"))):
             details["waiting"] = told.waiting_batches or 0
             details["recorded_at"] = told.recorded_at.isoformat() if told.recorded_at else ""
         elif (
@@ -203,18 +203,20 @@ def evidence_silent(book: RuleBook) -> Iterator[Found]:
 def state_of(gateway: Node) -> GatewayState | None:
     """What the gateway said last of itself; None where it is of an earlier release, or has said nothing yet."""
     try:
-        return GatewayState.from_json(gateway.gateway_state) if gateway.gateway_state else None
+        return GatewayState.from_json(gateway.gateway_state["told"]) if gateway.gateway_state else None
     except ContractBroken:
         return None
 
 
-def _is_held_back(told: GatewayState, made: datetime | None, most: timedelta) -> bool:
-    """Whether records waited for longer when the gateway spoke, or some were made that neither wait nor came. `made`: of the newest
-    record here."""
-    if told.waiting_since is not None and told.at - told.waiting_since > most:
+def _is_held_back(gateway: Node, told: GatewayState, made: datetime | None, most: timedelta) -> bool:
+    """Whether the same record has been waiting for longer, all the time in contact, or one was made that neither waits nor came.
+    `made`: of the newest record here."""
+    waiting_from = gateway.gateway_state["waiting_from"]
+    if waiting_from and moments.now() - datetime.fromisoformat(waiting_from) > most:
         return True
-    missing = told.recorded_at is not None and not told.waiting_batches and (made is None or made < told.recorded_at)
-    return missing and told.recorded_at is not None and told.at - told.recorded_at > most
+    if told.recorded_at is None or told.waiting_batches:
+        return False
+    return (made is None or made < told.recorded_at) and told.at - told.recorded_at > most
 
 
 def receipts_contradict(book: RuleBook) -> Iterator[Found]:

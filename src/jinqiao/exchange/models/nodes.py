@@ -31,7 +31,7 @@ class Node(models.Model):
     python = models.CharField(_("Python版本"), max_length=20, blank=True)
     gateway_state = models.JSONField(
         _("网关自报状态"), default=dict, blank=True
-    )  # kernel GatewayState; empty: not told
+    )  # `told`: a GatewayState; empty: not told
     run_cap = models.PositiveSmallIntegerField(_("同时进行的运行上限"), default=4)
 
     class Meta:
