@@ -255,7 +255,7 @@ def _say_added(request: PostHttpRequest, channel: AlertChannel) -> None:
     """What comes of it: a channel that cannot send just now does not say that it will."""
     notice = alert_view.mail_notice() if channel.kind == ChannelKind.MAIL else ""
     if notice:
-        messages.warning(request, _("通道已增加，但现在还发不出去。%(why)s") % {"why": notice})
+        messages.warning(request, _("通道已增加，但现在还发不出去，原因和办法见下。"))
     else:
         messages.success(request, _("通道已增加，之后的告警会发到那里。可以先发送一次测试。"))
 
@@ -281,7 +281,7 @@ def alert_channel_test(request: PostHttpRequest, pk: int) -> HttpResponse:
             else _("测试已送达，%(address)s已答复收到。")
         )
         if notice:
-            messages.warning(request, notice)
+            messages.warning(request, _("测试只写在本机，没有外发。"))
         else:
             messages.success(request, said % {"address": found.address})
     return HttpResponseRedirect(reverse("exchange:alert_channels"))
