@@ -1,6 +1,7 @@
 """Runs that something else asks for: another task that came through, data that arrived at the source.
 
-While a run is live the wish is kept (`is_due`) and heard when that run is over; many wishes are one run.
+While a run is live, or one for a window waits to be tried again, the wish is kept (`is_due`) and heard when that run is
+over; many wishes are one run.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
 from jinqiao.exchange import rules
 from jinqiao.exchange.actions.comparing import compare_after
-from jinqiao.exchange.actions.runs import locked_task, start_run
+from jinqiao.exchange.actions.runs import locked_task, start_run, waits_for_part
 from jinqiao.exchange.enums import RunCause, RunState, SourceState, TaskState
 from jinqiao.exchange.errors import ArrivalRefused, SourceRetired
 from jinqiao.exchange.models import DataSource, ExchangeTask
@@ -42,11 +43,11 @@ def follow_run(run_number: str) -> int:
 
 @transaction.atomic
 def _want_run(task_id: int, cause: RunCause, since: datetime) -> bool:
-    """Start a run unless one has been queued since then; keep the wish while one is live."""
+    """Start a run unless one has been queued since then; keep the wish while one is live, or one for a part waits to be tried again."""
     task = locked_task(task_id)
     if task.state != TaskState.ACTIVE or task.runs.filter(queued_at__gte=since).exists():
         return False
-    if task.runs.filter(state__in=LIVE).exists():
+    if task.runs.filter(state__in=LIVE).exists() or waits_for_part(task):
         task.is_due = True
         task.save(update_fields=["is_due"])
         return True
@@ -78,9 +79,20 @@ def _start_wanted(task_id: int) -> bool:
     task = locked_task(task_id)
     if task.state != TaskState.ACTIVE or not task.is_due or task.runs.filter(state__in=LIVE).exists():
         return False
+    if waits_for_part(task):
+        return False
     task.is_due = False
     task.save(update_fields=["is_due"])
-    return _start(task, RunCause.TASK if task.after_task_id is not None and not task.on_arrival else RunCause.ARRIVAL)
+    return _start(task, _cause(task))
+
+
+def _cause(task: ExchangeTask) -> RunCause:
+    """What a kept wish most likely came from; the task keeps that there is one, not whose."""
+    if task.on_arrival:
+        return RunCause.ARRIVAL
+    if task.after_task_id is not None:
+        return RunCause.TASK
+    return RunCause.PLAN if task.schedule else RunCause.HAND
 
 
 @transaction.atomic

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Sum
 from django.utils.translation import gettext_noop as _
 
 from jinqiao.accounts.models import Organisation, Post
@@ -18,7 +19,7 @@ from jinqiao.exchange.actions.orders import build_order, run_terms
 from jinqiao.exchange.actions.platform import next_number, platform_identity, post_to_worker
 from jinqiao.exchange.enums import RUN_MOVES, AlertKind, CommandState, RunCause, RunKind, RunState, TaskState
 from jinqiao.exchange.errors import RunAlreadyLive, RunStateWrong, TaskStateWrong
-from jinqiao.exchange.models import ExchangeTask, Node, NodeCommand, Run
+from jinqiao.exchange.models import Alert, ExchangeTask, Node, NodeCommand, Run
 from jinqiao.exchange.queries.runs import LIVE, order_of
 from jinqiao.exchange.queries.terms import binding_of, connection
 from jinqiao.kernel import moments
@@ -77,9 +78,14 @@ def begin_run(
         raise TaskStateWrong(task=task.number, state=str(task.get_state_display()))
     if task.runs.filter(state__in=LIVE).exists():
         raise RunAlreadyLive(task=task.number)
-    task.runs.exclude(retry_at=None).update(retry_at=None)  # this run takes the place of a retry
-    if kind is RunKind.ORDINARY and task.is_due:
+    if by is not None:
+        failure_is_over(task, by=by)
+    had_due, superseded = task.is_due, supersede_retries(task, kind, by=by, **fields)
+    if kind is RunKind.ORDINARY:
         task.is_due = False
+    elif kind is not RunKind.RELOAD and RunKind.ORDINARY in superseded:
+        task.is_due = True  # a part brings not what the superseded run would have: an ordinary run follows
+    if task.is_due is not had_due:
         task.save(update_fields=["is_due"])
     run = Run(
         number=next_number(f"RUN-{moments.today():%Y%m%d}"),
@@ -91,8 +97,6 @@ def begin_run(
     )
     run.mode = run_terms(task, run)[0].value
     send_order(run, task, payload)
-    if by is not None:
-        failure_is_over(task, by=by)
     trail.record(
         "exchange.run.start",
         by=by.actor if by else trail.SYSTEM,
@@ -102,6 +106,45 @@ def begin_run(
         kind=str(kind),
     )
     return run
+
+
+def waits_for_part(task: ExchangeTask) -> bool:
+    """Whether a run that somebody asked for (a window, a reload) waits to be tried again. What starts by itself lets it go first: an
+    ordinary run would not bring its rows."""
+    return task.runs.exclude(retry_at=None).exclude(kind=RunKind.ORDINARY).exists()
+
+
+def supersede_retries(task: ExchangeTask, kind: RunKind, *, by: Post | None, **fields: Any) -> set[str]:
+    """A new run of `kind` takes the place of the retries that wait; gives the kinds of those. What is lost by that is told: a window or
+    a reload that the new run does not bring, or a failure that runs have passed on as often as one is tried."""
+    kinds = set()
+    for old in task.runs.exclude(retry_at=None).order_by("id"):
+        old.retry_at = None
+        old.save(update_fields=["retry_at"])
+        discard(old)
+        trail.record("exchange.run.supersede", by=by.actor if by else trail.SYSTEM, about=trail.subject(old))
+        kinds.add(old.kind)
+        if old.kind == RunKind.ORDINARY:
+            is_lost = by is None and not is_failure_told(task) and failed_attempts(task) >= task.max_attempts
+        else:
+            window = (fields.get("window_since", ""), fields.get("window_until", ""))
+            is_lost = (kind, *window) != (old.kind, old.window_since, old.window_until)
+        if is_lost:
+            tell_of_failure(old, responsible_for(old))
+    return kinds
+
+
+def failed_attempts(task: ExchangeTask) -> int:
+    """How often in a row the task was tried in vain, over all its runs since the last that came through."""
+    last = task.runs.filter(state=RunState.RECONCILED).order_by("-id").values_list("pk", flat=True).first()
+    failed = task.runs.filter(state=RunState.FAILED, pk__gt=last or 0)
+    return int(failed.aggregate(attempts=Sum("attempt"))["attempts"] or 0)
+
+
+def responsible_for(run: Run) -> Organisation:
+    """Whose trouble a failed run is: what has been handed over has a manifest, and failed on delivery."""
+    grant = run.task.grant
+    return grant.consumer if run.manifest else grant.provider
 
 
 def send_order(run: Run, task: ExchangeTask, payload: str = "") -> None:
@@ -219,6 +262,10 @@ def tell_of_failure(run: Run, responsible: Organisation) -> None:
         run=run,
         code=str(run.problem.get("code", "")),
     )
+
+
+def is_failure_told(task: ExchangeTask) -> bool:
+    return Alert.objects.filter(kind=AlertKind.RUN_FAILED, key=task_key(task), closed_at=None).exists()
 
 
 def failure_is_over(task: ExchangeTask, *, by: Post | None) -> None:

@@ -17,6 +17,7 @@ from jinqiao.exchange.actions.runs import (
     send_order,
     start_run,
     tell_of_failure,
+    waits_for_part,
 )
 from jinqiao.exchange.actions.tasks import plan_next
 from jinqiao.exchange.enums import RunCause, RunState, TaskState
@@ -43,6 +44,10 @@ def _start_due(task_id: int) -> bool:
     task.save(update_fields=["next_run_at"])
     if task.runs.filter(state__in=LIVE).exists():
         return False
+    if waits_for_part(task):
+        task.is_due = True
+        task.save(update_fields=["is_due"])
+        return False
     try:
         with transaction.atomic():
             start_run(task, by=None, cause=RunCause.PLAN)
@@ -56,8 +61,9 @@ def _start_due(task_id: int) -> bool:
 
 
 def retry_due_runs() -> int:
-    """Queue failed runs again whose waiting time is over; gives their count."""
+    """Queue failed runs again whose waiting time is over; gives their count. Those of a paused task wait until it is resumed."""
     due = Run.objects.filter(state=RunState.FAILED, retry_at__lte=moments.now()).order_by("retry_at")
+    due = due.exclude(task__state=TaskState.PAUSED)
     return sum(_retry(run_id) for run_id in list(due.values_list("pk", flat=True)))
 
 
@@ -67,6 +73,8 @@ def _retry(run_id: int) -> bool:
     if run.state != RunState.FAILED or run.retry_at is None or run.retry_at > moments.now():
         return False
     task = run.task
+    if task.state == TaskState.PAUSED:
+        return False
     run.retry_at = None
     if task.state != TaskState.ACTIVE or not rules.is_live(task.grant) or task.runs.filter(state__in=LIVE).exists():
         run.save(update_fields=["retry_at"])

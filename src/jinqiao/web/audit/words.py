@@ -103,6 +103,7 @@ ACTION_WORDS: dict[str, Text] = {
     "exchange.run.resend": _("重传数据块"),
     "exchange.run.resume": _("继续交换运行"),
     "exchange.run.retry": _("重试交换运行"),
+    "exchange.run.supersede": _("以新运行取代重试"),
     "exchange.run.start": _("启动交换运行"),
     "exchange.run.stop": _("停止交换运行"),
     "exchange.service.announce_end": _("公告查询服务停用"),
