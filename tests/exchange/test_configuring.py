@@ -18,11 +18,12 @@ from jinqiao.exchange.errors import (
     NotYourTask,
     ProtectionWrong,
     ReloadNeedsApproval,
+    RunAlreadyLive,
     SettingWrong,
     TargetNamesBroken,
     TransformWrong,
 )
-from jinqiao.exchange.models import Binding, DataSource, Node, Run
+from jinqiao.exchange.models import Binding, DataSource, ExchangeTask, Node, Run
 from jinqiao.exchange.queries.runs import order_of
 from jinqiao.kernel.contracts.exchange import (
     CheckRule,
@@ -35,7 +36,7 @@ from jinqiao.kernel.contracts.exchange import (
     TransformKind,
     Window,
 )
-from tests.exchange.factories import TABLE, World
+from tests.exchange.factories import TABLE, World, make_source
 
 
 def order_of_a_run(world: World, **configuration: Any) -> ExchangeOrder:
@@ -292,3 +293,57 @@ def test_without_a_listening_node_nothing_is_said_to_have_gone_directly(world: W
 
     run.refresh_from_db()
     assert run.problem["code"] == "exchange.run.chunks_missing"
+
+
+@pytest.mark.parametrize("change", ["target", "target_table", "mode"])
+@pytest.mark.parametrize("is_handed_over", [False, True])
+def test_the_target_and_the_mode_stay_while_a_run_is_under_way(world: World, change: str, is_handed_over: bool) -> None:
+    fresh = make_source(world.consumer_node, world.parties.asker, tables=False, name="新库", is_writable=True)
+    changes: dict[str, Any] = {"target": fresh, "target_table": "fresh", "mode": "diff"}
+    kept = {"target": world.target, "target_table": "marriage", "mode": "watermark"}
+    task = world.task(mode="watermark")
+    run = world.run(task)
+    if is_handed_over:
+        world.handed_over(run)
+
+    with pytest.raises(RunAlreadyLive):
+        actions.configure_task(task, by=world.parties.asker, **{**kept, change: changes[change]})
+    assert actions.configure_task(task, by=world.parties.asker, **kept, overlap_s=60).overlap_s == 60
+    actions.stop_run(run, by=world.parties.asker)
+    changed = actions.configure_task(task, by=world.parties.asker, **{**kept, change: changes[change]})
+    assert (getattr(changed, change), changed.cursor) == (changes[change], "")
+
+
+@pytest.mark.parametrize("change", ["target", "target_table", "mode", "cursor"])
+def test_a_run_that_was_overtaken_moves_no_cursor(world: World, change: str) -> None:
+    task = world.task(mode="watermark")
+    run = world.run(task)
+    command = world.handed_over(run)
+    fresh = make_source(world.consumer_node, world.parties.asker, tables=False, name="新库", is_writable=True)
+    changes: dict[str, Any] = {
+        "target": fresh,
+        "target_table": "fresh",
+        "mode": "diff",
+        "cursor": "2025-01-01T00:00:00",
+    }
+    ExchangeTask.objects.filter(pk=task.pk).update(**{change: changes[change]})
+    before = ExchangeTask.objects.get(pk=task.pk).cursor
+
+    world.consumer_node.answer(world.consumer_node.delivered(command))
+
+    run.refresh_from_db()
+    assert (run.state, ExchangeTask.objects.get(pk=task.pk).cursor) == ("reconciled", before)
+
+
+@pytest.mark.parametrize("change", ["source", "table", "watermark_column"])
+def test_a_run_of_a_table_that_is_bound_no_more_moves_no_cursor(world: World, change: str) -> None:
+    run = world.run(world.task(mode="watermark"))
+    command = world.handed_over(run)
+    other = make_source(world.provider_node, world.parties.clerk, name="新业务库")
+    changes: dict[str, Any] = {"source": other, "table": "divorce", "watermark_column": "reg_date"}
+    Binding.objects.update(**{change: changes[change]})
+
+    world.consumer_node.answer(world.consumer_node.delivered(command))
+
+    run.refresh_from_db()
+    assert (run.state, ExchangeTask.objects.get().cursor) == ("reconciled", "")

@@ -34,6 +34,7 @@ from jinqiao.exchange.errors import (
     ColumnUnknown,
     ItemUnbound,
     PredecessorWrong,
+    RunAlreadyLive,
     SourceRetired,
     TableUnknown,
     TargetNameBroken,
@@ -43,6 +44,7 @@ from jinqiao.exchange.errors import (
     TaskStateWrong,
 )
 from jinqiao.exchange.models import DataSource, ExchangeTask
+from jinqiao.exchange.queries.runs import LIVE
 from jinqiao.exchange.queries.tasks import possible_predecessors
 from jinqiao.exchange.queries.terms import BoundTable, binding_of
 from jinqiao.exchange.schedules import Schedule
@@ -94,6 +96,7 @@ def configure_task(
         WatermarkMissing, KeysMissing, KeyNotGranted, LogNotPossible: the binding or the grant does not allow this mode or delivery.
         DeliveryNotFitting, ReloadNeedsApproval, TargetNamesBroken, SettingWrong.
         TargetNotWritable, TargetNameBroken, ScheduleBroken, CronBroken, CronNever, TaskStateWrong, LimitBroken, SourceRetired.
+        RunAlreadyLive: target, table and mode stay while a run is under way.
     """
     task = locked_task(task.pk)
     rules.check_may_run(by, task)
@@ -118,6 +121,8 @@ def configure_task(
     Schedule.parse(schedule)
     names = checked_names(task, target_names or {})
     if (task.target_id, task.target_table, task.mode) != (target.pk, target_table, copy_mode.value):
+        if task.runs.filter(state__in=LIVE).exists():
+            raise RunAlreadyLive(task=task.number)  # it would carry part of the rows to where the others are not
         task.cursor = ""  # another target, or another way: it has to get everything once
         lapse_reloads(task, by=by.actor)
     task.target, task.target_table, task.target_names = target, target_table, names

@@ -23,7 +23,7 @@ from jinqiao.exchange.errors import (
     ReceiptWrong,
     TargetChanged,
 )
-from jinqiao.exchange.models import ExchangeReceipt, Node, NodeCommand, RelayChunk, Run
+from jinqiao.exchange.models import Binding, ExchangeReceipt, Node, NodeCommand, RelayChunk, Run
 from jinqiao.exchange.queries.runs import order_of
 from jinqiao.exchange.queries.terms import connection
 from jinqiao.kernel import moments
@@ -69,7 +69,7 @@ def take_answer(run: Run, command: NodeCommand, result: CommandResult) -> None:
         if kind is not CommandKind.DELIVER:
             _handed_over(run, command.node, result)
         else:
-            _delivered(run, command.node, result)
+            _delivered(run, command, result)
     except JinqiaoError as error:
         fail_run(run, problem_of(error), at=command.node)
 
@@ -210,9 +210,9 @@ def _check_relay(run: Run, manifest: BatchManifest, direct: Collection[int]) -> 
         raise ChunksMissing(count=len(missing))
 
 
-def _delivered(run: Run, node: Node, result: CommandResult) -> None:
+def _delivered(run: Run, command: NodeCommand, result: CommandResult) -> None:
     """The consumer's node has taken the batch, counted and countersigned: reconcile, complete the receipt, move the cursor."""
-    order = order_of(run)
+    order, node = order_of(run), command.node
     manifest = BatchManifest.from_json(run.manifest)
     if result.counts is None:
         raise ReceiptWrong(node=node.number, field="counts")
@@ -228,7 +228,7 @@ def _delivered(run: Run, node: Node, result: CommandResult) -> None:
     run.finished_at = now
     run.save()
     task = run.task
-    if run.kind == RunKind.ORDINARY and order.mode is not CopyMode.FULL and manifest.new_cursor:
+    if manifest.new_cursor and _goes_on_from(run, order, command):
         task.cursor = manifest.new_cursor
         task.save(update_fields=["cursor"])
     failure_is_over(task, by=None)
@@ -245,6 +245,28 @@ def _delivered(run: Run, node: Node, result: CommandResult) -> None:
         deleted=result.counts.deleted,
         batch_digest=manifest.batch_digest,
     )
+
+
+def _goes_on_from(run: Run, order: ExchangeOrder, delivery: NodeCommand) -> bool:
+    """Whether the next run may go on where this one ended: only while the task still stands where the order began, and reads
+    the same table and fills the same one. Otherwise what lies before the new cursor would never be read."""
+    task = run.task
+    if run.kind != RunKind.ORDINARY or order.mode is CopyMode.FULL:
+        return False
+    if (order.mode, order.after, order.target_table) != (task.mode, task.cursor, task.target_table):
+        return False
+    return delivery.source_id == task.target_id and _reads_as_bound(run, order)
+
+
+def _reads_as_bound(run: Run, order: ExchangeOrder) -> bool:
+    """Whether the table that the order reads is still the one to which the entry is bound."""
+    binding = Binding.objects.filter(entry_id=run.task.grant.entry_id).first()
+    read = run.commands.filter(kind=CommandKind.EXTRACT.value, attempt=run.attempt).last()
+    if binding is None or read is None or (order.mode is CopyMode.LOG and order.slot != run.task.slot):
+        return False
+    watermark = binding.watermark_column if order.mode is CopyMode.WATERMARK else ""
+    bound = (binding.source_id, binding.table, watermark)
+    return (read.source_id, order.source_table, order.watermark_column) == bound
 
 
 def check_counts(order: ExchangeOrder, manifest: BatchManifest, counts: DeliveryCounts, node: Node) -> None:
