@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from jinqiao.exchange import actions
+from jinqiao.exchange.actions.commanding import OPEN
 from jinqiao.exchange.actions.resending import DAMAGED, MOST_RESENDS
-from jinqiao.exchange.enums import RunState
+from jinqiao.exchange.enums import CommandState, RunState
 from jinqiao.exchange.errors import ChunkDigestWrong, ChunkMissing, RunStateWrong
-from jinqiao.exchange.models import NodeCommand, RelayChunk, Run
+from jinqiao.exchange.models import Node, NodeCommand, RelayChunk, Run
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import Command, CommandKind, CommandResult, Problem
 from jinqiao.kernel.crypto.suites import suite
@@ -129,3 +130,53 @@ def test_a_late_answer_to_a_resend_does_not_wake_a_stopped_run(world: World) -> 
         run=run, kind=CommandKind.DELIVER.value, state__in=("waiting", "taken")
     ).exists()
     assert RelayChunk.objects.filter(run=run).count() == 0
+
+
+def test_sending_again_twice_leaves_one_delivery(world: World) -> None:
+    run = world.run()
+    world.handed_over(run)
+    provider, consumer = world.provider_node, world.consumer_node
+    for by in (world.parties.asker, world.parties.clerk):
+        actions.resend_chunks(run, by=by, chunks=[1])
+        taken = provider.take(CommandKind.RESEND)
+        assert taken.chunks == (1,)
+    first = NodeCommand.objects.filter(run=run, kind=CommandKind.RESEND.value).earliest("id")
+    provider.answer(CommandResult(command_id=first.number, ok=True, finished_at=moments.now()))
+    assert CommandKind.DELIVER not in {command.kind for command in consumer.poll()}
+
+    put(world, run, NodeHands.chunk(taken))
+    provider.answer(done(taken))
+    consumer.answer(consumer.delivered(consumer.take(CommandKind.DELIVER)))
+
+    run.refresh_from_db()
+    assert run.state == RunState.RECONCILED
+    assert NodeCommand.objects.filter(run=run, kind=CommandKind.DELIVER.value).count() == 2  # the first was cancelled
+    assert not NodeCommand.objects.filter(run=run, kind__in=("deliver", "resend"), state__in=OPEN).exists()
+
+
+def test_sending_again_brings_what_was_still_to_be_brought(world: World) -> None:
+    run = world.run()
+    world.handed_over(run)
+    chunk = run.manifest["chunks"][0]
+    Run.objects.filter(pk=run.pk).update(manifest={**run.manifest, "chunks": [chunk, {**chunk, "number": 2}]})
+    actions.resend_chunks(run, by=world.parties.asker, chunks=[1])
+    actions.resend_chunks(run, by=world.parties.clerk, chunks=[2])
+
+    assert world.provider_node.take(CommandKind.RESEND).chunks == (1, 2)
+
+
+def test_a_run_that_is_over_takes_no_room_at_its_node(world: World) -> None:
+    run = world.run()
+    left = world.handed_over(run)
+    actions.resend_chunks(run, by=world.parties.asker, chunks=[1])
+    resend = world.provider_node.take(CommandKind.RESEND)
+    put(world, run, NodeHands.chunk(resend))
+    world.provider_node.answer(done(resend))
+    again = world.consumer_node.take(CommandKind.DELIVER)
+    NodeCommand.objects.filter(number=left.id).update(state=CommandState.TAKEN)  # its answer was lost
+    world.consumer_node.answer(world.consumer_node.delivered(again))
+    assert NodeCommand.objects.get(number=left.id).state == CommandState.CANCELLED
+
+    NodeCommand.objects.filter(number=left.id).update(state=CommandState.TAKEN)  # as an earlier version left it
+    Node.objects.filter(pk=world.consumer_node.node.pk).update(run_cap=1)
+    world.handed_over(world.run(run.task))

@@ -44,12 +44,9 @@ def take_commands(node: Node, heartbeat: Heartbeat) -> list[SignedMessage]:
     _note(node, heartbeat)
     again = moments.now() - timedelta(seconds=REDELIVER_AFTER_S)
     messages = []
-    fields = ("pk", "state", "taken_at", "run__number", "run__paused_at", "run__task__priority", "kind")
+    fields = ("pk", "state", "taken_at", "run__number", "run__state", "run__paused_at", "run__task__priority", "kind")
     commands = list(NodeCommand.objects.filter(node=node, state__in=OPEN).order_by("id").values(*fields))
-    room = node.run_cap - sum(
-        command["kind"] in _MOVING and command["state"] == CommandState.TAKEN and command["run__paused_at"] is None
-        for command in commands
-    )
+    room = node.run_cap - sum(_takes_room(command) for command in commands)
     for command in sorted(commands, key=_turn):
         is_taken = command["state"] == CommandState.TAKEN
         is_busy = command["run__number"] in heartbeat.busy_with
@@ -63,6 +60,12 @@ def take_commands(node: Node, heartbeat: Heartbeat) -> list[SignedMessage]:
             messages.append(message)
             room -= is_new_move
     return messages
+
+
+def _takes_room(command: Mapping[str, Any]) -> bool:
+    """Whether the node works at a run for it: a run that is over, or held by hand, takes no room whatever was left open of it."""
+    is_moving = command["kind"] in _MOVING and command["state"] == CommandState.TAKEN
+    return is_moving and command["run__state"] in LIVE and command["run__paused_at"] is None
 
 
 def _turn(command: Mapping[str, Any]) -> tuple[int, int, int, int]:

@@ -74,9 +74,7 @@ def resend_chunks(run: Run, *, by: Post, chunks: Collection[int]) -> Run:
         if number not in known:
             raise ChunkMissing(run=run.number, chunk=number)
     order = order_of(run)
-    NodeCommand.objects.filter(run=run, kind=CommandKind.DELIVER.value, state__in=OPEN).update(
-        state=CommandState.CANCELLED, finished_at=moments.now()
-    )
+    wanted = tuple(sorted({*wanted, *_put_off(run)}))
     RelayChunk.objects.filter(run=run, number__in=wanted).delete()
     provider = Node.objects.get(number=order.provider_node)
     command_node(provider, CommandKind.RESEND, run=run, order=order, chunks=wanted)
@@ -84,3 +82,15 @@ def resend_chunks(run: Run, *, by: Post, chunks: Collection[int]) -> Run:
         "exchange.run.resend", by=by.actor, about=trail.subject(run), node=provider.number, chunks=list(wanted)
     )
     return run
+
+
+def _put_off(run: Run) -> set[int]:
+    """Cancel what of the delivery is open: one RESEND at a time, so that one DELIVER follows. Gives the chunks that were still to
+    be brought."""
+    commands = NodeCommand.objects.filter(run=run, state__in=OPEN)
+    resends = commands.filter(kind=CommandKind.RESEND.value)
+    chunks = {int(number) for command in resends for number in command.body["body"]["chunks"]}
+    commands.filter(kind__in=(CommandKind.DELIVER.value, CommandKind.RESEND.value)).update(
+        state=CommandState.CANCELLED, finished_at=moments.now()
+    )
+    return chunks

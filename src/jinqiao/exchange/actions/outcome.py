@@ -9,11 +9,11 @@ from collections.abc import Collection
 
 from jinqiao.audit import trail
 from jinqiao.exchange import rules
-from jinqiao.exchange.actions.commanding import command_node
+from jinqiao.exchange.actions.commanding import OPEN, command_node
 from jinqiao.exchange.actions.platform import node_actor, platform_identity, post_to_worker
 from jinqiao.exchange.actions.resending import resend_damaged
 from jinqiao.exchange.actions.runs import discard, fail_run, failure_is_over, for_consumer, move_run, problem_of
-from jinqiao.exchange.enums import RunKind, RunState
+from jinqiao.exchange.enums import CommandState, RunKind, RunState
 from jinqiao.exchange.errors import (
     ChunksMissing,
     ColumnsBeyondGrant,
@@ -52,6 +52,7 @@ _STATE_OF = {
     CommandKind.RESUBMIT: RunState.EXTRACTING,
     CommandKind.DELIVER: RunState.DELIVERING,
 }
+_DELIVERING = (CommandKind.DELIVER.value, CommandKind.RESEND.value)
 
 
 def take_answer(run: Run, command: NodeCommand, result: CommandResult) -> None:
@@ -227,6 +228,7 @@ def _delivered(run: Run, command: NodeCommand, result: CommandResult) -> None:
     run.counts = result.counts.to_json()
     run.finished_at = now
     run.save()
+    run.commands.filter(state__in=OPEN, kind__in=_DELIVERING).update(state=CommandState.CANCELLED, finished_at=now)
     task = run.task
     if manifest.new_cursor and _goes_on_from(run, order, command):
         task.cursor = manifest.new_cursor
