@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jinqiao.audit.models import AuditEvent
 from jinqiao.exchange import actions
-from jinqiao.exchange.enums import RunCause, RunState
+from jinqiao.exchange.enums import AlertKind, NodeState, RunCause, RunState
 from jinqiao.exchange.errors import (
     ArrivalRefused,
     CronBroken,
@@ -17,12 +18,14 @@ from jinqiao.exchange.errors import (
     ScheduleBroken,
     SettingWrong,
 )
-from jinqiao.exchange.models import ExchangeTask, OutboxMessage, Run
+from jinqiao.exchange.models import Alert, Binding, ExchangeTask, Node, OutboxMessage, Run
 from jinqiao.exchange.queries.tasks import next_times
 from jinqiao.exchange.schedules import Schedule
 from jinqiao.exchange.tasks import work_message
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import CommandKind
+from jinqiao.sharing.models import Grant
+from jinqiao.workflow.models import ToDo
 from tests.exchange.factories import World
 from tests.sharing import factories as sharing
 
@@ -191,3 +194,66 @@ def test_a_task_that_does_not_wait_for_arrivals_hears_none(world: World) -> None
     world.task()
 
     assert actions.announce_arrival(world.source, by=world.parties.clerk) == 0
+
+
+def _open_failure() -> Alert:
+    assert ToDo.objects.filter(kind="exchange.run.failed", done_at=None).count() == 1
+    return Alert.objects.get(kind=AlertKind.RUN_FAILED, closed_at=None)
+
+
+def test_a_planned_run_that_cannot_start_is_told_once_and_let_go_when_one_comes_through(world: World) -> None:
+    task = world.task(schedule="hourly")
+    binding = Binding.objects.get()
+    Binding.objects.all().delete()
+    for _tick in range(2):
+        ExchangeTask.objects.update(next_run_at=moments.now())
+        assert actions.start_due_runs() == 0
+
+    alert = _open_failure()
+    assert (alert.task, alert.run, alert.organisation) == (task, None, world.parties.provider)
+    assert alert.details == {"code": "exchange.binding.missing"}
+    assert Alert.objects.count() == 1
+
+    binding.save(force_insert=True)
+    world.finished(actions.start_run(task, by=None))
+    assert not Alert.objects.filter(closed_at=None).exists()
+
+
+def test_a_consumer_s_node_that_is_gone_is_told_to_the_consumer(world: World) -> None:
+    world.task(schedule="hourly")
+    Node.objects.filter(pk=world.consumer_node.node.pk).update(state=NodeState.RETIRED)
+    ExchangeTask.objects.update(next_run_at=moments.now())
+
+    assert actions.start_due_runs() == 0
+    assert _open_failure().organisation == world.parties.consumer
+
+
+def test_a_wish_that_cannot_start_is_told_kept_and_tried_again_later(world: World) -> None:
+    task = actions.plan_task(world.task(), by=world.parties.asker, on_arrival=True)
+    binding = Binding.objects.get()
+    Binding.objects.all().delete()
+
+    actions.announce_arrival(world.source, by=world.parties.clerk)  # it waits for no task: nothing is bound to it
+    ExchangeTask.objects.update(is_due=True)
+    assert actions.start_wanted_runs() == 0
+    tried = AuditEvent.objects.filter(action="exchange.run.start", outcome="failed").count()
+    assert actions.start_wanted_runs() == 0
+    assert AuditEvent.objects.filter(action="exchange.run.start", outcome="failed").count() == tried == 1
+    task.refresh_from_db()
+    assert task.is_due
+    assert _open_failure().details == {"code": "exchange.binding.missing"}
+
+    binding.save(force_insert=True)
+    ExchangeTask.objects.update(due_after=moments.now())
+    assert actions.start_wanted_runs() == 1
+    task.refresh_from_db()
+    assert (task.is_due, task.due_after) == (False, None)
+
+
+def test_a_grant_that_is_not_live_is_no_failure_of_the_task(world: World) -> None:
+    task = world.task(schedule="hourly")
+    Grant.objects.filter(pk=task.grant_id).update(state="suspended")
+    ExchangeTask.objects.update(next_run_at=moments.now())
+
+    assert actions.start_due_runs() == 0
+    assert not Alert.objects.exists()

@@ -36,6 +36,7 @@ FORMS = (
     gettext_noop("节点“%(name)s”失去联系"),
     gettext_noop("节点“%(name)s”已登记，待核对密钥指纹"),
     gettext_noop("运行%(number)s失败，需要处理"),
+    gettext_noop("任务%(number)s无法启动运行，需要处理"),
     gettext_noop("任务%(number)s逾时没有成功运行"),
     gettext_noop("任务%(number)s连续多次没有数据变化"),
     gettext_noop("任务%(number)s的数据量与往常不同"),

@@ -6,26 +6,25 @@ over; many wishes are one run.
 
 import hashlib
 import hmac
-import logging
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
 from jinqiao.accounts.models import Post
 from jinqiao.audit import trail
-from jinqiao.audit.models import Outcome
 from jinqiao.exchange import rules
 from jinqiao.exchange.actions.comparing import compare_after
-from jinqiao.exchange.actions.runs import locked_task, start_run, waits_for_part
+from jinqiao.exchange.actions.runs import locked_task, waits_for_part
+from jinqiao.exchange.actions.starting import start_unasked
 from jinqiao.exchange.enums import RunCause, RunState, SourceState, TaskState
 from jinqiao.exchange.errors import ArrivalRefused, SourceRetired
 from jinqiao.exchange.models import DataSource, ExchangeTask
 from jinqiao.exchange.queries.runs import LIVE, run_by_number
 from jinqiao.kernel import moments
-from jinqiao.kernel.errors import JinqiaoError
 
-log = logging.getLogger(__name__)
+TRIED_AGAIN_AFTER = timedelta(minutes=15)
+"""So long a wish that could not start waits for its next try; a new wish is tried at once."""
 
 
 def follow_run(run_number: str) -> int:
@@ -56,21 +55,18 @@ def _want_run(task_id: int, cause: RunCause, since: datetime) -> bool:
 
 
 def _start(task: ExchangeTask, cause: RunCause) -> bool:
-    try:
-        with transaction.atomic():
-            start_run(task, by=None, cause=cause)
-    except JinqiaoError as error:
-        log.warning("task %s could not start after %s: %s", task.number, cause.value, error.code)
-        trail.record(
-            "exchange.run.start", by=trail.SYSTEM, about=trail.subject(task), outcome=Outcome.FAILED, code=error.code
-        )
-        return False
-    return True
+    """One that cannot start is told, and the wish is kept: what arrived has not been brought."""
+    if start_unasked(task, cause):
+        return True
+    task.is_due, task.due_after = True, moments.now() + TRIED_AGAIN_AFTER
+    task.save(update_fields=["is_due", "due_after"])
+    return False
 
 
 def start_wanted_runs() -> int:
     """Start what was wished for while a run was live; gives the count of started runs."""
     wanted = ExchangeTask.objects.filter(state=TaskState.ACTIVE, is_due=True).exclude(runs__state__in=LIVE)
+    wanted = wanted.exclude(due_after__gt=moments.now())
     return sum(_start_wanted(task_id) for task_id in list(wanted.order_by("id").values_list("pk", flat=True)))
 
 
@@ -79,10 +75,8 @@ def _start_wanted(task_id: int) -> bool:
     task = locked_task(task_id)
     if task.state != TaskState.ACTIVE or not task.is_due or task.runs.filter(state__in=LIVE).exists():
         return False
-    if waits_for_part(task):
+    if waits_for_part(task) or (task.due_after is not None and task.due_after > moments.now()):
         return False
-    task.is_due = False
-    task.save(update_fields=["is_due"])
     return _start(task, _cause(task))
 
 

@@ -82,11 +82,11 @@ def begin_run(
         failure_is_over(task, by=by)
     had_due, superseded = task.is_due, supersede_retries(task, kind, by=by, **fields)
     if kind is RunKind.ORDINARY:
-        task.is_due = False
+        task.is_due, task.due_after = False, None
     elif kind is not RunKind.RELOAD and RunKind.ORDINARY in superseded:
         task.is_due = True  # a part brings not what the superseded run would have: an ordinary run follows
     if task.is_due is not had_due:
-        task.save(update_fields=["is_due"])
+        task.save(update_fields=["is_due", "due_after"])
     run = Run(
         number=next_number(f"RUN-{moments.today():%Y%m%d}"),
         task=task,

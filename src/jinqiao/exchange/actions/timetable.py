@@ -1,7 +1,5 @@
 """What the clock starts: due plans and due retries. Each piece is its own transaction and may be repeated without harm."""
 
-import logging
-
 from django.db import transaction
 
 from jinqiao.audit import trail
@@ -15,18 +13,16 @@ from jinqiao.exchange.actions.runs import (
     move_run,
     problem_of,
     send_order,
-    start_run,
     tell_of_failure,
     waits_for_part,
 )
+from jinqiao.exchange.actions.starting import start_unasked
 from jinqiao.exchange.actions.tasks import plan_next
 from jinqiao.exchange.enums import RunCause, RunState, TaskState
 from jinqiao.exchange.models import ExchangeTask, Run
 from jinqiao.exchange.queries.runs import LIVE
 from jinqiao.kernel import moments
 from jinqiao.kernel.errors import JinqiaoError
-
-log = logging.getLogger(__name__)
 
 
 def start_due_runs() -> int:
@@ -48,16 +44,7 @@ def _start_due(task_id: int) -> bool:
         task.is_due = True
         task.save(update_fields=["is_due"])
         return False
-    try:
-        with transaction.atomic():
-            start_run(task, by=None, cause=RunCause.PLAN)
-    except JinqiaoError as error:
-        log.warning("task %s could not start by its plan: %s", task.number, error.code)
-        trail.record(
-            "exchange.run.start", by=trail.SYSTEM, about=trail.subject(task), outcome=Outcome.FAILED, code=error.code
-        )
-        return False
-    return True
+    return start_unasked(task, RunCause.PLAN)
 
 
 def retry_due_runs() -> int:

@@ -65,6 +65,7 @@ class ExchangeTask(models.Model):
     is_due = models.BooleanField(
         _("等待运行"), default=False
     )  # asked for by another task or an arrival while one was live
+    due_after = models.DateTimeField(_("最早再试"), null=True, blank=True)  # a wish that could not start is tried then
     priority = models.PositiveSmallIntegerField(_("优先级"), choices=Priority, default=Priority.NORMAL)
     max_attempts = models.PositiveSmallIntegerField(_("最多尝试次数"), default=5)
     back_off_s = models.PositiveIntegerField(_("首次重试等待（秒）"), default=30)
