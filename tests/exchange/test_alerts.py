@@ -1,7 +1,7 @@
 """Alerts: each rule finds what it is for, puts one to-do on one desk, and lets go when its cause is gone."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -79,7 +79,12 @@ def _planned(world: World) -> ExchangeTask:
     run = past_runs(task, [5])[0]
     earlier = moments.now() - timedelta(days=1, hours=1)
     Run.objects.filter(pk=run.pk).update(queued_at=earlier, finished_at=earlier)
+    _plan_counts_since(earlier)
     return task
+
+
+def _plan_counts_since(at: datetime) -> None:
+    ExchangeTask.objects.update(planned_since=at)
 
 
 def test_a_task_without_success_after_its_time_and_tolerance_is_late(world: World) -> None:
@@ -102,13 +107,63 @@ def test_within_its_tolerance_a_task_is_not_late(world: World) -> None:
 
 def test_a_new_task_and_a_paused_one_are_not_late(world: World) -> None:
     task = _planned(world)
-    Run.objects.update(queued_at=moments.now())
+    _plan_counts_since(moments.now())
     actions.watch()
     assert open_kinds() == []
-    Run.objects.update(queued_at=moments.now() - timedelta(days=2))
+    _plan_counts_since(moments.now() - timedelta(days=2))
     actions.pause_task(task, by=world.parties.asker)
     actions.watch()
     assert open_kinds() == []
+
+
+def test_a_task_planned_before_this_was_kept_counts_from_its_first_run(world: World) -> None:
+    _planned(world)
+    ExchangeTask.objects.update(planned_since=None)
+    actions.watch()
+    assert open_kinds() == ["run_late"]
+
+    Run.objects.update(queued_at=moments.now())
+    actions.watch()
+    assert open_kinds() == []
+
+
+def test_a_task_whose_first_run_never_began_is_late(world: World) -> None:
+    _planned(world)
+    Run.objects.all().delete()
+
+    actions.watch()
+    assert open_kinds() == ["run_late"]
+
+
+def test_times_that_passed_while_a_task_was_paused_are_not_missed(world: World) -> None:
+    task = _planned(world)
+    actions.pause_task(task, by=world.parties.asker)
+    actions.resume_task(task, by=world.parties.asker)
+
+    actions.watch()
+    assert open_kinds() == []
+
+
+@pytest.mark.parametrize("way", ["plan", "configure"])
+def test_times_that_a_new_plan_would_have_had_are_not_missed(world: World, way: str) -> None:
+    task = _planned(world)
+    Run.objects.update(finished_at=moments.now() - timedelta(hours=6))
+    at = (moments.now() - timedelta(hours=2)).astimezone(moments.CHINA)
+    if way == "plan":
+        actions.plan_task(task, by=world.parties.asker, schedule=f"daily {at:%H:%M}")
+    else:
+        world.task(task.grant, schedule=f"daily {at:%H:%M}")
+
+    actions.watch()
+    assert open_kinds() == []
+
+
+def test_setting_the_same_plan_again_hides_nothing(world: World) -> None:
+    task = _planned(world)
+    actions.plan_task(task, by=world.parties.asker, schedule=task.schedule)
+
+    actions.watch()
+    assert open_kinds() == ["run_late"]
 
 
 @pytest.mark.parametrize(

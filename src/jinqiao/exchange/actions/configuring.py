@@ -26,7 +26,7 @@ from jinqiao.exchange.actions.ranges import (
 from jinqiao.exchange.actions.reloads import lapse_reloads
 from jinqiao.exchange.actions.runs import locked_task
 from jinqiao.exchange.actions.slots import drop_slot_of
-from jinqiao.exchange.actions.tasks import CONFIGURE, move_task, plan_next
+from jinqiao.exchange.actions.tasks import CONFIGURE, move_task, plan_next, set_schedule
 from jinqiao.exchange.enums import NodeState, Priority, SourceState, TaskState
 from jinqiao.exchange.errors import (
     BindingMissing,
@@ -128,7 +128,8 @@ def configure_task(
     task.target, task.target_table, task.target_names = target, target_table, names
     task.mode, task.delivery, task.ledger = copy_mode.value, way.value, place.value
     task.drift, task.reconcile, task.create_target = DriftChoice(drift).value, Reconcile(reconcile).value, create_target
-    task.schedule, task.rows_per_s, task.mb_per_s = schedule.strip(), rows_per_s, mb_per_s
+    set_schedule(task, schedule)
+    task.rows_per_s, task.mb_per_s = rows_per_s, mb_per_s
     if overlap_s is not None:
         task.overlap_s = within("overlap_s", overlap_s, 0, LONGEST_OVERLAP_S)
     if chunk_rows is not None:
@@ -240,7 +241,8 @@ def plan_task(
     if compare_schedule.strip():
         Schedule.parse(compare_schedule)
         check_comparable(task)
-    task.schedule, task.compare_schedule = schedule.strip(), compare_schedule.strip()
+    set_schedule(task, schedule)
+    task.compare_schedule = compare_schedule.strip()
     task.after_task, task.on_arrival, task.priority = after_task, on_arrival, Priority(priority)
     task.max_attempts = within("max_attempts", max_attempts, 1, MOST_ATTEMPTS)
     task.back_off_s = within("back_off_s", back_off_s, SHORTEST_BACK_OFF_S, LONGEST_BACK_OFF_S)

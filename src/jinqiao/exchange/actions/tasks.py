@@ -20,7 +20,7 @@ from jinqiao.exchange.schedules import Schedule
 from jinqiao.kernel import moments
 from jinqiao.workflow import actions as workflow
 
-STATE_FIELDS = ("state", "resumes_with_grant", "next_run_at", "next_compare_at")
+STATE_FIELDS = ("state", "resumes_with_grant", "next_run_at", "next_compare_at", "planned_since")
 CONFIGURE = "exchange.task.configure"
 """The to-do of a consumer whose new task has no target yet."""
 
@@ -36,6 +36,22 @@ def plan_next(task: ExchangeTask) -> None:
     schedule = Schedule.parse(task.schedule)
     task.next_run_at = schedule.next_after(moments.now()) if schedule and task.state == TaskState.ACTIVE else None
     plan_next_comparison(task)
+
+
+def set_schedule(task: ExchangeTask, schedule: str) -> None:
+    """Give the task its plan; a new one counts from now: of times before it none was missed."""
+    if schedule.strip() != task.schedule:
+        task.planned_since = moments.now()
+    task.schedule = schedule.strip()
+
+
+def go_on(task: ExchangeTask) -> None:
+    """The task runs by its plan again, from now on."""
+    move_task(task, TaskState.ACTIVE)
+    task.resumes_with_grant = False
+    task.planned_since = moments.now()
+    plan_next(task)
+    task.save(update_fields=STATE_FIELDS)
 
 
 @transaction.atomic
@@ -73,10 +89,7 @@ def resume_task(task: ExchangeTask, *, by: Post) -> ExchangeTask:
     rules.check_is_live(task.grant)
     if task.target_id is None:
         raise TaskNotReady(task=task.number)
-    move_task(task, TaskState.ACTIVE)
-    task.resumes_with_grant = False
-    plan_next(task)
-    task.save(update_fields=STATE_FIELDS)
+    go_on(task)
     trail.record("exchange.task.resume", by=by.actor, about=trail.subject(task))
     return task
 
@@ -97,10 +110,7 @@ def release_task(task: ExchangeTask, *, by: trail.Actor) -> None:
     """Its grant is in use again: go on, unless somebody paused the task himself."""
     task = locked_task(task.pk)
     if task.state == TaskState.PAUSED and task.resumes_with_grant:
-        move_task(task, TaskState.ACTIVE)
-        task.resumes_with_grant = False
-        plan_next(task)
-        task.save(update_fields=STATE_FIELDS)
+        go_on(task)
         trail.record("exchange.task.resume", by=by, about=trail.subject(task))
 
 

@@ -7,7 +7,7 @@ Looking twice, or by two workers at once, changes nothing.
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
@@ -81,7 +81,7 @@ def _of_task(task: ExchangeTask, rule: Rule, title: str, *, run: Run | None = No
 
 def late(book: RuleBook) -> Iterator[Found]:
     """No run reconciled since the last time of the plan, though the tolerance is over. What was planned before the task was set up,
-    or resumed, is not missed: only a time that the plan has reached (`next_run_at` lies after it) counts."""
+    resumed, or given this plan, or before its grant begins, is not missed."""
     now = moments.now()
     for task in _tasks().exclude(schedule="").exclude(next_run_at=None).order_by("id"):
         rule = book.rule(AlertKind.RUN_LATE, task.pk)
@@ -94,11 +94,17 @@ def late(book: RuleBook) -> Iterator[Found]:
         if schedule is None:
             continue
         expected = schedule.last_before(now - timedelta(seconds=rule.number("tolerance_s")))
-        begun = task.runs.order_by("id").values_list("queued_at", flat=True).first()
-        if begun is None or begun > expected:
+        since = _planned_since(task)
+        if since is None or since >= expected:
             continue
         if not task.runs.filter(state=RunState.RECONCILED, finished_at__gte=expected).exists():
             yield _of_task(task, rule, _("任务%(number)s逾时没有成功运行"), expected_at=expected.isoformat())
+
+
+def _planned_since(task: ExchangeTask) -> datetime | None:
+    """From when on times of the plan count; of a task planned before this was kept, its first run."""
+    since = task.planned_since or task.runs.order_by("id").values_list("queued_at", flat=True).first()
+    return max(since, datetime.combine(task.grant.valid_from, time.min, CHINA)) if since is not None else None
 
 
 def nothing_moved(book: RuleBook) -> Iterator[Found]:

@@ -57,6 +57,9 @@ class ExchangeTask(models.Model):
     compare_schedule = models.CharField(_("内容比对计划"), max_length=120, blank=True)
     next_compare_at = models.DateTimeField(_("下次内容比对"), null=True, blank=True)
     schedule = models.CharField(_("计划"), max_length=120, blank=True)  # see exchange.schedules
+    planned_since = models.DateTimeField(
+        _("计划起算"), null=True, blank=True
+    )  # times of the plan before this were not missed: it was set, moved or resumed then
     next_run_at = models.DateTimeField(_("下次运行"), null=True, blank=True)
     after_task = models.ForeignKey(
         "self", models.SET_NULL, null=True, blank=True, related_name="followers", verbose_name=_("接在任务之后")
