@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jinqiao.audit import trail
 from jinqiao.exchange import actions
+from jinqiao.exchange.actions.grants import follow_changed_grant
 from jinqiao.exchange.actions.watching import usual_range
 from jinqiao.exchange.enums import AlertKind, AlertSeverity, RunState
 from jinqiao.exchange.errors import AlertRuleWrong, NotYourAlert, NotYourTask
@@ -25,6 +27,7 @@ from jinqiao.exchange.models import (
 from jinqiao.exchange.queries.alerts import RuleBook, alerts_found, parameters_of, rules_for, shipped_rule
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult, SlotStatus
+from jinqiao.sharing.enums import GrantState
 from jinqiao.workflow.models import ToDo
 from tests.exchange.factories import World
 
@@ -70,6 +73,19 @@ def test_a_failed_run_is_an_alert_with_one_to_do_until_one_comes_through(world: 
 
     world.finished(actions.start_run(run.task, by=None))
     assert open_kinds() == []
+
+
+def test_the_failure_of_a_task_whose_grant_ends_is_let_go(world: World) -> None:
+    run = world.run()
+    world.provider_node.answer(
+        world.provider_node.failed(world.provider_node.take(CommandKind.EXTRACT), retryable=False)
+    )
+    grant = run.task.grant
+    grant.state = GrantState.REVOKED
+    follow_changed_grant(grant, by=trail.SYSTEM)
+
+    assert open_kinds() == []
+    assert not ToDo.objects.filter(kind="exchange.run.failed", done_at=None).exists()
 
 
 def _planned(world: World) -> ExchangeTask:

@@ -8,7 +8,7 @@ from jinqiao.exchange import rules
 from jinqiao.exchange.actions.comparing import plan_next_comparison
 from jinqiao.exchange.actions.ranges import check_rate, check_speed
 from jinqiao.exchange.actions.reloads import lapse_reloads
-from jinqiao.exchange.actions.runs import locked_task, stop_live_run
+from jinqiao.exchange.actions.runs import failure_is_over, locked_task, stop_live_run
 from jinqiao.exchange.actions.slots import drop_slot_of
 from jinqiao.exchange.enums import TASK_MOVES, TaskState
 from jinqiao.exchange.errors import (
@@ -123,6 +123,7 @@ def end_task(task: ExchangeTask, *, by: trail.Actor, reason: str) -> None:
         plan_next(task)
         task.save(update_fields=STATE_FIELDS)
         workflow.finish_todos(trail.subject(task), by=None, kinds=[CONFIGURE])
+        failure_is_over(task, by=None)  # nobody can run it any more
         lapse_reloads(task, by=by)
         drop_slot_of(task)
         trail.record("exchange.task.end", by=by, about=trail.subject(task), reason=reason)
