@@ -16,12 +16,21 @@ from jinqiao.exchange.errors import (
     QuarantineEmpty,
     QuarantineNotRead,
     RunAlreadyLive,
+    WindowWouldDouble,
     WorkbookTooLarge,
 )
 from jinqiao.exchange.models import Alert, Comparison, ExchangeTask, NodeCommand, OutboxMessage, Run
 from jinqiao.exchange.tasks import work_message
 from jinqiao.kernel import moments
-from jinqiao.kernel.contracts.exchange import Command, CommandKind, CommandResult, ContentDigest, Delivery, Finding
+from jinqiao.kernel.contracts.exchange import (
+    Command,
+    CommandKind,
+    CommandResult,
+    ContentDigest,
+    Delivery,
+    Finding,
+    NodeResubmission,
+)
 from jinqiao.workflow.models import ToDo
 from tests.exchange.factories import NodeHands, World
 
@@ -209,6 +218,30 @@ def test_a_resubmission_that_broke_off_is_sent_anew_by_its_people(world: World) 
 
     new.refresh_from_db()
     assert (new.state, new.retry_at) == (RunState.FAILED, None)
+
+
+@pytest.mark.parametrize("at_node", [False, True])
+def test_rows_that_a_target_that_appends_has_taken_are_not_sent_again(world: World, at_node: bool) -> None:
+    run = _with_quarantine(world)
+    ExchangeTask.objects.update(delivery=Delivery.APPEND)
+    word = NodeResubmission(run_id=run.number, sealed_payload="sealed")
+    node = world.provider_node.node
+
+    def again() -> Run:
+        if at_node:
+            return actions.resubmit_at_node(node, word)
+        return actions.resubmit(run, by=world.parties.clerk, workbook=WORKBOOK)
+
+    broken = again()
+    world.provider_node.answer(world.provider_node.failed(world.provider_node.take(CommandKind.RESUBMIT)))
+    came = again()  # the first brought nothing
+    world.provider_node.answer(world.provider_node.extracted(world.provider_node.take(CommandKind.RESUBMIT), staged=1))
+    world.consumer_node.answer(world.consumer_node.delivered(world.consumer_node.take(CommandKind.DELIVER)))
+    came.refresh_from_db()
+    assert (came.state, came.pk != broken.pk) == (RunState.RECONCILED, True)
+
+    with pytest.raises(WindowWouldDouble):
+        again()
 
 
 @pytest.mark.parametrize(

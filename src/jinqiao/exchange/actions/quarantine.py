@@ -15,12 +15,12 @@ from jinqiao.exchange import rules
 from jinqiao.exchange.actions.commanding import OPEN, command_node
 from jinqiao.exchange.actions.platform import node_actor, platform_identity, public_identity
 from jinqiao.exchange.actions.runs import begin_run, locked_run
-from jinqiao.exchange.enums import CommandState, RunKind
-from jinqiao.exchange.errors import NotYourRun, QuarantineEmpty, QuarantineNotRead, WorkbookTooLarge
+from jinqiao.exchange.enums import CommandState, RunKind, RunState
+from jinqiao.exchange.errors import NotYourRun, QuarantineEmpty, QuarantineNotRead, WindowWouldDouble, WorkbookTooLarge
 from jinqiao.exchange.models import Node, NodeCommand, Run
 from jinqiao.exchange.queries.runs import order_of, run_by_number
 from jinqiao.kernel import moments
-from jinqiao.kernel.contracts.exchange import CommandKind, NodeResubmission
+from jinqiao.kernel.contracts.exchange import CommandKind, Delivery, NodeResubmission
 
 KEPT = timedelta(hours=24)
 """So long a sealed workbook is kept here; then it is read anew."""
@@ -74,11 +74,18 @@ def open_quarantine(run: Run, *, by: Post) -> bytes:
     return opened
 
 
+def _check_sends_once(run: Run) -> None:
+    """Corrected rows that an appending target has taken would stand there twice: it knows no key. Raises WindowWouldDouble."""
+    has_come = run.resubmissions.filter(state=RunState.RECONCILED).exists()
+    if has_come and run.task.delivery == Delivery.APPEND:
+        raise WindowWouldDouble(task=run.task.number)
+
+
 @transaction.atomic
 def resubmit(run: Run, *, by: Post, workbook: bytes) -> Run:
     """Send the corrected rows of a run's quarantine: a run of its own, which checks and delivers them as a part.
 
-    Raises NotYourQuarantine, QuarantineEmpty, WorkbookTooLarge and what `start_run` does.
+    Raises NotYourQuarantine, QuarantineEmpty, WorkbookTooLarge, WindowWouldDouble and what `start_run` does.
     """
     run = locked_run(run)
     rules.check_may_open_quarantine(by, run.task)
@@ -86,6 +93,7 @@ def resubmit(run: Run, *, by: Post, workbook: bytes) -> Run:
         raise QuarantineEmpty(run=run.number)
     if len(workbook) > MOST_BYTES:
         raise WorkbookTooLarge(limit=MOST_BYTES // 1024 // 1024)
+    _check_sends_once(run)
     node = Node.objects.get(number=order_of(run).provider_node)
     sealed = public_identity(node).seal(workbook)
     new = begin_run(run.task, by=by, kind=RunKind.RESUBMIT, payload=sealed, resubmits=run)
@@ -97,7 +105,7 @@ def resubmit(run: Run, *, by: Post, workbook: bytes) -> Run:
 def resubmit_at_node(node: Node, word: NodeResubmission) -> Run:
     """The same, handed in at the provider's node, whose people reach it without the pages. The rows stay sealed to that node.
 
-    Raises NotYourRun, QuarantineEmpty, WorkbookTooLarge and what `start_run` does.
+    Raises NotYourRun, QuarantineEmpty, WorkbookTooLarge, WindowWouldDouble and what `start_run` does.
     """
     run = locked_run(run_by_number(word.run_id))
     if order_of(run).provider_node != node.number:
@@ -106,6 +114,7 @@ def resubmit_at_node(node: Node, word: NodeResubmission) -> Run:
         raise QuarantineEmpty(run=run.number)
     if len(word.sealed_payload) > 2 * MOST_BYTES:
         raise WorkbookTooLarge(limit=MOST_BYTES // 1024 // 1024)
+    _check_sends_once(run)
     new = begin_run(run.task, by=None, kind=RunKind.RESUBMIT, payload=word.sealed_payload, resubmits=run)
     trail.record("exchange.quarantine.resubmit", by=node_actor(node), about=trail.subject(run), run=new.number)
     return new
