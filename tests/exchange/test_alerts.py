@@ -1,6 +1,6 @@
 """Alerts: each rule finds what it is for, puts one to-do on one desk, and lets go when its cause is gone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from jinqiao.audit import trail
 from jinqiao.exchange import actions
+from jinqiao.exchange.actions import watching
+from jinqiao.exchange.actions.alerting import open_alert, task_key
+from jinqiao.exchange.actions.found import Found
 from jinqiao.exchange.actions.grants import follow_changed_grant
 from jinqiao.exchange.actions.watching import usual_range
 from jinqiao.exchange.enums import AlertKind, AlertSeverity, RunState
@@ -17,6 +20,7 @@ from jinqiao.exchange.errors import AlertRuleWrong, NotYourAlert, NotYourTask
 from jinqiao.exchange.models import (
     Alert,
     AlertRule,
+    Comparison,
     ExchangeReceipt,
     ExchangeTask,
     Node,
@@ -354,6 +358,44 @@ def test_looking_twice_opens_nothing_twice(world: World) -> None:
 
     assert (actions.watch(), actions.watch()) == (1, 0)
     assert (Alert.objects.count(), ToDo.objects.filter(kind="exchange.alert.nothing_moved").count()) == (1, 1)
+
+
+def test_what_another_process_opens_while_it_is_looked_for_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = world.task()
+
+    def find(book: RuleBook) -> Iterator[Found]:
+        yield from watching.content_differs(book)
+        Comparison.objects.create(number="BD-1", task=task, state="different", asked_at=moments.now())
+        open_alert(
+            AlertKind.CONTENT_DIFFERS,
+            task_key(task),
+            organisation=world.parties.consumer,
+            title="BD-1",
+            about=trail.subject(task),
+            task=task,
+        )
+
+    with monkeypatch.context() as while_looking:
+        while_looking.setitem(watching.FINDERS, AlertKind.CONTENT_DIFFERS, find)
+        actions.watch()
+    actions.watch()
+
+    assert Alert.objects.get().closed_at is None
+
+
+@pytest.mark.parametrize(("mode", "found"), [("full", []), ("watermark", ["content_differs"])])
+def test_a_difference_stands_until_a_run_has_replaced_the_whole_target(
+    world: World, mode: str, found: list[str]
+) -> None:
+    task = world.task(mode=mode)
+    earlier = moments.now() - timedelta(hours=1)
+    Comparison.objects.create(number="BD-1", task=task, state="different", asked_at=earlier)
+    actions.watch()
+    assert open_kinds() == ["content_differs"]
+
+    world.finished(world.run(task))
+    actions.watch()
+    assert open_kinds() == found
 
 
 def test_a_rule_goes_by_task_then_by_platform_then_as_shipped(world: World) -> None:

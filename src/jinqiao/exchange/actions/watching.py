@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, time, timedelta
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext_noop as _
 
 from jinqiao.audit import trail
@@ -24,6 +24,7 @@ from jinqiao.exchange.queries.alerts import Rule, RuleBook
 from jinqiao.exchange.queries.runs import LIVE
 from jinqiao.exchange.schedules import Schedule
 from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.exchange import CopyMode, Delivery
 from jinqiao.kernel.moments import CHINA
 
 MAD_TO_SIGMA = 1.4826
@@ -33,12 +34,14 @@ MAD_TO_SIGMA = 1.4826
 def watch(listening_s: float = math.inf) -> int:
     """Open what is found, close what is over; gives the count of alerts opened. `listening_s` as `RuleBook` has it."""
     book = RuleBook(listening_s)
-    return sum(_watch(kind, list(find(book))) for kind, find in FINDERS.items())
+    return sum(_watch(kind, find, book) for kind, find in FINDERS.items())
 
 
-def _watch(kind: AlertKind, found: list[Found]) -> int:
-    there = {one.key for one in found}
+def _watch(kind: AlertKind, find: Callable[[RuleBook], Iterator[Found]], book: RuleBook) -> int:
+    # before it is looked for: what another process opens meanwhile may be newer than what was found, and stays
     now_open = set(Alert.objects.filter(kind=kind, closed_at=None).values_list("key", flat=True))
+    found = list(find(book))
+    there = {one.key for one in found}
     for key in sorted(now_open - there):
         close_alert(kind, key)
     opened = 0
@@ -247,13 +250,19 @@ def slot_growing(book: RuleBook) -> Iterator[Found]:
 
 
 def content_differs(book: RuleBook) -> Iterator[Found]:
-    """The last comparison of a task found two sides that differ, and no run has been reconciled since."""
+    """The last comparison of a task found two sides that differ, and no run that replaces the whole target has been reconciled since;
+    one that brings changes alone leaves the difference as it was."""
     newer = Comparison.objects.filter(
         task=OuterRef("task"), pk__gt=OuterRef("pk"), state__in=(ComparisonState.SAME, ComparisonState.DIFFERENT)
     )
-    last = Comparison.objects.filter(~Exists(newer), state=ComparisonState.DIFFERENT).exclude(
-        task__state=TaskState.ENDED
+    whole = Run.objects.filter(
+        Q(kind=RunKind.RELOAD) | Q(kind=RunKind.ORDINARY, mode=CopyMode.FULL, task__delivery=Delivery.MIRROR),
+        task=OuterRef("task"),
+        state=RunState.RECONCILED,
+        queued_at__gt=OuterRef("asked_at"),
     )
+    last = Comparison.objects.filter(~Exists(newer), ~Exists(whole), state=ComparisonState.DIFFERENT)
+    last = last.exclude(task__state=TaskState.ENDED)
     for comparison in last.select_related("task__grant__consumer", "run").order_by("id"):
         task = comparison.task
         yield _of_task(
