@@ -51,6 +51,7 @@ NOTHING_TO_POISON = {
     "dashboard_rows late",  # no row here
     "dashboard_rows unused",
     "exchange:anomalies",
+    "exchange:packs",  # gateways and periods alone
     "exchange:samples",
     "exchange:samplings",
     "exchange:unused",
