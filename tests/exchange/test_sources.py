@@ -1,12 +1,16 @@
 """Data sources and bindings."""
 
+from datetime import timedelta
+
 import pytest
 
 from jinqiao.accounts.enums import Role
 from jinqiao.audit.models import AuditEvent
 from jinqiao.exchange import actions
+from jinqiao.exchange.actions.slots import left_slots
 from jinqiao.exchange.enums import NodeKind, SourceState
 from jinqiao.exchange.errors import (
+    BindingWouldDouble,
     ColumnUnknown,
     ConnectionIncomplete,
     EntryNotPublished,
@@ -17,15 +21,19 @@ from jinqiao.exchange.errors import (
     NotYourEntry,
     NotYourSource,
     NumberTaken,
+    RunAlreadyLive,
+    SourceInUse,
     TableUnknown,
     TypeMismatch,
     WatermarkMissing,
 )
-from jinqiao.exchange.models import Binding, DataSource, NodeCommand
+from jinqiao.exchange.models import Binding, DataSource, ExchangeTask, NodeCommand, ReplicationSlot, SourceTable
+from jinqiao.exchange.queries.runs import order_of
 from jinqiao.kernel import moments
-from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult, Problem
+from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult, ExchangeOrder, Problem, SlotStatus
 from jinqiao.kernel.crypto.errors import SealBroken
-from tests.exchange.factories import BOUND, World, make_node, make_source
+from tests.exchange.factories import BOUND, TABLE, World, make_node, make_source
+from tests.exchange.test_alerts import open_kinds
 from tests.factories import make_authority, make_organisation, make_post
 
 pytestmark = pytest.mark.django_db
@@ -165,6 +173,122 @@ def test_binding_again_replaces_the_binding(world: World) -> None:
     binding = bind(world, columns={"xm": "name"}, key_columns=["id"])
 
     assert (binding.pk, binding.columns, binding.watermark_column) == (world.binding.pk, {"xm": "name"}, "")
+
+
+def other_source(world: World) -> DataSource:
+    return make_source(world.provider_node, world.parties.clerk, name="新业务库", host="10.9.9.9")
+
+
+def bind_to(world: World, source: DataSource, **changes: object) -> Binding:
+    return bind(world, source=source, **{"key_columns": ["id_card"], "watermark_column": "updated_at", **changes})
+
+
+def slot_looked_at(world: World, source: DataSource, *slots: SlotStatus) -> None:
+    """The provider's node has looked at a source."""
+    NodeCommand.objects.filter(source=source).update(created_at=moments.now() - timedelta(hours=2))
+    actions.test_connection(source, by=world.parties.clerk)
+    command = world.provider_node.take(CommandKind.TEST_CONNECTION)
+    world.provider_node.answer(CommandResult(command_id=command.id, ok=True, slots=slots, finished_at=moments.now()))
+
+
+def full_slot(name: str, retained_bytes: int = 50 * 2**30) -> SlotStatus:
+    return SlotStatus(name=name, active=False, retained_bytes=retained_bytes, lag_bytes=0)
+
+
+def next_order(world: World, task: ExchangeTask) -> ExchangeOrder:
+    return order_of(actions.start_run(task, by=world.parties.asker))
+
+
+@pytest.mark.parametrize("change", ["source", "table", "watermark_column"])
+def test_tasks_of_an_entry_that_is_bound_to_another_table_begin_anew(world: World, change: str) -> None:
+    task = world.task(mode="watermark")
+    world.finished(world.run(task))
+    SourceTable.objects.create(source=world.source, name="marriage_2", schema={**TABLE.to_json(), "name": "marriage_2"})
+    changes = {"source": other_source(world), "table": "marriage_2", "watermark_column": "reg_date"}
+    assert ExchangeTask.objects.get().cursor != ""
+
+    bind_to(world, **{"source": world.source, change: changes[change]})  # type: ignore[arg-type]
+
+    assert next_order(world, task).after == ""
+    assert AuditEvent.objects.filter(action="exchange.task.start_over").count() == 1
+
+
+def test_other_columns_of_the_same_table_leave_the_cursor(world: World) -> None:
+    task = world.task(mode="watermark")
+    world.finished(world.run(task))
+
+    bind_to(world, world.source, lookup_items=["sfzh"])
+
+    assert next_order(world, task).after == ExchangeTask.objects.get().cursor != ""
+
+
+@pytest.mark.parametrize("is_live", [False, True])
+def test_an_entry_is_not_bound_to_another_table_where_that_would_double_rows(world: World, is_live: bool) -> None:
+    run = world.run(world.task(mode="watermark", delivery="append"))
+    if not is_live:
+        world.finished(run)
+    other = other_source(world)
+
+    with pytest.raises(BindingWouldDouble):
+        bind_to(world, other)
+
+    assert Binding.objects.get().source == world.source
+    assert (ExchangeTask.objects.get().cursor == "") is is_live
+
+
+def test_the_slot_at_the_earlier_source_is_dropped_and_watched_until_it_is_gone(world: World) -> None:
+    task = world.task(mode="log")
+    name, other = task.slot, other_source(world)
+    slot_looked_at(world, world.source, full_slot(name))
+    ExchangeTask.objects.filter(pk=task.pk).update(cursor="0/16B3748")
+    actions.watch()
+    assert open_kinds() == ["slot_growing"]
+
+    bind_to(world, other)
+    drop = world.provider_node.take(CommandKind.DROP_SLOT)
+    assert (drop.slot, drop.data_source) == (name, world.source.number)
+    task.refresh_from_db()
+    assert (task.cursor, task.slot.startswith("jinqiao_"), task.slot != name) == ("", True, True)
+    slot_looked_at(world, other, full_slot(task.slot, 5))
+    world.provider_node.answer(world.provider_node.failed(drop))
+    actions.watch()
+    assert (ReplicationSlot.objects.get().name, open_kinds()) == (name, ["slot_growing"])
+
+    NodeCommand.objects.update(created_at=moments.now() - timedelta(hours=2))
+    actions.watch_slots()
+    again = [command for command in world.provider_node.poll() if command.kind is CommandKind.DROP_SLOT]
+    assert [(command.slot, command.data_source) for command in again] == [(name, world.source.number)]
+    result = CommandResult(command_id=again[0].id, ok=True, finished_at=moments.now())
+    world.provider_node.answer(result)
+    actions.watch()
+    assert (ReplicationSlot.objects.count(), open_kinds(), left_slots(world.source)) == (0, [], {})
+    slot_looked_at(world, other, full_slot(task.slot, 5))
+    assert ReplicationSlot.objects.get().name == task.slot
+    order = next_order(world, task)
+    assert (order.slot, order.after) == (task.slot, "")
+
+
+def test_a_source_with_a_slot_that_was_left_there_is_retired_only_once_it_cannot_be_dropped(world: World) -> None:
+    task = world.task(mode="log")
+    slot_looked_at(world, world.source, full_slot(task.slot))
+    bind_to(world, other_source(world))
+    with pytest.raises(SourceInUse):
+        actions.retire_data_source(world.source, by=world.parties.clerk)
+
+    DataSource.objects.filter(pk=world.source.pk).update(state=SourceState.UNREACHABLE)
+    actions.retire_data_source(world.source, by=world.parties.clerk)
+
+    assert not ReplicationSlot.objects.exists()
+
+
+def test_a_log_that_is_being_read_stays_bound(world: World) -> None:
+    run = world.run(world.task(mode="log"))
+    other = other_source(world)
+    with pytest.raises(RunAlreadyLive):
+        bind_to(world, other)
+
+    actions.stop_run(run, by=world.parties.clerk)
+    assert bind_to(world, other).source == other
 
 
 @pytest.mark.parametrize(

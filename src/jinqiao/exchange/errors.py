@@ -400,6 +400,12 @@ class WindowWouldDouble(InvalidInput):
     code = "exchange.window.would_double"
 
 
+class BindingWouldDouble(WrongState):
+    """A task that appends would hold rows twice once the entry is bound to another table: the next run would bring everything."""
+
+    code = "exchange.binding.would_double"
+
+
 class ReplayNotPossible(WrongState):
     """Only a reconciled run by watermark has a window."""
 

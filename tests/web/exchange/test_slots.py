@@ -9,7 +9,7 @@ from django.urls import reverse
 from jinqiao.exchange import actions
 from jinqiao.exchange.models import ExchangeTask, ReplicationSlot
 from jinqiao.kernel import moments
-from tests.exchange.factories import World
+from tests.exchange.factories import BOUND, World, make_source
 
 pytestmark = pytest.mark.django_db
 
@@ -53,6 +53,28 @@ def test_a_slot_that_nobody_reads_any_more_says_so(enter: Any, world: World) -> 
 
     for text in pages(enter, world, task):
         assert "任务不再读它，节点正在释放" in text
+
+
+def test_a_slot_that_was_left_at_an_earlier_source_is_shown_there_and_at_the_task(enter: Any, world: World) -> None:
+    task = world.task(mode="log")
+    name = task.slot
+    ReplicationSlot.objects.create(task=task, name=name, retained_bytes=5, is_active=True, seen_at=moments.now())
+    actions.bind_entry(
+        world.parties.entry,
+        by=world.parties.clerk,
+        source=make_source(world.provider_node, world.parties.clerk, name="新业务库"),
+        table="marriage",
+        columns=BOUND,
+        key_columns=["id_card"],
+    )
+    task.refresh_from_db()
+
+    at_source, at_task = pages(enter, world, task)
+
+    for text in (at_source, at_task):
+        assert name in text
+        assert "任务不再读它，节点正在释放" in text
+    assert (task.slot in at_source, task.slot in at_task) == (False, True)
 
 
 def test_a_source_and_a_task_without_slots_say_nothing_of_them(enter: Any, world: World) -> None:

@@ -9,6 +9,7 @@ from jinqiao.accounts.models import Post
 from jinqiao.audit import trail
 from jinqiao.catalogue.models import CatalogueEntry, DataItem
 from jinqiao.exchange import rules
+from jinqiao.exchange.actions.rebinding import begin_anew
 from jinqiao.exchange.enums import SourceState
 from jinqiao.exchange.errors import (
     BindingMissing,
@@ -44,8 +45,10 @@ def bind_entry(
     """Say in which column of which table each data item stands; replaces an earlier binding.
 
     `columns` maps item codes to column names, items may be left out; `key_columns` are columns; `lookup_items` item codes.
-    Running orders keep the columns that they were given; the next run and the next policy snapshot follow the new binding.
-    Raises: EntryNotPublished, TableUnknown, ColumnUnknown, ItemUnknown, TypeMismatch, LookupNotBound, WatermarkMissing.
+    Running orders keep the columns that they were given; the next run and the next policy snapshot follow the new binding. With
+    another source, table or watermark column the next incremental run brings everything, merged into what is there.
+    Raises: EntryNotPublished, TableUnknown, ColumnUnknown, ItemUnknown, TypeMismatch, LookupNotBound, WatermarkMissing,
+    BindingWouldDouble, RunAlreadyLive.
     """
     entry = CatalogueEntry.objects.select_for_update(of=("self",)).get(pk=entry.pk)
     rules.check_may_bind(by, entry)
@@ -78,7 +81,9 @@ def bind_entry(
     for code in lookup_items:
         if code not in bound:
             raise LookupNotBound(item=code)
-    earlier = Binding.objects.filter(entry=entry).first()
+    earlier = Binding.objects.select_related("source__node").filter(entry=entry).first()
+    if earlier is not None:
+        begin_anew(earlier, by=by, source=source, table=table, watermark_column=watermark_column)
     binding, _made = Binding.objects.update_or_create(
         entry=entry,
         defaults={

@@ -1,7 +1,6 @@
 """What a task is set to: target, mode and delivery, names, columns, checks; when it runs and how it is tried again."""
 
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -25,7 +24,7 @@ from jinqiao.exchange.actions.ranges import (
 )
 from jinqiao.exchange.actions.reloads import lapse_reloads
 from jinqiao.exchange.actions.runs import locked_task
-from jinqiao.exchange.actions.slots import drop_slot_of
+from jinqiao.exchange.actions.slots import drop_slot_of, new_slot_name
 from jinqiao.exchange.actions.tasks import CONFIGURE, move_task, plan_next, set_schedule
 from jinqiao.exchange.enums import NodeState, Priority, SourceState, TaskState
 from jinqiao.exchange.errors import (
@@ -182,12 +181,6 @@ def checked_names(task: ExchangeTask, names: Mapping[str, str]) -> dict[str, str
         if columns.count(column) > 1:
             raise TargetNamesBroken(item=code, column=wanted.get(code, code))
     return wanted
-
-
-def new_slot_name(task: ExchangeTask) -> str:
-    """A replication slot of the task's own: two installations at one source do not meet."""
-    plain = re.sub(r"[^a-z0-9]+", "_", task.number.lower()).strip("_")
-    return f"jinqiao_{plain[:40]}_{secrets.token_hex(4)}"
 
 
 @transaction.atomic

@@ -13,6 +13,7 @@ from jinqiao.exchange import rules
 from jinqiao.exchange.actions.commanding import cancel_waiting, command_node
 from jinqiao.exchange.actions.nodes import gateway_for
 from jinqiao.exchange.actions.platform import next_number, node_actor, public_identity
+from jinqiao.exchange.actions.slots import left_slots
 from jinqiao.exchange.connections import (
     DEFAULT_PORTS,
     NOT_WRITABLE,
@@ -218,13 +219,18 @@ def retire_data_source(source: DataSource, *, by: Post, reason: str = "") -> Dat
         grant__entry__binding__source=source, grant__state__in=(GrantState.ACTIVE, GrantState.SUSPENDED)
     )
     slots = ReplicationSlot.objects.filter(task__grant__entry__binding__source=source, task__state=TaskState.ENDED)
-    if count := users.distinct().count() + services.distinct().count() + slots.count():
+    left = left_slots(source)
+    in_the_way = (
+        len(left) if source.state == SourceState.REACHABLE else 0
+    )  # at a server that is gone nobody can drop them
+    if count := users.distinct().count() + services.distinct().count() + slots.count() + in_the_way:
         raise SourceInUse(source=source.number, count=count)
     source.state, source.retired_at = SourceState.RETIRED, moments.now()
     source.sealed_password = source.gateway_sealed_password = source.arrival_digest = ""
     source.sealed_for_gateway = None
     source.save()
     cancel_waiting(source=source)
+    ReplicationSlot.objects.filter(name__in=list(left)).delete()
     Binding.objects.filter(source=source).delete()
     SourceTable.objects.filter(source=source).delete()
     trail.record("exchange.source.retire", by=by.actor, about=trail.subject(source), reason=reason)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
-from jinqiao.exchange.actions.slots import reads_no_more
+from jinqiao.exchange.actions.slots import left_slots, reads_no_more
 from jinqiao.exchange.enums import AlertKind
 from jinqiao.exchange.models import DataSource, ExchangeTask, ReplicationSlot
 from jinqiao.exchange.queries.alerts import RuleBook
@@ -20,6 +20,7 @@ class SlotLine:
     """One slot; `state` is None until a node has looked. Sizes in MB of a million bytes, as the rule's bound is."""
 
     task: ExchangeTask
+    name: str
     state: ReplicationSlot | None
     retained: str
     bound: str  # empty: the rule is off, nothing is told
@@ -29,19 +30,32 @@ class SlotLine:
 
 
 def slot_lines(tasks: Iterable[ExchangeTask]) -> list[SlotLine]:
-    """The slots of tasks that have one."""
+    """The slots of tasks that have one, also those that were left at an earlier source."""
     book = RuleBook()
-    return [_line(task, book) for task in tasks if task.slot]
+    lines = []
+    for task in tasks:
+        state: ReplicationSlot | None = getattr(task, "slot_state", None)
+        is_own = state is None or state.name == task.slot
+        if task.slot:
+            lines.append(_line(task, book, task.slot, state if is_own else None))
+        if state is not None and not is_own:
+            lines.append(_line(task, book, state.name, state))
+    return lines
 
 
 def slots_of(source: DataSource) -> list[SlotLine]:
     """Every slot of ours at a source."""
     tasks = ExchangeTask.objects.filter(grant__entry__binding__source=source).exclude(slot="")
-    return slot_lines(tasks.select_related("slot_state", "grant__version").order_by("id"))
+    book = RuleBook()
+    left = ReplicationSlot.objects.filter(name__in=list(left_slots(source))).select_related("task__grant__version")
+    here = slot_lines(tasks.select_related("slot_state", "grant__version").order_by("id"))
+    own = {task.slot for task in tasks}
+    return [line for line in here if line.name in own] + [
+        _line(state.task, book, state.name, state) for state in left.order_by("id")
+    ]
 
 
-def _line(task: ExchangeTask, book: RuleBook) -> SlotLine:
-    state: ReplicationSlot | None = getattr(task, "slot_state", None)
+def _line(task: ExchangeTask, book: RuleBook, name: str, state: ReplicationSlot | None) -> SlotLine:
     rule = book.rule(AlertKind.SLOT_GROWING, task.pk)
     bound = rule.number("retained_bytes")
     tone: Tone
@@ -56,12 +70,13 @@ def _line(task: ExchangeTask, book: RuleBook) -> SlotLine:
         tone, word = "good", _("界限之内")
     return SlotLine(
         task,
+        name,
         state,
         _mb(state.retained_bytes) if state else "",
         _mb(bound) if rule.is_on else "",
         tone,
         word,
-        reads_no_more(task),
+        name != task.slot or reads_no_more(task),
     )
 
 
