@@ -127,6 +127,16 @@ def test_a_failed_run_says_what_broke_and_how_to_mend_it(enter: Any, world: Worl
     assert "bad" in states(response)
 
 
+def test_the_retry_of_a_paused_task_is_said_to_wait_for_it(enter: Any, world: World) -> None:
+    run = world.run()
+    world.provider_node.answer(world.provider_node.failed(world.provider_node.take(CommandKind.EXTRACT)))
+    actions.pause_task(run.task, by=world.parties.asker)
+
+    client = enter(world.parties.asker)
+    for page in (page_of(run), reverse("exchange:task", args=[run.task_id])):
+        assert "任务恢复后自动重试" in client.get(page).content.decode()
+
+
 def test_a_problem_that_only_the_node_knows_is_shown_by_its_code(enter: Any, world: World) -> None:
     run = world.run()
     provider = world.provider_node

@@ -83,7 +83,7 @@ def test_an_alert_says_what_it_means_and_is_taken_note_of(enter: Any, world: Wor
     assert client.get(page("alerts"), {"status": "open", "kind": "run_failed"}).context["page"].paginator.count == 1
     assert client.get(page("alerts"), {"status": "closed"}).context["page"].paginator.count == 0
     text = text_of(client.get(page("alert", alert.pk)))
-    assert "到运行页看原因和处理办法" in text
+    assert "到运行或任务页看原因和处理办法" in text
     assert "source.table.missing" in text
     client.post(page("alert_see", alert.pk))
 

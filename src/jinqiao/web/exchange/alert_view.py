@@ -28,7 +28,7 @@ TONES: Mapping[str, Tone] = {
     AlertSeverity.SERIOUS.value: "bad",
 }
 MEANINGS: Mapping[str, Text] = {
-    AlertKind.RUN_FAILED.value: gettext_lazy("运行失败，且不再自动重试。到运行页看原因和处理办法。"),
+    AlertKind.RUN_FAILED.value: gettext_lazy("运行失败且不再自动重试，或者无法启动。到运行或任务页看原因和处理办法。"),
     AlertKind.RUN_LATE.value: gettext_lazy(
         "过了计划时间和容许的迟到，仍没有一次成功的运行。看任务是否暂停、节点是否在线、上一次运行是否还没完。"
     ),
