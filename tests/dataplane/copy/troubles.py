@@ -120,7 +120,12 @@ def damage(lane: Lane, what: str, chance: random.Random, held: tuple["Proxy", in
                 lane.outcome.mended += handed.get(key) != digest
             else:
                 lane.outcome.staged += 1
-                lane.outcome.again += handed.get(key) != digest
+                if "snapshot" in told.get(
+                    "restarted", ()
+                ):  # it is gone, and the table may have changed: said so, and read anew
+                    lane.outcome.anew += handed.get(key) != digest
+                else:
+                    lane.outcome.again += handed.get(key) != digest
         return told
 
     return lane.round(killed_and_damaged)
