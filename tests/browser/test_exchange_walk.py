@@ -2,12 +2,9 @@
 
 import re
 import secrets
-import shlex
 import sqlite3
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import fits, keep_picture
 from tests.browser.test_request import found_number, from_desk, search
+from tests.machines import machine as machine
 
 pytestmark = pytest.mark.browser
 
@@ -23,24 +21,6 @@ COLUMNS = {"家庭编号": "jtbh", "户主姓名": "hzxm", "户主身份证号":
 PATIENCE_MS = 60_000
 MARK = secrets.token_hex(2)
 NODE, SOURCE = f"市民政局救助节点{MARK}", f"低保业务库{MARK}"
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Callable[[str], str]]:
-    """The machine at the department: `machine("jinqiao node …")` gives what that line says there; a node that runs is kept up."""
-    with ExitStack() as running:
-
-        def command(line: str) -> str:
-            program, *words = shlex.split(line)
-            assert program == "jinqiao"
-            words = [sys.executable, "-m", "jinqiao.cli", *words]
-            if "run" in words:
-                process = running.enter_context(subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.DEVNULL))
-                running.callback(process.terminate)
-                return ""
-            return subprocess.run(words, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
-
-        yield command
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,7 +110,8 @@ def test_a_new_day_begins_at_local_midnight_and_applications_do_not_share(world:
     assert used("one", evening + timedelta(seconds=1)) == (0, 0)
 
 
-def test_only_this_day_of_the_record_counts(world: World) -> None:
+def three_calls(world: World) -> tuple[Path, datetime]:
+    """The log of a gateway that has answered three calls, and the time."""
     limited(world, calls_per_day=10)
 
     async def conversation(caller: Caller, gateway: Gateway) -> None:
@@ -118,6 +120,11 @@ def test_only_this_day_of_the_record_counts(world: World) -> None:
 
     talk(world, conversation)
     log, now = homes.load(world.home).evidence_file, moments.now().astimezone(CHINA)
+    return log, now
+
+
+def test_only_this_day_of_the_record_counts(world: World) -> None:
+    log, now = three_calls(world)
     for services, days, calls in (([SERVICE], 0, 3), ([SERVICE], 1, 0), (["another"], 0, 0), ([], 0, 0)):
         quota, at = DayQuota(), now + timedelta(days=days)
         quota.load(log, services, at)
@@ -135,14 +142,7 @@ def test_a_call_that_began_before_midnight_ends_no_day_that_has_begun(world: Wor
 
 
 def test_what_was_answered_is_known_by_lane(world: World) -> None:
-    limited(world, calls_per_day=10)
-
-    async def conversation(caller: Caller, gateway: Gateway) -> None:
-        for _ in range(3):
-            assert (await caller.ask()).status_code == 200
-
-    talk(world, conversation)
-    log, now = homes.load(world.home).evidence_file, moments.now().astimezone(CHINA)
+    log, now = three_calls(world)
     assert DayQuota().load(log, [SERVICE], now) == {("1", "production", SERVICE, "app-housing"): (3, 3)}
 
 

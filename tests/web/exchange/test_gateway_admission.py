@@ -2,12 +2,8 @@
 
 import html
 import re
-import shlex
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +16,11 @@ from jinqiao.exchange.enums import NodeState
 from jinqiao.exchange.models import Node
 from jinqiao.supervisor import free_port
 from tests.factories import make_post, seed_calendar
+from tests.machines import machine as machine
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SHOWN = re.compile(r"(?:[0-9a-f]{4} ?){8,}")
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Callable[[str], str]]:
-    """`machine("jinqiao …")` gives what that line says in this folder; a gateway that runs is kept up, its log in the file `log`."""
-    with ExitStack() as running:
-
-        def command(line: str) -> str:
-            program, *words = shlex.split(line)
-            assert program == "jinqiao"
-            words = [sys.executable, "-m", "jinqiao.cli", *words]
-            if "run" in words:
-                log = running.enter_context((tmp_path / "log").open("wb"))
-                process = running.enter_context(subprocess.Popen(words, cwd=tmp_path, stderr=log, stdout=log))
-                running.callback(process.terminate)
-                return ""
-            return subprocess.run(words, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
-
-        yield command
 
 
 def line_of(page: str, name: str) -> str:

@@ -234,9 +234,8 @@ class CallDesk:
             now = moments.now()
             view = self.policy(now)
             key = view.keys.get(call.key_id)
-            if key is None or not key.is_in_use(key.verifier.algorithm, now):
-                raise KeyUnknown(key_id=call.key_id)
-            if key.application.application_id != call.application:
+            is_known = key is not None and key.application.application_id == call.application
+            if key is None or not is_known or not key.is_in_use(key.verifier.algorithm, now):
                 raise KeyUnknown(key_id=call.key_id)
             newer = callable_service(view.services, service.service, call.application)
             if newer != service:
