@@ -31,8 +31,9 @@ from benchmarks.gateway_load import Seen, caller, play_again, start_gateway, wai
 from benchmarks.gateway_soak import people_of, recorded_ids
 from jinqiao.dataplane.evidence.verify import verify
 from jinqiao.kernel.contracts.tables import Connection
+from jinqiao.kernel.ports import free_port
 from tests.dataplane.gateway import world as worlds
-from tests.servers import Server, free_port, postgresql
+from tests.servers import Server, postgresql
 
 KINDS = ("gateway", "worker", "postgresql")
 

@@ -42,7 +42,7 @@ from benchmarks.exchange import report
 from benchmarks.gateway import load as loads
 from benchmarks.gateway.platform import platform
 from jinqiao.kernel.httpsig import HmacSigner, sign_request
-from tests import servers
+from jinqiao.kernel.ports import free_port
 from tests.dataplane.gateway import world as worlds
 from tests.dataplane.gateway.test_openapi import document_of, everything
 
@@ -76,7 +76,7 @@ class Signed(AuthBase):
 
 @contextlib.contextmanager
 def gateway(world: worlds.World) -> Iterator[int]:
-    port = servers.free_port()
+    port = free_port()
     command = [str(Path(sys.executable).with_name("jinqiao")), "gateway", "run", str(world.home), "--port", str(port)]
     with (world.folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=os.environ, stderr=log, stdout=log)

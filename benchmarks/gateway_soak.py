@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.gateway_load import Seen, caller, figures, quantile, rss_mib, start_gateway
 from jinqiao.dataplane.evidence.verify import verify
 from jinqiao.dataplane.gateway import home as homes
+from jinqiao.kernel.ports import free_port
 from tests.dataplane.gateway import world as worlds
 from tests.dataplane.gateway.platform_stand_in import PlatformStandIn, platform
-from tests.servers import free_port
 
 ROWS = 10_000
 SPARE_MIB = 48.0  # caches of SQLite, buffers of 200 connections, what the allocator keeps

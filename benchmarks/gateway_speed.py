@@ -31,10 +31,10 @@ from benchmarks.gateway import people
 from benchmarks.gateway.load import Load
 from jinqiao.dataplane.evidence.verify import verify
 from jinqiao.dataplane.gateway.settings import SETTINGS
+from jinqiao.kernel.ports import free_port
 from tests.dataplane.gateway.world import World
 from tests.servers import Server
 
-PORT = 58110
 TIMES_FASTAPI, TIMES_DATASETTE, CPU_US, P99_MS = 12, 5, 120, 25
 MOST_PER_SECOND = {"hello": 80_000, "gateway": 9_000, "peer": 5_000}
 SCRIPTS = Path(__file__).with_name("gateway") / "peer_scripts"
@@ -54,11 +54,11 @@ class Variant:
     world: World | None = None
 
 
-def variants(server: Server, folder: Path, rows: int, only: set[str]) -> Iterator[Variant]:
+def variants(server: Server, folder: Path, rows: int, only: set[str], port: int) -> Iterator[Variant]:
     table = people.sqlite_table(folder / "person.db", rows)
     postgresql = people.postgresql_table(server, rows)
     if "limits" in only:
-        command = (sys.executable, str(SCRIPTS / "hello.py"), str(PORT))
+        command = (sys.executable, str(SCRIPTS / "hello.py"), str(port))
         yield Variant("limit: hello world", "hello", command, {"PYTHONPATH": str(SCRIPTS)}, "/hello", "/hello?{}")
     if "ours" in only:
         for name, connection, suite in (
@@ -74,18 +74,18 @@ def variants(server: Server, folder: Path, rows: int, only: set[str]) -> Iterato
                 settings = world.home / SETTINGS
                 settings.write_text(f'[replicas]\nclaims = "{places.url(server, places.TARGET)}"\n')
                 settings.chmod(0o600)
-            command = (places.JINQIAO, "gateway", "run", str(world.home), "--port", str(PORT))
+            command = (places.JINQIAO, "gateway", "run", str(world.home), "--port", str(port))
             yield Variant(name, "gateway", command, {}, "/gateway/health/live", world=world)
     if "peers" in only:
         tools = environment("bench-gateway") / "bin"
         url = places.url(server, places.SOURCE, scheme="postgresql+asyncpg")
         place = {"HOST": server.host, "PORT": str(server.port), "USER": server.user, "PASSWORD": server.password, "NAME": places.SOURCE}  # fmt: skip
-        uvicorn = ["--host", loads.HOST, "--port", str(PORT), "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "error"]  # fmt: skip
+        uvicorn = ["--host", loads.HOST, "--port", str(port), "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "error"]  # fmt: skip
         yield Variant(
             "FastAPI + SQLAlchemy on PostgreSQL", "peer", (str(tools / "uvicorn"), *uvicorn, "fastapi_app:app"),
             {"DATABASE": url, "PYTHONPATH": str(SCRIPTS)}, "/docs", "/person?id_no={}",
         )  # fmt: skip
-        granian = ["--host", loads.HOST, "--port", str(PORT), "--workers", "1", "--no-ws", "--log-level", "error"]
+        granian = ["--host", loads.HOST, "--port", str(port), "--workers", "1", "--no-ws", "--log-level", "error"]
         yield Variant(
             "Django view on PostgreSQL", "peer",
             (str(tools / "granian"), "--interface", "wsgi", *granian, "--blocking-threads", "8", "django_app:app"),
@@ -93,7 +93,7 @@ def variants(server: Server, folder: Path, rows: int, only: set[str]) -> Iterato
         )  # fmt: skip
         yield Variant(
             "Datasette on SQLite", "peer",
-            (str(tools / "datasette"), table.database, "-h", loads.HOST, "-p", str(PORT), "--setting", "suggest_facets", "off",
+            (str(tools / "datasette"), table.database, "-h", loads.HOST, "-p", str(port), "--setting", "suggest_facets", "off",
              "--setting", "default_cache_ttl", "0"),
             {}, "/-/versions.json", "/person/person/{}.json?_shape=objects",
         )  # fmt: skip
@@ -105,7 +105,9 @@ def _with(connection, changes):
     return replace(connection, **changes)
 
 
-def measure(variant: Variant, folder: Path, rows: int, seconds: float, connections: int, round_: int) -> Load:
+def measure(
+    variant: Variant, port: int, folder: Path, rows: int, seconds: float, connections: int, round_: int
+) -> Load:
     count = int(seconds * MOST_PER_SECOND[variant.kind])
     if variant.world is not None:
         requests = people.signed_calls(variant.world, count, rows, seed=round_)
@@ -115,8 +117,8 @@ def measure(variant: Variant, folder: Path, rows: int, seconds: float, connectio
     loads.write_requests(file, requests)
     process = subprocess.Popen(variant.command, env={**os.environ, **variant.env}, stdout=subprocess.DEVNULL)
     try:
-        loads.wait_for(PORT, variant.probe, process)
-        measured = loads.drive(PORT, file, connections=connections, seconds=seconds, server=process.pid)
+        loads.wait_for(port, variant.probe, process)
+        measured = loads.drive(port, file, connections=connections, seconds=seconds, server=process.pid)
     finally:
         process.terminate()
         process.wait(30)
@@ -204,12 +206,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jq-gateway-")))
         server = stack.enter_context(places.postgresql())
-        about = report.machine(server)
-        ready = list(variants(server, folder, given.rows, only))
+        about, port = report.machine(server), free_port()
+        ready = list(variants(server, folder, given.rows, only, port))
         answered: dict[str, int] = {}
         for round_ in range(given.rounds):
             for variant in ready:
-                one = measure(variant, folder, given.rows, given.seconds, given.connections, round_)
+                one = measure(variant, port, folder, given.rows, given.seconds, given.connections, round_)
                 found.setdefault(variant.name, []).append(one)
                 if variant.world is not None:
                     answered[variant.name] = answered.get(variant.name, 0) + one.requests

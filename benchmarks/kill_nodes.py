@@ -18,7 +18,8 @@ from typing import Any
 
 from jinqiao.demo import verify
 from jinqiao.kernel.contracts.exchange import CopyMode
-from jinqiao.supervisor import DEMO_DATE, Platform, free_port
+from jinqiao.kernel.ports import free_port
+from jinqiao.supervisor import DEMO_DATE, Platform
 
 NODES = ("node-minzheng", "node-renshe")
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tests.servers import free_port
+from jinqiao.kernel.ports import free_port
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "operating.md"
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")

@@ -10,7 +10,6 @@ import os
 import pwd
 import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ import psycopg
 import pymysql
 
 from jinqiao.kernel.contracts.tables import Connection, Engine
+from jinqiao.kernel.ports import free_port
 from tests.leftovers import folder_of
 
 START_TIMEOUT_S = 60
@@ -100,12 +100,6 @@ class Server:
                 return list(cursor.fetchall())
         finally:
             connection.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _unprivileged(folder: Path) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from benchmarks.gateway import load as loads
 from jinqiao.kernel.crypto.identity import Identity
 from jinqiao.kernel.httpsig import IdentitySigner, sign_request
 from jinqiao.kernel.keystore import KeyStore
-from jinqiao.supervisor import Platform, free_port
+from jinqiao.kernel.ports import free_port
+from jinqiao.supervisor import Platform
 
 DOCUMENT = "/api/openapi.json"
 GATEWAYS = "/api/gateways/"

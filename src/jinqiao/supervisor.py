@@ -28,6 +28,7 @@ from types import FrameType
 from typing import IO
 
 from jinqiao.kernel.keystore import write_durably
+from jinqiao.kernel.ports import free_port
 
 DEMO_DATE = "2026-03-18"
 GRACE_S = 12.0
@@ -92,12 +93,6 @@ class Part:
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def follow_address(file: Path, url: str) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, StorageState, expect, sync_playwright
 
-from jinqiao.supervisor import Platform, free_port
+from jinqiao.kernel.ports import free_port
+from jinqiao.supervisor import Platform
 
 CHROMIUM = next(
     (found for name in ("chromium", "google-chrome", "chromium-browser") if (found := shutil.which(name))), None

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from jinqiao.dataplane.gateway import home as homes
 from jinqiao.exchange.actions.platform import platform_identity
 from jinqiao.exchange.models import DataSource
 from jinqiao.kernel.keystore import KeyStore, write_durably
+from jinqiao.kernel.ports import free_port
 from tests.exchange.factories import Served
 
 PERSON = "620302199001010015"
@@ -58,9 +58,7 @@ def gateway_of(served: Served, folder: Path) -> Iterator[str]:
     KeyStore(home).put("identity", json.dumps(served.gateway.identity.to_json()).encode())
     homes.prepare(home, "http://127.0.0.1:9", served.gateway.node.number, platform_identity().public)
     write_policy(served, home)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with (folder / "gateway.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, str(SERVE), str(home), str(port)], stdout=log, stderr=log, env={**os.environ}

@@ -23,8 +23,8 @@ from jinqiao.exchange.models import Call, DataSource, EvidenceSegment, Node, Que
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult
 from jinqiao.kernel.evidence.packs import verify_pack
+from jinqiao.kernel.ports import free_port
 from jinqiao.sharing import actions as sharing_actions
-from jinqiao.supervisor import free_port
 from tests.exchange.factories import BOUND, TABLE, make_node
 from tests.factories import make_application, make_post, seed_calendar
 from tests.sharing import factories as sharing

@@ -28,7 +28,8 @@ from jinqiao.kernel.contracts.exchange import CopyMode
 from jinqiao.kernel.contracts.grants import SharingMode
 from jinqiao.kernel.contracts.tables import Mask
 from jinqiao.kernel.httpsig import HmacSigner, sign_request
-from jinqiao.supervisor import DEMO_DATE, Platform, free_port
+from jinqiao.kernel.ports import free_port
+from jinqiao.supervisor import DEMO_DATE, Platform
 
 if TYPE_CHECKING:  # these need Django, which is set up after the home is known
     from jinqiao.demo.city import City

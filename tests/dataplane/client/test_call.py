@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jinqiao.dataplane import call
-from tests import servers
+from jinqiao.kernel.ports import free_port
 from tests.dataplane.gateway.test_process import process
 from tests.dataplane.gateway.world import ANN, PURPOSE, SECRET, SERVICE, make_world
 
@@ -17,7 +17,7 @@ from tests.dataplane.gateway.world import ANN, PURPOSE, SECRET, SERVICE, make_wo
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     world = make_world(tmp_path_factory.mktemp("call"))
     world.publish()
-    port = servers.free_port()
+    port = free_port()
     with process(world, port):
         yield f"http://127.0.0.1:{port}"
 
@@ -88,7 +88,7 @@ def test_a_secret_that_cannot_be_read_is_told_before_anything_is_sent(
 
 
 def test_no_gateway_has_its_own_exit_code(secret: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call.main(arguments(f"http://127.0.0.1:{servers.free_port()}", secret, "--json")) == call.NOT_THERE
+    assert call.main(arguments(f"http://127.0.0.1:{free_port()}", secret, "--json")) == call.NOT_THERE
     problem = json.loads(capsys.readouterr().out)
     assert problem["code"] == "gateway.client.unreachable"
     assert problem["mend"]

@@ -15,7 +15,7 @@ from jinqiao.dataplane.client.journal import Journal
 from jinqiao.kernel.contracts.policy import Operation
 from jinqiao.kernel.crypto.public_keys import ALGORITHMS
 from jinqiao.kernel.crypto.suites import SUITE_NAMES
-from tests import servers
+from jinqiao.kernel.ports import free_port
 from tests.dataplane.gateway.test_process import process
 from tests.dataplane.gateway.world import ANN, PURPOSE, SECRET, SERVICE, World, make_world, records
 
@@ -25,7 +25,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, s
     """A gateway process for the tests of this file, and its address."""
     world = make_world(tmp_path_factory.mktemp("client"))
     world.publish()
-    port = servers.free_port()
+    port = free_port()
     with process(world, port):
         yield world, f"http://127.0.0.1:{port}"
 
@@ -49,7 +49,7 @@ def gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tup
                 public = {"algorithm": algorithm, "sealed_secret": "", "public_key": pair.public.hex()}
                 world.key_changes[f"key-{algorithm}"] = public
             world.publish()
-            port = servers.free_port()
+            port = free_port()
             stack.enter_context(process(world, port))
             found[suite_name] = (world, f"http://127.0.0.1:{port}")
         yield found
@@ -100,7 +100,7 @@ def test_a_service_name_stays_one_segment_of_the_path(gateway: tuple[World, str]
 
 
 def test_nobody_there_is_told_with_the_host_and_without_the_question() -> None:
-    with client(f"http://127.0.0.1:{servers.free_port()}") as opened, pytest.raises(GatewayUnreachable) as caught:
+    with client(f"http://127.0.0.1:{free_port()}") as opened, pytest.raises(GatewayUnreachable) as caught:
         opened.query(SERVICE, by={"sfzh": ANN}, items=["xm"], purpose=PURPOSE)
     assert str(caught.value.details["host"]).startswith("127.0.0.1:")
     assert ANN not in caught.value.text("zh").message
@@ -124,7 +124,7 @@ def test_an_unknown_algorithm_is_refused_at_once() -> None:
 def test_the_guomi_suite_signs_with_sm3(tmp_path: Path) -> None:
     world = make_world(tmp_path, suite="guomi")
     world.publish()
-    port = servers.free_port()
+    port = free_port()
     with process(world, port), client(f"http://127.0.0.1:{port}", algorithm="hmac-sm3") as opened:
         answer = opened.query(SERVICE, by={"sfzh": ANN}, items=["xm"], purpose=PURPOSE, case_number="A-1")
     assert answer.count == 1

@@ -9,7 +9,7 @@ import pytest
 from jinqiao.dataplane.client import GatewayClient, Refused
 from jinqiao.dataplane.client.journal import Journal
 from jinqiao.dataplane.evidence.verify import verify
-from tests import servers
+from jinqiao.kernel.ports import free_port
 from tests.dataplane.gateway.test_process import process
 from tests.dataplane.gateway.world import ANN, BO, PURPOSE, SECRET, SERVICE, World, make_world, records
 
@@ -18,7 +18,7 @@ from tests.dataplane.gateway.world import ANN, BO, PURPOSE, SECRET, SERVICE, Wor
 def gateway(tmp_path: Path) -> Iterator[tuple[World, str]]:
     world = make_world(tmp_path / "world")
     world.publish()
-    port = servers.free_port()
+    port = free_port()
     with process(world, port):
         yield world, f"http://127.0.0.1:{port}"
 

@@ -22,8 +22,9 @@ from jinqiao.dataplane.errors import (
 )
 from jinqiao.kernel.contracts.tables import Connection, Engine
 from jinqiao.kernel.errors import JinqiaoError
+from jinqiao.kernel.ports import free_port
 from tests.dataplane.exchanges import csv_at, sqlite_at
-from tests.servers import Server, free_port
+from tests.servers import Server
 
 pytestmark = pytest.mark.servers
 SECRET = "口令-s3cret"

@@ -33,10 +33,10 @@ from jinqiao.dataplane.errors import (
 from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType, Operator, RowCondition
 from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.kernel.hosts import HostNotAllowed
+from jinqiao.kernel.ports import free_port
 from tests.certificates import Authority
 from tests.dataplane.connectors.test_round_trips import COLUMNS, ROWS, table_of
 from tests.dataplane.exchanges import canonical, read_table
-from tests.servers import free_port
 from tests.web_servers import Answer, Asked, WebServer, serving
 
 LOCAL = ("127.0.0.0/8",)

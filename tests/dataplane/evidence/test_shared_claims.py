@@ -15,6 +15,7 @@ from jinqiao.dataplane.evidence.errors import ClaimsUnavailable, TokenTaken
 from jinqiao.dataplane.evidence.log import EvidenceLog, Token
 from jinqiao.dataplane.evidence.shared_claims import TABLE, SharedClaims
 from jinqiao.dataplane.evidence.verify import verify
+from jinqiao.kernel.ports import free_port
 from tests import servers
 from tests.dataplane.evidence.test_log import a_record
 
@@ -149,7 +150,7 @@ def test_old_tokens_are_forgotten_by_the_clock_of_the_database(
 def test_a_database_that_is_not_reached_refuses_at_once_and_its_password_is_said_nowhere(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    port = servers.free_port()
+    port = free_port()
     replica = Replica(f"postgresql://gateway:geheim-9@127.0.0.1:{port}/claims")
     with pytest.raises(ClaimsUnavailable) as refused:
         replica.write(token(1))
@@ -166,7 +167,7 @@ def test_a_database_that_is_not_reached_refuses_at_once_and_its_password_is_said
 
 
 def test_a_log_whose_claims_are_away_refuses_what_has_a_token_and_writes_what_has_none(tmp_path: Path) -> None:
-    claims = SharedClaims(f"postgresql://x@127.0.0.1:{servers.free_port()}/x")
+    claims = SharedClaims(f"postgresql://x@127.0.0.1:{free_port()}/x")
 
     async def live() -> None:
         log = EvidenceLog(tmp_path / "evidence.db", lane="a-1", suite_name="international", claims=claims)

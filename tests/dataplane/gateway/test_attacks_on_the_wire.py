@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from jinqiao.kernel.httpsig import HmacSigner, sign_request
-from tests import servers
+from jinqiao.kernel.ports import free_port
 from tests.dataplane.gateway.attacks import PATH, QUERY
 from tests.dataplane.gateway.test_process import process
 from tests.dataplane.gateway.world import HOST, SECRET, make_world
@@ -18,7 +18,7 @@ from tests.dataplane.gateway.world import HOST, SECRET, make_world
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     world = make_world(tmp_path_factory.mktemp("wire"))
     world.publish()
-    found = servers.free_port()
+    found = free_port()
     with process(world, found):
         yield found
 

@@ -15,7 +15,8 @@ from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway.http import headers_of
 from jinqiao.dataplane.gateway.listening import HttpServer, listening_socket
 from jinqiao.front import Front, GatewayWorkers
-from tests import proxies, servers
+from jinqiao.kernel.ports import free_port
+from tests import proxies
 from tests.certificates import Authority
 from tests.dataplane.gateway.test_process import process
 from tests.dataplane.gateway.world import (
@@ -103,7 +104,7 @@ def test_a_certificate_that_the_proxy_checked_opens_the_gateway_and_nothing_else
     world.application_changes["app-housing"] = {"certificates": (mark_of(housing[0]),), "addresses": ("127.0.0.0/8",)}
     world.publish()
     configure(world, 'proxies = ["127.0.0.1"]')
-    port = servers.free_port()
+    port = free_port()
 
     with process(world, port), proxy(tmp_path, server, own.file, port) as tls:
 
@@ -135,7 +136,7 @@ def test_the_front_before_workers_passes_on_what_a_named_proxy_says_and_nobody_e
     world.application_changes["app-housing"] = {"certificates": (mark_of(housing[0]),)}
     world.publish()
     configure(world, named)
-    port = servers.free_port()
+    port = free_port()
     monkeypatch.setenv(homes.PROXIES, "127.0.0.1")
     with process(world, port):
         monkeypatch.delenv(homes.PROXIES)

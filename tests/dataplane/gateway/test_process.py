@@ -20,7 +20,7 @@ from jinqiao.dataplane.evidence.verify import verify
 from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway.main import main
 from jinqiao.dataplane.verify import main as verify_command
-from tests import servers
+from jinqiao.kernel.ports import free_port
 from tests.dataplane.gateway.world import HOST, SERVICE, Caller, World, make_world, records
 
 SERVE = Path(__file__).with_name("serve.py")
@@ -91,7 +91,7 @@ def test_what_was_answered_before_a_kill_is_in_the_evidence_and_the_chain_holds(
             await asyncio.gather(*loads)
 
     for _ in range(3):
-        port = servers.free_port()
+        port = free_port()
         before = len(answered)
         with process(world, port) as victim:
             asyncio.run(under_load(port, victim, 0.4 + chance.random() * 0.4))
@@ -129,7 +129,7 @@ def test_a_nonce_answered_before_a_kill_is_refused_after_it(tmp_path: Path) -> N
                 f"/gateway/v1/services/{SERVICE}/query", content=again.content, headers=[("host", HOST), *headers]
             )
 
-    port = servers.free_port()
+    port = free_port()
     with process(world, port) as victim:
         assert asyncio.run(one(port, None)).status_code == 200
         victim.send_signal(signal.SIGKILL)
@@ -141,7 +141,7 @@ def test_a_nonce_answered_before_a_kill_is_refused_after_it(tmp_path: Path) -> N
 def test_the_process_ends_in_order_when_asked_to(tmp_path: Path) -> None:
     world = make_world(tmp_path)
     world.publish()
-    with process(world, servers.free_port()) as running:
+    with process(world, free_port()) as running:
         running.send_signal(signal.SIGTERM)
         assert running.wait(10) == 0
     assert "Traceback" not in (world.folder / "log").read_text()
@@ -150,7 +150,7 @@ def test_the_process_ends_in_order_when_asked_to(tmp_path: Path) -> None:
 def test_a_request_that_is_no_http_or_never_ends_does_not_hurt_others(tmp_path: Path) -> None:
     world = make_world(tmp_path)
     world.publish()
-    port = servers.free_port()
+    port = free_port()
     with process(world, port):
         held = []
         for start in (
@@ -177,7 +177,7 @@ def test_a_request_that_is_no_http_or_never_ends_does_not_hurt_others(tmp_path: 
 def test_the_command_verifies_the_evidence_of_a_home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     world = make_world(tmp_path)
     world.publish()
-    port = servers.free_port()
+    port = free_port()
     with process(world, port):
         httpx.post(f"http://127.0.0.1:{port}/gateway/v1/services/x/query", trust_env=False)
     for file in world.home.glob(f"{homes.ANCHORS}*"):  # its first round may have come before the kill, or after

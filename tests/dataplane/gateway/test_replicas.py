@@ -26,6 +26,7 @@ from jinqiao.dataplane.gateway.settings import SETTINGS
 from jinqiao.dataplane.gateway.shared_use import TABLE as USE_TABLE
 from jinqiao.kernel.contracts.policy import Operation
 from jinqiao.kernel.crypto.errors import KeyFileExposed
+from jinqiao.kernel.ports import free_port
 from tests import servers
 from tests.dataplane.gateway.test_process import ToThePort, process
 from tests.dataplane.gateway.world import ANN, PURPOSE, SERVICE, Caller, World, make_world, records
@@ -64,7 +65,7 @@ def both_running(pair: tuple[World, World]) -> Iterator[list[tuple["subprocess.P
     with ExitStack() as stack:
         running = []
         for world in pair:
-            port = servers.free_port()
+            port = free_port()
             running.append((stack.enter_context(process(world, port)), port))
         yield running
 
@@ -177,7 +178,7 @@ async def once(world: World, nonce: str, created: int) -> httpx.Response:
 def test_where_the_shared_table_is_away_calls_are_refused_by_its_code_and_recorded(tmp_path: Path) -> None:
     world = make_world(tmp_path)
     world.publish()
-    share(world, f"postgresql://gateway:geheim-7@127.0.0.1:{servers.free_port()}/claims")
+    share(world, f"postgresql://gateway:geheim-7@127.0.0.1:{free_port()}/claims")
 
     async def conversation() -> None:
         app = create_app(world.home)
@@ -388,7 +389,7 @@ def test_a_replica_that_is_killed_and_started_again_neither_loses_nor_doubles_wh
             assert await left(second, 21) == 11
 
     with ExitStack() as stack:
-        ports = [servers.free_port() for _ in pair]
+        ports = [free_port() for _ in pair]
         victim, _ = (stack.enter_context(process(world, port)) for world, port in zip(pair, ports, strict=True))
         asyncio.run(before(victim, ports))
         stack.enter_context(process(pair[0], ports[0]))

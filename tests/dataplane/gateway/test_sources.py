@@ -16,6 +16,7 @@ from jinqiao.dataplane.gateway.sources.base import Statement
 from jinqiao.dataplane.gateway.sources.mariadb import MariadbLookups
 from jinqiao.dataplane.gateway.sources.readers import ServiceReader
 from jinqiao.kernel.contracts.tables import Connection, Engine, Mask, Operator, RowCondition
+from jinqiao.kernel.ports import free_port
 from tests import servers
 from tests.dataplane.gateway.engines import ALL, COLUMNS, ITEMS, NASTY, ask, rows_sql, table_of, world_of
 from tests.dataplane.gateway.world import ANN, Caller, make_table, make_world, records, talk
@@ -218,7 +219,7 @@ def test_an_unreachable_server_is_unavailable_and_no_secret_is_told(
     server.execute(
         f"DROP TABLE IF EXISTS {table}", f"CREATE TABLE {table} ({COLUMNS[server.engine]})", rows_sql(server.engine)
     )
-    closed = servers.free_port()
+    closed = free_port()
     for connection, password, code in (
         (server.connection(port=closed), server.password, "gateway.source.unavailable"),
         (server.connection(), "a-wrong-password", "gateway.source.not_usable"),

@@ -24,7 +24,7 @@ from jinqiao.dataplane.gateway.app import create_app
 from jinqiao.dataplane.gateway.errors import HomeInUse
 from jinqiao.dataplane.gateway.settings import SETTINGS
 from jinqiao.dataplane.gateway.workers import Workers
-from tests import servers
+from jinqiao.kernel.ports import free_port
 from tests.dataplane.gateway.platform_stand_in import platform
 from tests.dataplane.gateway.test_process import ToThePort
 from tests.dataplane.gateway.world import Caller, World, make_world, records
@@ -46,7 +46,7 @@ class Running:
 @contextmanager
 def started(world: World, *options: str) -> Iterator[Running]:
     """`jinqiao gateway run` as it is typed."""
-    port = servers.free_port()
+    port = free_port()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "jinqiao.cli", "gateway", "run", str(world.home), "--port", str(port), *options]
     with (world.folder / "log").open("ab") as log:

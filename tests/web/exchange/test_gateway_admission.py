@@ -14,7 +14,7 @@ from django.urls import reverse
 from jinqiao.accounts.enums import Role
 from jinqiao.exchange.enums import NodeState
 from jinqiao.exchange.models import Node
-from jinqiao.supervisor import free_port
+from jinqiao.kernel.ports import free_port
 from tests.factories import make_post, seed_calendar
 from tests.machines import machine as machine
 
