@@ -10,16 +10,18 @@ from django.core import mail
 
 from jinqiao.accounts.enums import Role
 from jinqiao.accounts.models import Post
+from jinqiao.audit.models import AuditEvent
 from jinqiao.exchange import actions
 from jinqiao.exchange.enums import OF_EVIDENCE, AlertKind
 from jinqiao.exchange.errors import EvidenceBroken, NotYourAlert
-from jinqiao.exchange.models import Alert, AlertDelivery, EvidenceAnchor, EvidenceSegment, Node, NodeCommand
-from jinqiao.exchange.queries.alerts import alerts_found
+from jinqiao.exchange.models import Alert, AlertDelivery, Call, EvidenceAnchor, EvidenceSegment, Node, NodeCommand
+from jinqiao.exchange.queries.alerts import RuleBook, alerts_found
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.evidence import RECEIPT, CallRecord, EvidenceBatch
 from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult
 from jinqiao.kernel.contracts.health import GatewayState
 from jinqiao.kernel.crypto.identity import Identity
+from jinqiao.web.exchange.alert_view import detail_pairs
 from jinqiao.workflow.models import ToDo
 from tests.exchange.factories import Served, call_record, evidence_batches
 from tests.exchange.test_anchors import anchor_of, answer, offer, shipped, witness_of
@@ -185,6 +187,61 @@ def test_a_countersignature_that_does_not_hold_is_told_and_a_node_s_own_trouble_
     command = hands.take(CommandKind.COUNTERSIGN)
     hands.answer(CommandResult(command_id=command.id, ok=True, finished_at=moments.now()))
     assert open_of(AlertKind.WITNESS_REFUSED)[0].details["reason"] == "countersignature"
+
+
+def test_what_is_open_of_a_gateway_that_is_retired_closes_with_that_reason(served: Served, auditor: Post) -> None:
+    gateway, bureau = served.gateway.node, served.world.parties.bureau
+    actions.add_alert_channel(by=auditor, kind="mail", address="duty@audit.example")
+    hands = witness_of(served)
+    first, last = shipped(served)
+    offer(served, anchor_of(served, first))
+    hands.answer(hands.failed(hands.take(CommandKind.COUNTERSIGN), "node.witness.contradiction", retryable=False))
+    refuse(served, dataclasses.replace(last, merkle_root="00" * 32))
+    EvidenceSegment.objects.update(received_at=moments.now() - timedelta(days=8))
+    gateway_kinds = {"evidence_broken", "witness_refused", "anchor_unwitnessed", "evidence_silent"}
+    Node.objects.filter(pk=gateway.pk).update(seen_at=moments.now())
+    actions.watch()
+    assert {alert.kind for alert in Alert.objects.filter(node=gateway, closed_at=None)} == gateway_kinds
+    actions.suspend_node(gateway, by=bureau, reason="检修")
+    actions.watch()
+    assert open_of(AlertKind.EVIDENCE_BROKEN)
+    assert open_of(AlertKind.WITNESS_REFUSED)
+
+    actions.resume_node(gateway, by=bureau)
+    actions.watch()
+    actions.retire_node(gateway, by=bureau, reason="撤并")
+    actions.watch()
+    actions.watch()
+
+    closed = Alert.objects.filter(node=gateway, details__closed_because="gateway_retired")
+    assert {alert.kind for alert in closed} == gateway_kinds
+    assert not Alert.objects.filter(node=gateway, closed_at=None).exists()
+    assert desks(AlertKind.EVIDENCE_BROKEN) == desks(AlertKind.WITNESS_REFUSED) == set()
+    (broken,) = closed.filter(kind="evidence_broken")
+    assert broken.details["reason"] == "rewritten"  # the fact stays
+    trails = AuditEvent.objects.filter(action="exchange.alert.close", details__closed_because="gateway_retired")
+    assert trails.count() == len(gateway_kinds)
+    for delivery in AlertDelivery.objects.filter(alert=broken, is_closing=True):
+        actions.send_alert(delivery.pk)
+    assert "解除原因：网关已停用" in mail.outbox[-1].body
+    (pair,) = [pair for pair in detail_pairs(broken) if pair.label == "解除原因"]
+    assert "网关已停用" in str(pair.value)
+
+
+def test_records_that_contradict_each_other_are_told_on_after_their_gateway_is_retired(
+    served: Served, auditor: Post
+) -> None:
+    for batch in evidence_batches([_call(served, 1, "wrong")], [_receipt(served, 2, "wrong", OTHER)]):
+        actions.accept_evidence(served.gateway.node, batch)
+    actions.watch()
+    actions.retire_node(served.gateway.node, by=served.world.parties.bureau, reason="撤并")
+
+    actions.watch()
+    assert open_of(AlertKind.RECEIPTS_CONTRADICT)  # its keeper does not end an inquiry by giving it up
+    days = RuleBook().rule(AlertKind.RECEIPTS_CONTRADICT).number("watched_days")
+    Call.objects.filter(confirmation_fits=False).update(confirmed_at=moments.now() - timedelta(days=days, hours=1))
+    actions.watch()
+    assert not open_of(AlertKind.RECEIPTS_CONTRADICT)
 
 
 def test_records_that_no_other_department_witnesses_are_told_after_an_hour(

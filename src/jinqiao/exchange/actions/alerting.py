@@ -31,6 +31,9 @@ TODO_KINDS: dict[AlertKind, str] = {
     AlertKind.NODE_SILENT: SILENCE,
 }
 """Kind of the to-do of each alert."""
+CLOSED_BECAUSE = "closed_because"
+"""Where the details of an alert say why it was closed though its cause has not passed."""
+GATEWAY_RETIRED = "gateway_retired"
 _ORDER = [severity.value for severity in AlertSeverity]
 
 
@@ -127,13 +130,16 @@ def _auditing() -> QuerySet[Any]:
 
 
 @transaction.atomic
-def close_alert(kind: AlertKind, key: str) -> bool:
-    """The cause is gone: close the alert and its to-do. Whether one was open."""
+def close_alert(kind: AlertKind, key: str, *, because: str = "") -> bool:
+    """The cause is gone: close the alert and its to-do. Whether one was open. `because` is a code of why, where that is not that the
+    cause has passed: it is kept with the alert, said to the channels and recorded."""
     alert = Alert.objects.select_for_update(of=("self",)).filter(kind=kind, key=key, closed_at=None).first()
     if alert is None:
         return False
     alert.closed_at = moments.now()
-    alert.save(update_fields=["closed_at"])
+    why: dict[str, Any] = {CLOSED_BECAUSE: because} if because else {}
+    alert.details = alert.details | why
+    alert.save(update_fields=["closed_at", "details"])
     about = alert.task or alert.node or alert.anomaly
     if about is not None:
         others = Alert.objects.filter(
@@ -141,7 +147,7 @@ def close_alert(kind: AlertKind, key: str) -> bool:
         )
         if not others.exists():  # several of a kind about one thing share a to-do
             workflow.finish_todos(trail.subject(about), by=None, kinds=[TODO_KINDS[kind]])
-        trail.record("exchange.alert.close", by=trail.SYSTEM, about=trail.subject(about), kind=kind.value)
+        trail.record("exchange.alert.close", by=trail.SYSTEM, about=trail.subject(about), kind=kind.value, **why)
     _send(alert, is_closing=True)
     return True
 

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_noop as _
 
 from jinqiao.accounts.models import Organisation
 from jinqiao.audit import trail
-from jinqiao.exchange.actions.alerting import close_alert, node_key, open_alert
+from jinqiao.exchange.actions.alerting import GATEWAY_RETIRED, close_alert, node_key, open_alert
 from jinqiao.exchange.actions.found import Found, of_node
 from jinqiao.exchange.enums import AlertKind, NodeKind, NodeState
 from jinqiao.exchange.models import Alert, Call, EvidenceAnchor, EvidenceSegment, Node
@@ -96,6 +96,24 @@ def _witness_key(anchor: EvidenceAnchor, witness: Node) -> str:
 
 def _open(kind: AlertKind, key: str) -> Alert | None:
     return Alert.objects.filter(kind=kind, key=key, closed_at=None).first()
+
+
+_OF_WORKING_GATEWAYS = (
+    AlertKind.EVIDENCE_BROKEN,
+    AlertKind.WITNESS_REFUSED,
+    AlertKind.ANCHOR_UNWITNESSED,
+    AlertKind.EVIDENCE_SILENT,
+)
+"""What only a gateway that goes on could mend. Records that contradict each other are looked into whether it works or not: that alert
+ends with the days that are watched."""
+
+
+def close_of_retired() -> None:
+    """A gateway that is retired brings no batch, no anchor and no record any more: what is open of it is closed and says so. What was
+    refused stays in the trail and in the list of alerts."""
+    ended = Alert.objects.filter(kind__in=_OF_WORKING_GATEWAYS, closed_at=None, node__state=NodeState.RETIRED)
+    for kind, key in list(ended.order_by("id").values_list("kind", "key")):
+        close_alert(AlertKind(kind), key, because=GATEWAY_RETIRED)
 
 
 # ── found on ticks ──

@@ -19,6 +19,7 @@ from jinqiao.accounts.models import Post
 from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
 from jinqiao.exchange import rules
+from jinqiao.exchange.actions.alerting import CLOSED_BECAUSE, GATEWAY_RETIRED
 from jinqiao.exchange.actions.platform import platform_identity
 from jinqiao.exchange.enums import AlertKind, AlertSeverity, ChannelKind, DeliveryState
 from jinqiao.exchange.errors import AlertNotSent, MailOff
@@ -196,7 +197,10 @@ def _mail(delivery: AlertDelivery) -> None:
     ]
     if alert.closed_at:
         lines.append(f"解除时间：{_local(alert.closed_at)}")
-    lines += [f"{name}：{value}" for name, value in alert.details.items() if value not in ("", None)]
+    details = dict(alert.details)
+    if details.pop(CLOSED_BECAUSE, "") == GATEWAY_RETIRED:
+        lines.append("解除原因：网关已停用，原来的问题仍在案")
+    lines += [f"{name}：{value}" for name, value in details.items() if value not in ("", None)]
     lines += ["", _url(alert)]
     subject = f"[{severity}] {kind} {about} {state}"
     _send_mail(delivery.channel, subject, lines, f"alert-{alert.pk}-{int(delivery.is_closing)}-{delivery.pk}")

@@ -15,7 +15,12 @@ from django.utils.translation import gettext_noop as _
 
 from jinqiao.audit import trail
 from jinqiao.exchange.actions.alerting import close_alert, open_alert, run_key, task_key
-from jinqiao.exchange.actions.evidence_alerts import evidence_silent, receipts_contradict, unwitnessed
+from jinqiao.exchange.actions.evidence_alerts import (
+    close_of_retired,
+    evidence_silent,
+    receipts_contradict,
+    unwitnessed,
+)
 from jinqiao.exchange.actions.found import Found, of_node
 from jinqiao.exchange.enums import AlertKind, ComparisonState, NodeState, RunKind, RunState, TaskState
 from jinqiao.exchange.errors import CronBroken, CronNever, ScheduleBroken
@@ -34,6 +39,7 @@ MAD_TO_SIGMA = 1.4826
 def watch(listening_s: float = math.inf) -> int:
     """Open what is found, close what is over; gives the count of alerts opened. `listening_s` as `RuleBook` has it."""
     book = RuleBook(listening_s)
+    close_of_retired()
     return sum(_watch(kind, find, book) for kind, find in FINDERS.items())
 
 

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy
 from jinqiao.accounts.models import Post
 from jinqiao.exchange import rules
 from jinqiao.exchange.actions import mail_way
+from jinqiao.exchange.actions.alerting import CLOSED_BECAUSE, GATEWAY_RETIRED
 from jinqiao.exchange.enums import ALERT_OF, AlertKind, AlertSeverity
 from jinqiao.exchange.models import Alert
 from jinqiao.exchange.queries.alerts import Rule, parameters_of
@@ -47,10 +48,10 @@ MEANINGS: Mapping[str, Text] = {
         "两侧内容不一致。看比对时来源是否还在变，目标表是否被别的程序改过；需要时申请清空重载。"
     ),
     AlertKind.EVIDENCE_BROKEN.value: gettext_lazy(
-        "网关上送的调用记录或存证锚与平台已存的链不符，平台没有接收。请审计人员介入：保全网关现场，导出两侧存证包用jinqiao verify核对。网关从已存的链继续上送后自动解除，历史和留痕保留。"
+        "网关上送的调用记录或存证锚与平台已存的链不符，平台没有接收。请审计人员介入：保全网关现场，导出两侧存证包用jinqiao verify核对。网关从已存的链继续上送，或者网关停用后，自动解除，历史和留痕保留。"
     ),
     AlertKind.WITNESS_REFUSED.value: gettext_lazy(
-        "其他部门的见证节点认为这个存证锚与它此前见过的不符，或者它的副署不成立。比对见证节点的记录（jinqiao verify --anchors），查明是哪一方改动过。只有该节点重新副署后续的锚，才自动解除。"
+        "其他部门的见证节点认为这个存证锚与它此前见过的不符，或者它的副署不成立。比对见证节点的记录（jinqiao verify --anchors），查明是哪一方改动过。只有该节点重新副署后续的锚，或者网关停用，才自动解除。"
     ),
     AlertKind.ANCHOR_UNWITNESSED.value: gettext_lazy(
         "调用记录久未经其他部门节点副署，这段时间的记录只有平台和网关自己作证。看有没有其他部门的前置节点在线，网关页的“存证锚”有没有停。副署补上后自动解除。"
@@ -106,6 +107,7 @@ _REASONS: Mapping[str, Text] = {
     "countersignature": gettext_lazy("见证节点的副署不成立"),
 }
 
+_CLOSINGS: Mapping[str, Text] = {GATEWAY_RETIRED: gettext_lazy("网关已停用，不会再上送；原来的问题仍在案")}
 
 _MOMENTS = frozenset({"since", "expected_at", "handed_over_at", "seen_at", "received_at", "recorded_at"})
 
@@ -118,6 +120,8 @@ def detail_pairs(alert: Alert) -> list[Pair]:
     for name, value in alert.details.items():
         if name == "code":
             pairs.append(Pair(_("问题"), _problem(str(value)), str(value), wide=True))
+        elif name == CLOSED_BECAUSE:
+            pairs.append(Pair(_("解除原因"), _CLOSINGS.get(str(value), str(value)), wide=True))
         elif name == "reason":
             pairs.append(Pair(_("原因"), _REASONS.get(str(value), str(value)), wide=True))
         elif name.endswith("_bytes") and isinstance(value, int):
