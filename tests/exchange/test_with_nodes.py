@@ -1,19 +1,26 @@
 """What people start on the platform, done by two real nodes over HTTP: comparison, correction of rows set aside, a reload, a diff."""
 
 import io
+import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
 import openpyxl
 import pytest
+from django.urls import reverse
 
 from jinqiao.accounts.enums import Role
 from jinqiao.accounts.models import Post
+from jinqiao.audit.models import AuditEvent
 from jinqiao.exchange import actions
 from jinqiao.exchange.enums import ComparisonState, RunState
 from jinqiao.exchange.models import Alert, Comparison, ExchangeTask, Run
+from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import CheckRule
+from jinqiao.web.exchange.run_acts import acts
+from jinqiao.web.exchange.run_view import facts
 from tests.dataplane.node.marriages import ROWS, Department
 from tests.dataplane.node.marriages import departments as departments
 
@@ -118,3 +125,79 @@ def test_a_diff_brings_what_changed_and_deletes_what_is_gone(departments: Three)
     assert fetch(consumer, "SELECT count(*), sum(姓名 = '新名') FROM hunyin") == [(len(ROWS) - 3, 1)]
     nothing = carried(actions.start_run(task, by=asker(task)), provider, consumer)
     assert (nothing.rows, nothing.rows_deleted, nothing.bytes) == (0, 0, 0)
+
+
+def put_back(consumer: Department) -> Callable[[], None]:
+    """Keeps the target as it is now; gives what puts it back."""
+    kept = consumer.file.with_suffix(".kept")
+    shutil.copy(consumer.file, kept)
+    return lambda: [shutil.copy(kept, consumer.file)].clear()
+
+
+def broken_off(run: Run, provider: Department, consumer: Department) -> Run:
+    """The run after its first attempt, which failed at the target."""
+    for _ in range(2):
+        provider.node.run_once()
+        consumer.node.run_once()
+    failed = Run.objects.get(pk=run.pk)
+    assert failed.state == RunState.FAILED
+    return failed
+
+
+def test_a_target_that_was_put_back_gets_everything_once_more_and_the_page_says_why(departments: Three) -> None:
+    provider, consumer, task = departments
+    actions.configure_task(task, by=asker(task), target=consumer.source, target_table="hunyin", mode="diff")
+    carried(actions.start_run(task, by=asker(task)), provider, consumer)
+    older = put_back(consumer)
+    execute(provider, "DELETE FROM marriage WHERE rowid <= 3")
+    carried(actions.start_run(task, by=asker(task)), provider, consumer)
+    execute(provider, "UPDATE marriage SET name = '新名' WHERE rowid = 10")
+    ordinary = carried(actions.start_run(task, by=asker(task)), provider, consumer)
+
+    older()
+    run = broken_off(actions.start_run(task, by=asker(task)), provider, consumer)
+    assert (run.problem["code"], run.retry_at is not None) == ("pipeline.target.restored", True)
+    assert AuditEvent.objects.filter(action="exchange.task.start_over", details__run=run.number).exists()
+    Run.objects.filter(pk=run.pk).update(retry_at=moments.now())
+    assert actions.retry_due_runs() == 1
+    done = carried(run, provider, consumer)
+
+    assert (done.rows, done.counts["deleted"], done.counts["updated"]) == (len(ROWS) - 3, 3, 1)
+    assert fetch(consumer, "SELECT count(*), sum(xm = '新名') FROM hunyin") == [(len(ROWS) - 3, 1)]
+    said = {str(pair.label): str(pair.value) for pair in facts(done, None)}
+    assert "恢复到较早的状态" in said["从头读取"]
+    nothing = carried(actions.start_run(task, by=asker(task)), provider, consumer)
+    assert nothing.rows == 0
+    for other in (ordinary, nothing):
+        assert "从头读取" not in {str(pair.label) for pair in facts(other, None)}
+    assert not Alert.objects.filter(closed_at=None).exists()
+
+
+def test_an_append_to_a_target_that_was_put_back_is_refused_and_told_to_the_consumer(departments: Three) -> None:
+    provider, consumer, task = departments
+    actions.configure_task(
+        task, by=asker(task), target=consumer.source, target_table="hunyin", mode="diff", delivery="append"
+    )
+    older = put_back(consumer)
+    carried(actions.start_run(task, by=asker(task)), provider, consumer)
+    task.refresh_from_db()
+    cursor = task.cursor
+
+    older()
+    run = broken_off(actions.start_run(task, by=asker(task)), provider, consumer)
+    task.refresh_from_db()
+
+    assert (run.problem["code"], run.retry_at) == ("pipeline.target.restored_append", None)
+    assert (task.cursor, fetch(consumer, "SELECT count(*) FROM sqlite_master")) == (cursor, [(0,)])
+    assert Alert.objects.filter(kind="run_failed", organisation=task.grant.consumer, closed_at=None).exists()
+    offered = [act.url for act in acts(run, asker(task))]
+    assert reverse("exchange:task_configure", args=[task.pk]) in offered
+
+    actions.configure_task(
+        task, by=asker(task), target=consumer.source, target_table="hunyin", mode="diff", delivery="upsert"
+    )
+    again = broken_off(actions.start_run(task, by=asker(task)), provider, consumer)
+    Run.objects.filter(pk=again.pk).update(retry_at=moments.now())
+    actions.retry_due_runs()
+    carried(again, provider, consumer)
+    assert fetch(consumer, "SELECT count(*) FROM hunyin") == [(len(ROWS),)]

@@ -393,6 +393,20 @@ class TargetTableGone(NotFound):
     code = "pipeline.target.gone"
 
 
+class TargetRestored(WrongState):
+    """The target's ledger does not hold the batch that was delivered before: the database was put back to an earlier state, and lacks what
+    came since. Nothing was changed. The same task, begun anew, reads everything and merges it. Details: table, batch."""
+
+    code = "pipeline.target.restored"
+    retryable = True
+
+
+class AppendTargetRestored(WrongState):
+    """As TargetRestored, where rows are appended: those that are still there would stand twice. Details: table, batch."""
+
+    code = "pipeline.target.restored_append"
+
+
 class TargetNameTooLong(InvalidInput):
     """The target cuts names that are so long, and would not find its own table again. Details: name, limit (bytes)."""
 

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from jinqiao.dataplane.connectors.snapshots import Tuples
 from jinqiao.dataplane.connectors.watermarks import WatermarkFacts
 from jinqiao.dataplane.errors import CursorNotUsable, StateLost
-from jinqiao.dataplane.pipeline.modes.cursors import Scale, join_cursor, split_cursor
+from jinqiao.dataplane.pipeline.modes.cursors import Scale
 from jinqiao.dataplane.pipeline.modes.watermark import WatermarkSession
+from jinqiao.dataplane.pipeline.orders import join_cursor, split_cursor
 from jinqiao.dataplane.staging.state import StateStore, TaskState
 from jinqiao.kernel.contracts.exchange import CopyMode, Delivery, ExchangeOrder, Finding
 from jinqiao.kernel.contracts.tables import Column, LogicalType, Operator, TableSchema

@@ -189,6 +189,11 @@ class Target(Closing, ABC):
     @abstractmethod
     def state(self, batch_id: str) -> LedgerState: ...
 
+    def has_merged(self, batch_id: str) -> bool:
+        """Is a batch that was delivered earlier still in? Changes nothing. True where the target cannot tell (files, which may be put back
+        one by one)."""
+        return True
+
     @abstractmethod
     def prepare(self, plan: DeliveryPlan) -> LedgerState:
         """Check that the table can take the rows exactly, make the run table, say which chunks are in already.

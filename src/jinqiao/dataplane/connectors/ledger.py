@@ -11,6 +11,9 @@ together; the merge and the batch's row (chunk = 0, with the counts) commit toge
 Rows go to the run table, keys of chunks of deletes to a second one. Nothing that the consumer can see is changed before the
 merge, except that an absent table is made, and columns are adapted, where DDL cannot be rolled back (MariaDB).
 
+Rows with the counts are never deleted: a batch that was once delivered and is not there any more tells of a database that was put
+back to an earlier state (`has_merged`).
+
 Where the target allows no table of ours (`LedgerPlace.NODE`), rows are staged in temporary tables of one connection, the merge
 is still one transaction, and its counts go to a `NodeLedger` afterwards. Killed between the two, or before the merge, the whole
 batch is delivered again: at least once.
@@ -78,6 +81,17 @@ class LedgerTarget(SqlTarget):
         if state.merged is not None:
             self._sweep(batch_id)
         return state
+
+    def has_merged(self, batch_id: str) -> bool:
+        if self.node_ledger is not None and self.node_ledger.counts(batch_id) is not None:
+            return True  # the task kept its ledger at the node then
+        with self.transaction(LEDGER):
+            return self.has(LEDGER) and bool(
+                self.fetch(
+                    f"SELECT 1 FROM {self.quoted(LEDGER)} WHERE batch_id = {self.placeholder} AND chunk = 0",  # noqa: S608
+                    (batch_id,),
+                )
+            )
 
     def prepare(self, plan: DeliveryPlan) -> LedgerState:
         check_plan(plan)

@@ -5,7 +5,8 @@
                                       out/ in/ state/             staged chunks; what the last run delivered
 
 Killed at any instant and called again with the same arguments, a copy goes on: with what is staged, and with what the target's
-ledger says is in. Called with other arguments, or after its batch was refused by the target for good, it begins anew.
+ledger says is in. Called with other arguments, or after its batch was refused by the target for good, it begins anew; so it does,
+at once, where the target's ledger lacks the batch that the cursor names: the database was put back to an earlier state.
 """
 
 import contextlib
@@ -36,6 +37,7 @@ from jinqiao.dataplane.errors import (
     CopyUnderWay,
     ManifestMismatch,
     RunStopped,
+    TargetRestored,
 )
 from jinqiao.dataplane.pipeline.compare import Comparison, compare
 from jinqiao.dataplane.pipeline.deliver import Loader, deliver, is_final, verify_manifest
@@ -62,6 +64,7 @@ from jinqiao.kernel.errors import JinqiaoError, Unavailable
 from jinqiao.kernel.keystore import KeyStore, write_durably
 from jinqiao.kernel.moments import now
 
+_RESTORED = "restored"
 _STATE = "copy.json"
 _LOCK = "copy.lock"
 
@@ -184,16 +187,21 @@ class Copying:
         os.close(self._lock)
 
     def run(self, *, progress: Callable[[Told], None] | None = None, stop: Callable[[], bool] = never) -> CopyResult:
-        """Copy, or go on with the copy that was ended. What the disk has damaged is read from the source again, once.
+        """Copy, or go on with the copy that was ended. What the disk has damaged is read from the source again, once; everything is,
+        where the target was put back to an earlier state.
 
         Raises SideFailed, RunStopped.
         """
         try:
             return self._run(progress, stop)
         except SideFailed as failure:
-            if not isinstance(failure.problem, ChunkDamaged | ChunkMissing | ManifestMismatch):
-                raise
-            self._reopen(is_void=isinstance(failure.problem, ManifestMismatch))
+            match failure.problem:
+                case TargetRestored():
+                    self._begin_anew(_RESTORED)
+                case ChunkDamaged() | ChunkMissing() | ManifestMismatch():
+                    self._reopen(is_void=isinstance(failure.problem, ManifestMismatch))
+                case _:
+                    raise
             return self._run(progress, stop)
 
     def _run(self, progress: Callable[[Told], None] | None, stop: Callable[[], bool]) -> CopyResult:
@@ -235,6 +243,11 @@ class Copying:
         seconds["total"] = time.monotonic() - began
         return CopyResult(manifest, counts, seconds, comparison, request.sign_off)
 
+    @property
+    def anew(self) -> str:
+        """Why the copy under way begins from the beginning, where it does so by itself."""
+        return str(self._state().get("anew", ""))
+
     def _may_go_raw(self) -> bool:
         """Before anything is known of the table. Where it cannot, its rows are read as Arrow, for which a source makes ready."""
         request = self._request
@@ -250,6 +263,14 @@ class Copying:
         if is_void:
             void(self.spool.outgoing(order.run_id), "ledger")
         self.spool.incoming(order.run_id).purge()
+
+    def _begin_anew(self, reason: str) -> None:
+        """Forget how far the copies came, durably and with the reason: whoever goes on tells it."""
+        state = self._state()
+        order = ExchangeOrder.from_json(state["order"])
+        kept = {key: value for key, value in state.items() if key not in ("order", "cursor", "terms")}
+        self._write_state({**kept, "anew": reason})
+        self.spool.purge(order.run_id)
 
     def _give_up(self, order: ExchangeOrder, target: Target) -> None:
         """The target refused the batch, and would again: the next start reads what the source says then."""
@@ -353,7 +374,8 @@ class Copying:
     def _finish(self, order: ExchangeOrder, manifest: BatchManifest) -> None:
         """The batch has arrived: the cursor moves on, then what was staged goes."""
         cursor = {"cursor": manifest.new_cursor, "terms": self._terms()} if manifest.new_cursor else {}
-        self._write_state({**{key: value for key, value in self._state().items() if key != "order"}, **cursor})
+        kept = {key: value for key, value in self._state().items() if key not in ("order", "anew")}
+        self._write_state({**kept, **cursor})
         self.spool.purge(order.run_id)
 
     # -- chunks from one side to the other
@@ -403,6 +425,7 @@ class _SideBySide(Closing):
             self._extraction = Extraction(
                 order, source, copying.spool.outgoing(order.run_id), identity=copying.identity, states=copying.states,
                 progress=progress, stop=self._stop, on_chunk=self._staged, before=self._wait_for_target,
+                anew=copying.anew,
             )  # fmt: skip
 
     @property

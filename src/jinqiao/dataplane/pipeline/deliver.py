@@ -3,6 +3,9 @@
 Killed at any instant and called again, a delivery goes on with the first chunk that the target's own ledger does not name;
 once the batch is merged, calling it again only reads the counts back (`connectors.ledger` says how). Chunks may be brought
 while the batch is still being extracted (`Loader`): nothing of them is visible before the merge.
+
+Before anything is changed the ledger is asked for the batch that the order's cursor names. A database that was put back to an
+earlier state lacks it, and with it rows that no later run would bring (`TargetRestored`).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,8 +17,15 @@ import pyarrow as pa
 
 from jinqiao.dataplane.connectors.base import Closing, DeliveryPlan, Target, never
 from jinqiao.dataplane.connectors.values import arrow_schema
-from jinqiao.dataplane.errors import ChunkDamaged, ChunkMissing, ManifestMismatch, RunStopped
-from jinqiao.dataplane.pipeline.orders import delivery_of, is_whole, target_columns, target_keys
+from jinqiao.dataplane.errors import (
+    AppendTargetRestored,
+    ChunkDamaged,
+    ChunkMissing,
+    ManifestMismatch,
+    RunStopped,
+    TargetRestored,
+)
+from jinqiao.dataplane.pipeline.orders import delivery_of, is_whole, last_batch, target_columns, target_keys
 from jinqiao.dataplane.pipeline.progress import Reporter, Told
 from jinqiao.dataplane.staging.chunks import open_chunk, open_tuples
 from jinqiao.dataplane.staging.spool import RunSpool, Spool
@@ -28,6 +38,7 @@ from jinqiao.kernel.contracts.exchange import (
     Delivery,
     DeliveryCounts,
     ExchangeOrder,
+    LedgerPlace,
     Stage,
 )
 from jinqiao.kernel.crypto.identity import Identity
@@ -120,10 +131,24 @@ class Loader:
         self._keys_schema = arrow_schema(tuple(column for column in head.columns if column.name in keys))
 
     def prepare(self) -> DeliveryCounts | None:
-        """Make ready, and learn what is in already; the counts where the whole batch is."""
+        """Make ready, and learn what is in already; the counts where the whole batch is. Raises TargetRestored, AppendTargetRestored."""
+        self._hold_last()
         state = self._target.prepare(self._plan)
         self._loaded = dict(state.loaded)
         return state.merged
+
+    def _hold_last(self) -> None:
+        """What this run builds on is there: otherwise all that came between the target's earlier state and now would be missing for ever."""
+        order, target, last = self._order, self._target, last_batch(self._order)
+        if (
+            not last
+            or order.ledger is LedgerPlace.NODE
+            or target.has_merged(last)
+            or target.has_merged(self._plan.batch_id)
+        ):
+            return
+        problem = AppendTargetRestored if self._plan.delivery is Delivery.APPEND else TargetRestored
+        raise problem(table=self._plan.table, batch=last)
 
     def load(self, chunks: Iterable[ChunkManifest]) -> None:
         """Bring the chunks that are not in, in the order given.

@@ -113,11 +113,14 @@ class Extraction(Closing):
         hold: Callable[[], bool] = never,
         on_chunk: OnChunk | None = None,
         before: Callable[[], None] = nothing,
+        anew: str = "",
     ) -> None:
-        """`before` is called before anything is staged: it waits until that may be, or raises."""
+        """`before` is called before anything is staged: it waits until that may be, or raises. `anew`: why the order begins from the
+        beginning though its task came further; it stands first in the manifest's `restarted`."""
         check_delivery(order)
         self._order, self._source, self._out, self._identity = order, source, out, identity
         self._stop, self._on_chunk, self._before = stop, on_chunk, before
+        self._anew = (anew,) if anew else ()
         self._schema = source.schema(order.source_table)
         self._is_raw = can_go_raw(order, source.engine, self._schema)
         if not self._is_raw:
@@ -155,7 +158,7 @@ class Extraction(Closing):
         )
         self.snapshot = snapshot
         self._records = self._out.staged_splits()
-        self._restarted = tuple(begun.get("restarted", ())) if begun else ()
+        self._restarted = tuple(begun.get("restarted", ())) if begun else self._anew
         has_staged = bool(self._records) or self._session.has_fetched(self._out)
         if begun and resume and snapshot.resumed and has_staged and begun["form"] == self.form.value:
             self._resumed = int(begun["resumed"]) + 1

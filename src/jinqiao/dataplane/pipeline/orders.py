@@ -6,6 +6,7 @@ from jinqiao.kernel.contracts.exchange import BatchManifest, CopyMode, Delivery,
 from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.tables import Column, LogicalType, Mask, TableSchema
 
+MARK = "#"
 WATERMARKS = (LogicalType.INTEGER, LogicalType.DATE, LogicalType.DATETIME)
 _HIDDEN_LENGTH = 3
 
@@ -78,6 +79,21 @@ def delivery_of(order: ExchangeOrder, manifest: BatchManifest) -> tuple[CopyMode
     if order.mode is CopyMode.WATERMARK and order.delivery is Delivery.MIRROR:
         return order.mode, Delivery.UPSERT
     return (CopyMode.FULL if manifest.complete else order.mode), order.delivery
+
+
+def split_cursor(after: str) -> tuple[str, str]:
+    """How far a watermark or log run came, and the id of its batch, empty where the cursor does not say."""
+    value, _, batch_id = after.partition(MARK)
+    return value, batch_id
+
+
+def join_cursor(value: str, batch_id: str) -> str:
+    return f"{value}{MARK}{batch_id}" if value else ""
+
+
+def last_batch(order: ExchangeOrder) -> str:
+    """The batch whose delivery the order's cursor proves; empty where it begins from the beginning, or does not say."""
+    return order.after if order.mode is CopyMode.DIFF else split_cursor(order.after)[1]
 
 
 def watermark_of(order: ExchangeOrder, schema: TableSchema) -> Column | None:

@@ -13,6 +13,7 @@ from jinqiao.exchange.actions.commanding import OPEN, command_node
 from jinqiao.exchange.actions.platform import node_actor, platform_identity, post_to_worker
 from jinqiao.exchange.actions.resending import resend_damaged
 from jinqiao.exchange.actions.runs import discard, fail_run, failure_is_over, for_consumer, move_run, problem_of
+from jinqiao.exchange.actions.windows import bare
 from jinqiao.exchange.enums import CommandState, RunKind, RunState
 from jinqiao.exchange.errors import (
     ChunksMissing,
@@ -24,7 +25,7 @@ from jinqiao.exchange.errors import (
     TargetChanged,
 )
 from jinqiao.exchange.models import Binding, ExchangeReceipt, Node, NodeCommand, RelayChunk, Run
-from jinqiao.exchange.queries.runs import order_of
+from jinqiao.exchange.queries.runs import TARGET_RESTORED, order_of
 from jinqiao.exchange.queries.terms import connection
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import (
@@ -63,6 +64,8 @@ def take_answer(run: Run, command: NodeCommand, result: CommandResult) -> None:
     run.seconds = {**run.seconds, **{name: round(value, 3) for name, value in result.seconds.items()}}
     if result.problem is not None or not result.ok:
         problem = result.problem or Problem(code="exchange.run.answer_wrong", details={"node": command.node.number})
+        if problem.code == TARGET_RESTORED:
+            _begin_anew(run, command.node)
         if kind is not CommandKind.DELIVER or not resend_damaged(run, problem, at=command.node):
             fail_run(run, problem, at=command.node)
         return
@@ -73,6 +76,24 @@ def take_answer(run: Run, command: NodeCommand, result: CommandResult) -> None:
             _delivered(run, command, result)
     except JinqiaoError as error:
         fail_run(run, problem_of(error), at=command.node)
+
+
+def _begin_anew(run: Run, node: Node) -> None:
+    """The target was put back to before the delivery that the cursor proves: the order of the retry, or of the next run, brings
+    everything, merged into what is there."""
+    task, after = run.task, order_of(run).after
+    if run.kind != RunKind.ORDINARY or not after or task.cursor != after:
+        return
+    task.cursor = ""
+    task.save(update_fields=["cursor"])
+    trail.record(
+        "exchange.task.start_over",
+        by=node_actor(node),
+        about=trail.subject(task),
+        cursor=bare(after),
+        run=run.number,
+        code=TARGET_RESTORED,
+    )
 
 
 def _handed_over(run: Run, node: Node, result: CommandResult) -> None:

@@ -20,6 +20,7 @@ _PROVIDERS = ("source.", "checks.", "transforms.", "pipeline.source.", "host.")
 _COLUMNS = ("source.schema.changed", "source.column.missing", "exchange.binding.")
 _TARGET_DRIFT = ("pipeline.target.drift", "pipeline.target.schema", "pipeline.target.missing")
 _FROM_START = ("pipeline.state.lost", "source.log.gap", "pipeline.order.cursor", "source.content.changed")
+_APPENDED = "pipeline.target.restored_append"
 _KEYS = ("pipeline.order.key", "pipeline.order.watermark", "pipeline.source.key_not_unique", "transforms.")
 _NODES = ("node.", "pipeline.spool.", "pipeline.chunk.")
 
@@ -125,6 +126,12 @@ def _mending(run: Run, post: Post, code: str) -> Iterator[Act]:
             _("水位归零"),
             reverse("exchange:task_start_over", args=task_page),
             hint=_("下一次运行重送全部授权行，按主键合并"),
+        )
+    elif code == _APPENDED and may_run:
+        yield Act(
+            _("改目标表或写入方式"),
+            reverse("exchange:task_configure", args=task_page),
+            hint=_("另选一张空表从头追加；或改为更新，从头读取并按主键合并"),
         )
     elif code.startswith(_KEYS) and is_provider:
         yield Act(_("调整挂接"), reverse("exchange:bind", args=[task.grant.entry_id]), hint=_("核对主键列、水位列"))

@@ -13,7 +13,7 @@ from jinqiao.exchange.models import ExchangeReceipt, Run
 from jinqiao.exchange.queries import contents, progress
 from jinqiao.exchange.queries.contents import ChunkState
 from jinqiao.exchange.queries.progress import StageFigures, StageState
-from jinqiao.exchange.queries.runs import LIVE, manifest_of, order_of
+from jinqiao.exchange.queries.runs import LIVE, makes_up_for_restored, manifest_of, order_of
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import BatchManifest, ChunkForm, ChunkKind, Guarantee, Problem, Stage
 from jinqiao.kernel.errors import ErrorText, JinqiaoError, error_texts
@@ -194,6 +194,10 @@ def facts(run: Run, manifest: BatchManifest | None) -> list[Pair]:
     ]
     if order.after or order.until:
         pairs.append(Pair(_("水位范围"), _window(order.after.partition("#")[0], order.until), code=True))
+    if makes_up_for_restored(run):
+        pairs.append(
+            Pair(_("从头读取"), _("目标库被恢复到较早的状态，缺上一次交付的批次：重读全部，合并补齐"), wide=True)
+        )
     if manifest is not None:
         pairs += [
             Pair(_("一致性"), _consistency(manifest), manifest.snapshot),

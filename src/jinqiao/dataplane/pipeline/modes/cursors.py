@@ -1,4 +1,4 @@
-"""Cursors as one text: a watermark, and the batch whose state belongs to it."""
+"""Watermarks as numbers that keep their order, and as text."""
 
 import math
 from datetime import date, datetime, timedelta
@@ -13,20 +13,9 @@ from jinqiao.dataplane.errors import CursorNotUsable
 from jinqiao.dataplane.staging.digests import scalar_text
 from jinqiao.kernel.contracts.tables import Column, LogicalType, Operator, RowCondition
 
-MARK = "#"
 _DAY = timedelta(days=1)
 
 Marks = np.ndarray[Any, np.dtype[np.int64]]
-
-
-def split_cursor(after: str) -> tuple[str, str]:
-    """The watermark and the id of its batch, empty where the cursor does not say."""
-    value, _, batch_id = after.partition(MARK)
-    return value, batch_id
-
-
-def join_cursor(value: str, batch_id: str) -> str:
-    return f"{value}{MARK}{batch_id}" if value else ""
 
 
 class Scale:

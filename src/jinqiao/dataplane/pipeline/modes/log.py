@@ -35,7 +35,7 @@ from jinqiao.dataplane.connectors.ranges import bounds_of, key_ranges
 from jinqiao.dataplane.connectors.snapshots import WHOLE, Reader, Snapshot, SnapshotState
 from jinqiao.dataplane.connectors.values import arrow_schema, arrow_type, fit
 from jinqiao.dataplane.errors import FilterNotPossible, LogNotPossible
-from jinqiao.dataplane.pipeline.orders import target_columns, target_keys, value_column
+from jinqiao.dataplane.pipeline.orders import join_cursor, split_cursor, target_columns, target_keys, value_column
 from jinqiao.dataplane.pipeline.session import Notes, Session
 from jinqiao.dataplane.staging.fingerprints import FingerprintIndex, Fingerprints, key_fingerprints, none_of
 from jinqiao.dataplane.staging.memory import Memory
@@ -63,8 +63,9 @@ class LogSession(Session):
             if column.type is LogicalType.TEXT and condition.operator in (Operator.AT_LEAST, Operator.AT_MOST):
                 raise FilterNotPossible(column=column.name, type=column.type.value)
         self._keys = _KeyForm(order)
-        self.complete = not order.after
-        self.remembers = self.fetches = bool(order.after)
+        self._after, _ = split_cursor(order.after)
+        self.complete = not self._after
+        self.remembers = self.fetches = bool(self._after)
         self._begun: dict[str, Any] = {}
         self._end = self._cursor = ""
         self._states: LastStates | None = None
@@ -78,8 +79,8 @@ class LogSession(Session):
         self, source: Source, plan: ReadPlan, *, parallel: int, resume: SnapshotState | None, chunk_rows: int
     ) -> Snapshot:
         """The whole table as it is where the slot begins; after the first run, the log up to the present."""
-        if self._order.after:
-            self._end = self._begun["end"] if resume is not None else self._log.end(self._order.after)
+        if self._after:
+            self._end = self._begun["end"] if resume is not None else self._log.end(self._after)
             return _LogSnapshot(self, plan, chunk_rows, is_resumed=resume is not None)
         query = self._source.query(plan)
         if resume is not None and self._log.holds(self._begun["cursor"]):
@@ -113,7 +114,7 @@ class LogSession(Session):
     def follow(self, plan: ReadPlan, pieces: Pieces | None = None) -> None:
         """Read the log: the last states of all keys."""
         changes = self._log.read(
-            self._order.after, stop=plan.stop, most_keys=self._most_keys, end=self._end, pieces=pieces or Nowhere()
+            self._after, stop=plan.stop, most_keys=self._most_keys, end=self._end, pieces=pieces or Nowhere()
         )
         self._states, self._cursor = changes.states, changes.cursor
         self._present = list(changes.states.present())
@@ -122,7 +123,7 @@ class LogSession(Session):
     def filter(
         self, batch: pa.RecordBatch, marks: pa.Array | None = None, notes: Notes | None = None
     ) -> pa.RecordBatch:
-        if self._order.after and batch.num_rows:
+        if self._after and batch.num_rows:
             self._passed.append(self._keys.prints(batch))
         return batch
 
@@ -149,7 +150,7 @@ class LogSession(Session):
         return self._keys.fitted([_array([key[at] for key in keys], column) for at, column in enumerate(columns)])
 
     def save(self, batch_id: str) -> str:
-        return self._cursor
+        return join_cursor(self._cursor, batch_id)
 
     def changes(self, plan: ReadPlan, split: str = WHOLE) -> Iterator[pa.RecordBatch]:
         """Of the keys that changed since the order's cursor those of one range: the rows that the grant lets through, as a reading

@@ -30,9 +30,9 @@ from jinqiao.dataplane.connectors.base import ReadPlan, Source
 from jinqiao.dataplane.connectors.snapshots import Snapshot, SnapshotState, Tuples
 from jinqiao.dataplane.connectors.watermarks import WatermarkFacts
 from jinqiao.dataplane.errors import StateLost, WatermarkNotUsable
-from jinqiao.dataplane.pipeline.modes.cursors import Marks, Scale, highest_of, join_cursor, split_cursor
+from jinqiao.dataplane.pipeline.modes.cursors import Marks, Scale, highest_of
 from jinqiao.dataplane.pipeline.modes.terms import terms_of
-from jinqiao.dataplane.pipeline.orders import watermark_of
+from jinqiao.dataplane.pipeline.orders import join_cursor, split_cursor, watermark_of
 from jinqiao.dataplane.pipeline.session import Notes, Session
 from jinqiao.dataplane.staging.fingerprints import (
     FINGERPRINT,
