@@ -1,6 +1,7 @@
 """Rows of PostgreSQL in its own binary form, as they are and with a mark of each beside them."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -11,6 +12,11 @@ from jinqiao.dataplane.connectors.postgresql import PostgresqlSource
 from jinqiao.dataplane.connectors.snapshots import WHOLE, Tuples
 from jinqiao.dataplane.errors import StatementTimedOut
 from jinqiao.dataplane.pipeline.modes.cursors import Scale
+from jinqiao.dataplane.staging.spool import Spool
+from jinqiao.kernel.contracts.exchange import ChunkForm
+from jinqiao.kernel.contracts.grants import GrantedItem
+from jinqiao.kernel.contracts.tables import Engine, LogicalType
+from tests.dataplane.exchanges import PEOPLE, exchange, order, read_table
 from tests.servers import Server
 
 pytestmark = pytest.mark.servers
@@ -131,3 +137,29 @@ def test_a_statement_that_takes_too_long_is_ended_with_its_own_error(
             copied(source, mark, plan=ReadPlan(table="slow", columns=COLUMNS, statement_timeout_s=1))
     finally:
         postgresql_server.execute("DROP VIEW slow")
+
+
+def test_a_number_without_bounds_comes_to_its_text_column_as_its_text(
+    postgresql_server: Server, tmp_path: Path
+) -> None:
+    amount = GrantedItem(item="金额", code="amount", column="amount", type=LogicalType.TEXT)
+    given = ["1.500", "-0.0000000001", "NaN", "1234567890123456789012345678901234567890.12"]
+    postgresql_server.execute(
+        "DROP TABLE IF EXISTS boundless, boundless_there",
+        "CREATE TABLE boundless (id bigint PRIMARY KEY, amount numeric)",
+        "INSERT INTO boundless VALUES " + ", ".join(f"({at}, '{text}')" for at, text in enumerate(given)),
+    )
+    place, passwords = postgresql_server.connection(), (postgresql_server.password,) * 2
+    terms = order(
+        items=(PEOPLE[0], amount),
+        source_table="boundless",
+        target_table="boundless_there",
+        target_engine=Engine.POSTGRESQL,
+    )
+
+    manifest, _ = exchange(terms, place, place, Spool(tmp_path / "spool"), passwords)
+
+    assert manifest.form is ChunkForm.PGCOPY
+    with open_source(place, postgresql_server.password) as there:
+        columns = there.schema("boundless_there").columns
+        assert read_table(there, "boundless_there", columns).column("amount").to_pylist() == given

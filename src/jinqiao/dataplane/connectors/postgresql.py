@@ -271,7 +271,10 @@ def read_catalogue(
     for full, members in tables.items():
         estimate, comment = members[0][2], members[0][3]
         columns = tuple(column_of(member[4:11]) for member in members)
-        reading = {member[4]: _expression(member[4], member[5], bool(member[11])) for member in members}
+        reading = {
+            column.name: _expression(column, member[5], bool(member[11]))
+            for column, member in zip(columns, members, strict=True)
+        }
         schema_ = TableSchema(
             name=full, columns=columns, comment=comment, row_estimate=estimate if estimate >= 0 else None
         )
@@ -279,15 +282,16 @@ def read_catalogue(
     return tuple(found)
 
 
-def _expression(name: str, base: str, is_domain: bool) -> str:
-    column = quote(name)
+def _expression(column: Column, base: str, is_domain: bool) -> str:
+    name = quote(column.name)
     if base == "timestamptz":
-        return f"({column} AT TIME ZONE '{ZONE}')"
+        return f"({name} AT TIME ZONE '{ZONE}')"
     if base == "float4":
-        return f"{column}::float8"
-    if base in _PLAIN:
-        return f"{column}::{base}" if is_domain else column
-    return f"{column}::text"
+        return f"{name}::float8"
+    # a number that travels as text is text already when it leaves: in its own binary form no text column takes it
+    if base in _PLAIN and (base != "numeric" or column.type is LogicalType.DECIMAL):
+        return f"{name}::{base}" if is_domain else name
+    return f"{name}::text"
 
 
 class PostgresqlSource(Source):
