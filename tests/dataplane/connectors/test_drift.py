@@ -1,6 +1,7 @@
 """A table that is no longer what the exchange was set up for: named before anything changes, adapted where the task says so."""
 
 import uuid
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -14,9 +15,10 @@ from jinqiao.dataplane.connectors import open_source, open_target
 from jinqiao.dataplane.connectors.drift import Drift, hold_source, holds_exactly, source_drift, widens_exactly
 from jinqiao.dataplane.connectors.ledger import LEDGER
 from jinqiao.dataplane.errors import SourceSchemaChanged, TargetRefused, TargetSchemaChanged
-from jinqiao.kernel.contracts.exchange import Delivery, DriftChoice
+from jinqiao.kernel.contracts.exchange import CopyMode, Delivery, DriftChoice
 from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType, TableSchema
 from tests.dataplane.connectors.batches import COLUMNS, Batch, Row, as_table, bring
+from tests.dataplane.connectors.places import place_of
 from tests.dataplane.connectors.test_round_trips import both
 from tests.dataplane.exchanges import canonical, change, read_table
 from tests.servers import Server
@@ -153,7 +155,7 @@ def test_a_column_with_a_default_of_its_own_is_not_declared_anew(mariadb_server:
         target.prepare(Batch([], columns=columns, keys=("id",)).plan(table, drift=ADAPT))
 
 
-@pytest.mark.parametrize("native", ["uuid", "jsonb", "numeric", "text[]", "time"])
+@pytest.mark.parametrize("native", ["uuid", "jsonb", "numeric", "text[]", "time", "name", '"char"'])
 def test_what_takes_no_text_is_named_before_anything_changes(postgresql_server: Server, native: str) -> None:
     table = f"d_{uuid.uuid4().hex[:12]}"
     postgresql_server.execute(f"CREATE TABLE {table} (id bigint PRIMARY KEY, name {native})")
@@ -224,3 +226,69 @@ def test_holding_and_widening_are_orders(first: Column, second: Column, third: C
 def loose(*columns: Column) -> bool:
     """A text without a length fits anywhere: nobody knows how long it is."""
     return any(column.type is LogicalType.TEXT and column.length is None for column in columns)
+
+
+BINARY = Column(name="name", type=LogicalType.BINARY)
+
+
+@pytest.mark.parametrize("is_window", [False, True], ids=["whole", "window"])
+@pytest.mark.parametrize(
+    ("engine", "native", "value", "is_kept"),
+    [
+        ("postgresql", "char(3)", "ab", True),
+        ("postgresql", "char(3)", "a ", False),
+        ("postgresql", "varchar(3)", "a  ", True),
+        ("postgresql", "varchar(3)", "abc  ", False),
+        ("mysql", "char(3)", "ab", True),
+        ("mysql", "char(3)", "a ", False),
+        ("mysql", "varchar(3)", "a  ", True),
+        ("mysql", "varchar(3)", "abc  ", False),
+        ("mysql", "enum('100%','2')", "100%", True),
+        ("mysql", "enum('100%','2')", "1", False),  # the first of them
+        ("mysql", "enum('A','B')", "b", False),
+        ("mysql", "binary(3)", b"abc", True),
+        ("mysql", "binary(3)", b"ab", False),
+        ("sqlite", "JSON", '{"a": 1}', True),
+        ("sqlite", "JSON", "1.50", False),
+        ("sqlite", "STRING", "2026-01-01", True),
+        ("sqlite", "STRING", "007", False),
+        ("sqlite", "VARCHAR", "007", True),
+        ("sqlite", "", "007", True),
+    ],
+)
+def test_a_value_that_a_column_would_change_without_a_word_is_refused(
+    engine: str, native: str, value: str | bytes, is_kept: bool, is_window: bool, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:  # fmt: skip
+    place, table = place_of(engine, request, tmp_path), f"d_{uuid.uuid4().hex[:12]}"
+    run(place, request, f"CREATE TABLE {table} (id bigint PRIMARY KEY, name {native})")
+    run(place, request, f"INSERT INTO {table} (id) VALUES (9)")
+    columns = (COLUMNS[0], BINARY if isinstance(value, bytes) else COLUMNS[2])
+    batch = Batch([(1, value)], columns=columns, keys=("id",), mode=CopyMode.WATERMARK, delivery=Delivery.UPSERT, is_window=is_window)  # fmt: skip
+    plan = batch.plan(table)
+    with both(place) as (target, source):
+        if is_kept:
+            bring(target, plan, batch)
+        else:
+            with pytest.raises(TargetRefused):
+                bring(target, plan, batch)
+        there = read_table(source, table, columns).to_pylist()
+
+    assert [row["name"] for row in there if row["id"] == 1] == ([value] if is_kept else [])
+
+
+def test_an_hour_that_summer_time_left_out_is_not_moved(postgresql_server: Server) -> None:
+    table, columns = f"d_{uuid.uuid4().hex[:12]}", (COLUMNS[0], COLUMNS[5])
+    postgresql_server.execute(f"CREATE TABLE {table} (id bigint PRIMARY KEY, seen timestamptz)")
+    postgresql_server.execute(f"INSERT INTO {table} VALUES (9, now())")
+    with both((postgresql_server.connection(), postgresql_server.password)) as (target, source):
+        for number, (at, is_there) in enumerate(
+            ((datetime(1940, 6, 1), False), (datetime(1940, 6, 1, 1), True), (datetime(1986, 8, 1), True)), 1  # noqa: DTZ001
+        ):  # fmt: skip
+            batch = Batch(
+                [(number, at)], columns=columns, keys=("id",), mode=CopyMode.WATERMARK, delivery=Delivery.UPSERT
+            )
+            with nullcontext() if is_there else pytest.raises(TargetRefused):
+                bring(target, batch.plan(table), batch)
+        there = {row["id"]: row["seen"] for row in read_table(source, table, columns).to_pylist()}
+
+    assert (there.get(1), there[2], there[3]) == (None, datetime(1940, 6, 1, 1), datetime(1986, 8, 1))  # noqa: DTZ001

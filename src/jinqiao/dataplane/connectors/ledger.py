@@ -48,9 +48,16 @@ from jinqiao.dataplane.connectors.sql_target import (
     Staged,
     run_table,
 )
-from jinqiao.dataplane.errors import ManifestMismatch, ReconciliationFailed, TargetKeyLoose
-from jinqiao.kernel.contracts.exchange import ChunkKind, ChunkManifest, DeliveryCounts, Guarantee, LedgerPlace
-from jinqiao.kernel.contracts.tables import LogicalType
+from jinqiao.dataplane.errors import ManifestMismatch, ReconciliationFailed, TargetKeyLoose, TargetRefused
+from jinqiao.kernel.contracts.exchange import (
+    ChunkKind,
+    ChunkManifest,
+    DeliveryCounts,
+    DriftChoice,
+    Guarantee,
+    LedgerPlace,
+)
+from jinqiao.kernel.contracts.tables import Column, LogicalType
 from jinqiao.kernel.moments import now
 
 if TYPE_CHECKING:
@@ -179,6 +186,7 @@ class LedgerTarget(SqlTarget):
         else:
             self.lock(plan.table)
             self.hold_schema(plan, there, adapt=self.transactional_ddl)
+            self._hold_values(plan, there, staged.rows)
             changes = self._changed(plan, merge, is_empty=not received and not gone)
         shown = merge.visible_rows() if changes.target_rows is None else changes.target_rows
         unchanged = received - changes.inserted - changes.updated
@@ -194,6 +202,20 @@ class LedgerTarget(SqlTarget):
             target_rows=shown,
             guarantee=Guarantee.AT_LEAST_ONCE if temporary else Guarantee.EXACTLY_ONCE,
         )
+
+    def _hold_values(self, plan: DeliveryPlan, there: tuple[Column, ...], place: str) -> None:
+        """Every value stands there as it was sent: an engine may cut, pad or read anew what it is given, and say nothing.
+        Raises TargetRefused."""
+        spoilt = self._spoilt(plan, there)
+        if spoilt and plan.drift is DriftChoice.ADAPT:  # columns may be others by now
+            spoilt = self._spoilt(plan, self.existing(plan.table) or ())
+        if spoilt and self.fetch(f"SELECT 1 FROM {place} AS r WHERE {' OR '.join(spoilt)} LIMIT 1"):  # noqa: S608
+            raise TargetRefused(table=plan.table, state="22001")
+
+    def _spoilt(self, plan: DeliveryPlan, there: tuple[Column, ...]) -> list[str]:
+        by_name = {column.name: column for column in there}
+        given = [(column, f"r.{self.quoted_column(column.name)}") for column in plan.columns if column.name in by_name]
+        return [how for column, value in given if (how := self.spoils(by_name[column.name], column, value))]
 
     def _changed(self, plan: DeliveryPlan, merge: Merge, *, is_empty: bool) -> Changes:
         """The batch into a table that is there and locked."""

@@ -119,6 +119,22 @@ class MysqlTarget(LedgerTarget):
             return there.native_type not in ("datetime(6)", "timestamp(6)")
         return wanted.type is LogicalType.DOUBLE and there.native_type.startswith("float")
 
+    def spoils(self, there: Column, wanted: Column, value: str) -> str:
+        """Blanks at the end are no part of a CHAR, and are cut where a VARCHAR is too short; a BINARY is filled up; a number in
+        quotes is the place of an ENUM's value."""
+        native = there.native_type
+        if wanted.type is LogicalType.TEXT:
+            if native.startswith("enum("):
+                return f"{exact(value)} NOT IN ({native[5:-1].replace('%', '%%')})"
+            has_blank = f"ASCII(RIGHT({value}, 1)) = 32"
+            if native.startswith("char("):
+                return has_blank
+            if native.startswith("varchar(") and wanted.length is None:
+                return f"{has_blank} AND CHAR_LENGTH({value}) > {there.length}"
+        if wanted.type is LogicalType.BINARY and native.startswith("binary("):
+            return f"LENGTH({value}) < {int(native[7:-1])}"
+        return ""
+
     def required(self, table: str) -> list[str]:
         rows = self.fetch(
             "SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = %s"

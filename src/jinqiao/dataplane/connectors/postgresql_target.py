@@ -62,9 +62,9 @@ _TYPES = {
     LogicalType.DATETIME: "timestamp",
     LogicalType.BINARY: "bytea",
 }
-# types that are read as text and take none, and those that round
+# types that are read as text and take none, those that round, and those that cut
 _NO_TEXT = re.compile(
-    r"(?:numeric|uuid|jsonb?|xml|interval|time|inet|cidr|macaddr8?|money|bit|point|lseg|box|path|polygon|circle|tsvector)\b|.*\[\]$"
+    r"(?:numeric|uuid|jsonb?|xml|interval|time|inet|cidr|macaddr8?|money|bit|point|lseg|box|path|polygon|circle|tsvector|name)\b|\"char\"|.*\[\]$"
 )
 # an index over these columns and no others, for all rows, that is held at once
 _UNIQUE = """EXISTS (
@@ -368,6 +368,19 @@ class PostgresqlTarget(LedgerTarget):
     def delete_keys(self, table: str, keys: Sequence[str], place: str) -> str:
         matched = " AND ".join(f"t.{key} = g.{key}" for key in keys)
         return f"DELETE FROM {table} AS t USING {place} AS g WHERE {matched}"  # noqa: S608 -- quoted names
+
+    def spoils(self, there: Column, wanted: Column, value: str) -> str:
+        """Blanks at the end are no part of a character(n), and are cut where a varchar(n) is too short; an hour that summer time
+        left out in China is moved."""
+        if wanted.type is LogicalType.TEXT:
+            has_blank = f"ascii(right({value}, 1)) = 32"
+            if there.native_type.startswith("character("):
+                return has_blank
+            if there.length is not None and wanted.length is None:
+                return f"{has_blank} AND char_length({value}) > {there.length}"
+        if wanted.type is LogicalType.DATETIME and "with time zone" in there.native_type:
+            return f"{value} < '1992-01-01' AND {value} <> {value} AT TIME ZONE '{ZONE}' AT TIME ZONE '{ZONE}'"
+        return ""
 
     def loses(self, there: Column, wanted: Column) -> bool:
         native = there.native_type

@@ -177,6 +177,11 @@ class SqlTarget(Target):
         """Does the engine lose something here that the logical types do not show?"""
         return False
 
+    def spoils(self, there: Column, wanted: Column, value: str) -> str:
+        """SQL that is true where the column takes a value and changes it without a word; empty where it changes none. `value` is
+        SQL of a value as it is staged, in a column that holds the wanted one by its logical type."""
+        return ""
+
     def lock(self, table: str) -> None:
         """Nobody else writes to the table until the batch is visible."""
 

@@ -123,6 +123,12 @@ def column_of(name: str, declared: str, *, nullable: bool, primary_key: bool) ->
     )
 
 
+def keeps_text(declared: str) -> bool:
+    """Does a column declared so keep texts as they are? Datatypes In SQLite, Determination Of Column Affinity."""
+    kind = declared.upper()
+    return not kind or any(part in kind for part in ("CHAR", "CLOB", "TEXT", "BLOB"))
+
+
 def columns_of(connection: sqlite3.Connection, table: str) -> tuple[Column, ...]:
     rows = connection.execute('SELECT name, type, "notnull", pk FROM pragma_table_info(?)', (table,)).fetchall()
     return tuple(

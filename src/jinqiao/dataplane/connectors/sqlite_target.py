@@ -13,7 +13,7 @@ from jinqiao.dataplane.connectors.base import DeliveryPlan
 from jinqiao.dataplane.connectors.ledger import LedgerTarget
 from jinqiao.dataplane.connectors.plans import is_history
 from jinqiao.dataplane.connectors.sql_target import NewTable, Role
-from jinqiao.dataplane.connectors.sqlite import BUSY_TIMEOUT_S, columns_of, quote, telling
+from jinqiao.dataplane.connectors.sqlite import BUSY_TIMEOUT_S, columns_of, keeps_text, quote, telling
 from jinqiao.dataplane.connectors.values import arrow_type, plain_decimals
 from jinqiao.dataplane.errors import DatabaseMissing, TargetRefused
 from jinqiao.kernel.contracts.tables import Column, Connection, Engine, LogicalType
@@ -133,6 +133,13 @@ class SqliteTarget(LedgerTarget):
         names = ", ".join(keys)
         left = f"({names})" if len(keys) > 1 else names
         return f"DELETE FROM {table} WHERE {left} IN (SELECT {names} FROM {place})"  # noqa: S608 -- quoted names
+
+    def spoils(self, there: Column, wanted: Column, value: str) -> str:
+        """A column that is declared as neither text nor anything known (STRING, JSON) makes numbers of texts that look like some:
+        compared with a number they are made one too, and what stays text is greater than any."""
+        if wanted.type is LogicalType.TEXT and not keeps_text(there.native_type):
+            return f"{value} <= CAST(9e999 AS NUMERIC)"
+        return ""
 
     def loses(self, there: Column, wanted: Column) -> bool:
         if wanted.type is not LogicalType.DECIMAL or "TEXT" in there.native_type.upper():
