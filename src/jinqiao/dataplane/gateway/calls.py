@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache, partial
+from typing import NamedTuple
 
 import orjson
 
 from jinqiao.dataplane.evidence.errors import ClaimsUnavailable, TokenTaken
 from jinqiao.dataplane.evidence.log import EvidenceLog, Token
 from jinqiao.dataplane.gateway import national
-from jinqiao.dataplane.gateway.admission import Request, admit
+from jinqiao.dataplane.gateway.admission import Request, admit, check_peer
 from jinqiao.dataplane.gateway.answers import Answer, Telling, answer_call, asked_persons
 from jinqiao.dataplane.gateway.asked import Question
 from jinqiao.dataplane.gateway.cursors import Cursors
@@ -45,7 +46,7 @@ from jinqiao.dataplane.gateway.nonces import NonceStore
 from jinqiao.dataplane.gateway.notices import Header, deprecation
 from jinqiao.dataplane.gateway.openapi import Documents
 from jinqiao.dataplane.gateway.overload import Gate
-from jinqiao.dataplane.gateway.peers import Peers
+from jinqiao.dataplane.gateway.peers import Peer, Peers
 from jinqiao.dataplane.gateway.policy import callable_service, permit
 from jinqiao.dataplane.gateway.problem import language_of
 from jinqiao.dataplane.gateway.questions import read_question
@@ -85,6 +86,7 @@ class Call:
     service: str = ""
     operation: str = Operation.QUERY.value
     address: str = ""
+    peer: Peer | None = None
     grant_id: str = ""
     application: str = ""
     key_id: str = ""
@@ -108,6 +110,14 @@ class Call:
     token: Token | None = None
     taken: Taken | None = None  # what it takes of the quotas of the day, once it can be answered
     notices: list[Header] = field(default_factory=list)  # headers that every answer about this service bears
+
+
+class Answered(NamedTuple):
+    """An answer, the policy by which it was looked up, and the persons that were asked for by it."""
+
+    answer: Answer
+    view: PolicyView
+    asked: frozenset[str]
 
 
 class CallDesk:
@@ -210,7 +220,9 @@ class CallDesk:
                     await place.turn()
                 answer = await answer_call(permission, reader, telling)
                 if self.view is not view:
-                    answer = await self._under_newer_policy(call, operation, question, service, telling, answer)
+                    answer, view, asked = await self._under_newer_policy(
+                        call, operation, question, service, telling, Answered(answer, view, asked)
+                    )
             taken.rows(answer.rows)
         call.taken = taken
         if not answer.persons <= asked:
@@ -224,10 +236,11 @@ class CallDesk:
         question: Question,
         service: ServicePolicy,
         telling: Telling,
-        answer: Answer,
-    ) -> Answer:
+        answered: Answered,
+    ) -> Answered:
         """The answer to a call during which a policy came: what that took away is not answered any more, and what it changed of the
-        service is looked up by the new rules. Raises KeyUnknown and what `policy`, `callable_service`, `permit` and the source raise.
+        service is looked up by the new rules. Raises KeyUnknown and what `check_peer`, `policy`, `callable_service`, `permit` and the
+        source raise.
         """
         view = None
         while view is not self.view:
@@ -237,16 +250,20 @@ class CallDesk:
             is_known = key is not None and key.application.application_id == call.application
             if key is None or not is_known or not key.is_in_use(key.verifier.algorithm, now):
                 raise KeyUnknown(key_id=call.key_id)
+            if not key.sandbox_only:
+                check_peer(call.peer or Peer(""), key)
             newer = callable_service(view.services, service.service, call.application)
             if newer != service:
                 service = newer
                 call.grant_id, call.provider = service.grant.grant_id, service.grant.provider
                 # the call was counted when it was let in: quotas are not asked again
                 permission = permit(service, operation, question, at=now.astimezone(CHINA), use=Use())
-                self._mark(call, view, asked_persons(permission))
+                asked = asked_persons(permission)
+                self._mark(call, view, asked)
                 reader = self._reader(call, service, view)
                 answer = await answer_call(permission, reader, replace(telling, cursors=partial(self._cursors, view)))
-        return answer
+                answered = Answered(answer, view, asked)
+        return answered
 
     def _reader(self, call: Call, service: ServicePolicy, view: PolicyView) -> Reader:
         if call.environment == Environment.SANDBOX:
@@ -282,7 +299,7 @@ class CallDesk:
             raise MethodNotOffered(allowed=method)
         headers, target = headers_of(scope), path_with_query(scope)
         peer = self.peers.of(scope, headers)
-        call.address = peer.address
+        call.address, call.peer = peer.address, peer
         length, limit = headers.get("content-length", ""), FILE_BYTES if is_file else BODY_BYTES
         body = body_at_hand(scope, length, limit)
         if body is None:
