@@ -72,8 +72,10 @@ def test_a_token_is_of_who_claims_it_first_and_the_rest_of_its_batch_is_written(
 
 
 def test_a_token_that_stands_twice_in_one_batch_is_of_nobody(replicas: tuple[Replica, Replica]) -> None:
-    first, _ = replicas
+    first, second = replicas
     assert first.write(token(5), token(6), token(5)) == {token(5)}
+    assert first.write(token(6)) == frozenset()
+    assert second.write(token(6)) == {token(6)}  # what was in the batch beside it is claimed all the same
 
 
 def test_of_two_who_claim_the_same_at_the_same_moment_one_gets_it_and_neither_waits_for_ever(
@@ -133,6 +135,24 @@ def test_a_table_that_was_dropped_is_made_anew_with_what_the_log_remembers(
         assert time.monotonic() < until
         time.sleep(0.05)
     assert second.write(token(1)) == {token(1)}
+
+
+def test_a_table_that_another_made_anew_while_nobody_called_here_gets_what_the_log_remembers(
+    replicas: tuple[Replica, Replica], database: servers.Server
+) -> None:
+    idle, busy = replicas
+    idle.claims.prepare(idle.db, lambda: iter([(token(1), LATER)]))
+    assert idle.write(token(2)) == frozenset()
+    assert busy.write(token(3)) == frozenset()
+    database.execute(f"DROP TABLE {TABLE}")
+    with pytest.raises(ClaimsUnavailable):
+        busy.write(token(4))
+    until = time.monotonic() + 20
+    while not busy.claims.check():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert idle.claims.check()
+    assert busy.write(token(1)) == {token(1)}
 
 
 def test_old_tokens_are_forgotten_by_the_clock_of_the_database(

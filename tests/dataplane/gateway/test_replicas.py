@@ -224,6 +224,42 @@ def test_a_database_that_comes_back_is_used_again(pair: tuple[World, World], pos
     asyncio.run(conversation())
 
 
+@pytest.mark.servers
+def test_what_an_idle_replica_answered_is_not_answered_again_where_another_made_the_table_anew(
+    pair: tuple[World, World], postgresql_server: servers.Server
+) -> None:
+    async def ready(app: Gateway) -> None:
+        until = time.monotonic() + 30
+        while not (await asyncio.to_thread(app.readiness))["claims_reached"]:
+            assert time.monotonic() < until
+            await asyncio.sleep(0.05)
+
+    async def conversation() -> httpx.Response:
+        idle, busy = (create_app(world.home) for world in pair)
+        await idle.start()
+        try:
+            nonce, created = os.urandom(16).hex(), int(time.time())
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app=idle)) as client:  # type: ignore[arg-type]
+                assert (await Caller(client).ask(nonce=nonce, created=created)).status_code == 200
+            await busy.start()
+            await ready(busy)
+            await asyncio.to_thread(postgresql_server.execute, f"DROP TABLE {TABLE}")
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app=busy)) as client:  # type: ignore[arg-type]
+                await Caller(client).ask()
+                await ready(busy)
+                until = time.monotonic() + 60  # it notices by itself, within some seconds
+                count = f"SELECT count(*) FROM {TABLE}"
+                while (await asyncio.to_thread(postgresql_server.fetch, count))[0][0] < 1:
+                    assert time.monotonic() < until
+                    await asyncio.sleep(0.1)
+                return await Caller(client).ask(nonce=nonce, created=created)
+        finally:
+            await idle.stop()
+            await busy.stop()
+
+    assert asyncio.run(conversation()).json()["code"] == "signature.replayed"
+
+
 def test_a_replica_that_shares_nothing_does_not_start(tmp_path: Path) -> None:
     world = make_world(tmp_path)
     with pytest.raises(SettingsNotValid):

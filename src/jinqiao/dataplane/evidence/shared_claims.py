@@ -5,7 +5,7 @@ it. Killed between the two, a token is claimed and no call was answered; its cal
 nothing is answered: `ClaimsUnavailable`.
 
 The table is made at first use. It is no evidence and needs no backup: each replica puts in what its own log remembers when it
-connects to a table that it does not know yet.
+meets a table that it does not know yet: when it connects, and when it looks, which a gateway does every few seconds.
 """
 
 import contextlib
@@ -81,11 +81,17 @@ class SharedClaims:
         """As far as is known without asking."""
         return self._db is not None
 
+    def look(self) -> None:
+        """Where there is a connection: whether its table is still the one that has what our log remembers. Another replica may have
+        made it anew while nobody called here; what we answered could be played to that one again."""
+        if self.is_connected:
+            self.check()
+
     def check(self) -> bool:
         """Whether the table is reached now; a connection that is missing is made."""
         with self._lock:
             try:
-                self._connected().execute("SELECT 1")
+                self._know_table(self._connected())
             except ClaimsUnavailable:
                 return False
             except psycopg.Error as problem:
@@ -119,7 +125,8 @@ class SharedClaims:
             return frozenset()
         tokens = {token for token, _ in claims}
         if len(tokens) != len(claims):  # one statement would let both through
-            return frozenset(token for token in tokens if [entry for entry, _ in claims].count(token) > 1)
+            twice = frozenset(token for token in tokens if [entry for entry, _ in claims].count(token) > 1)
+            return twice | self._claim([claim for claim in claims if claim[0] not in twice])
         mark = os.urandom(16)
         with self._lock:
             try:
@@ -171,15 +178,19 @@ class SharedClaims:
             (durable,) = db.execute("SHOW synchronous_commit").fetchone() or ("",)
             if durable == "off":  # a claim that a crash of the database forgets is none
                 db.execute("SET synchronous_commit = on")
-            table = table_number(db, TABLE, SCHEMA)
-            if table != self._known:
-                self._remember(db)
-                self._known = table
+            self._know_table(db)
         except psycopg.Error as problem:
             self._failed(problem)
             raise ClaimsUnavailable from None
         logger.info("claims are shared with the other replicas")
         return db
+
+    def _know_table(self, db: "psycopg.Connection[Any]") -> None:
+        """See that the table there has what our log remembers. Raises psycopg.Error."""
+        table = table_number(db, TABLE, SCHEMA)
+        if table != self._known:
+            self._remember(db)
+            self._known = table
 
     def _remember(self, db: "psycopg.Connection[Any]") -> None:
         """Claim what our own log remembers: what was answered before the table was shared, or was made anew."""

@@ -64,7 +64,7 @@ SALT_HEADER = b"jinqiao-answer-salt"
 LOCK_WITHIN_S = 5.0
 FIRST_POLICY_WITHIN_S = 5.0
 SHED_RECORDED_EVERY_S = 1.0
-FIGURES_EVERY = 5  # of these
+FIGURES_EVERY = CLAIMS_LOOKED_AT_EVERY = 5  # of these
 THREADS = 64
 
 
@@ -359,6 +359,8 @@ class Gateway:
             await asyncio.sleep(SHED_RECORDED_EVERY_S)
             await self._record_shed()
             rounds += 1
+            if self.claims is not None and rounds % CLAIMS_LOOKED_AT_EVERY == 0:
+                self._in_background(asyncio.to_thread(self.claims.look))
             if self._shared_figures is not None and rounds % FIGURES_EVERY == 1:
                 try:
                     self._shared_figures.write(samples(self, self._desk, self._log, self._link))
