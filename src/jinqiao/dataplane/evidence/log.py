@@ -19,7 +19,6 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +26,7 @@ from pathlib import Path
 from jinqiao.dataplane.evidence.claims import Claim, Claims
 from jinqiao.dataplane.evidence.errors import ClaimsUnavailable, EvidenceUnavailable, TokenTaken
 from jinqiao.dataplane.evidence.records import Recordable, canonical_record
+from jinqiao.dataplane.evidence.writer import WriterThread
 from jinqiao.kernel.contracts.evidence import BodiesDeleted, CallRecord, EvidenceBatch
 from jinqiao.kernel.crypto.suites import Suite, suite
 from jinqiao.kernel.evidence import merkle
@@ -98,7 +98,7 @@ class EvidenceLog:
         self._committing: list[_Waiting] = []
         self._hangs = False
         self._wall = 0.0  # the clock's time of the beginning of monotonic time
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread: WriterThread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._work: asyncio.Task[None] | None = None
         self._db: sqlite3.Connection | None = None
@@ -111,7 +111,7 @@ class EvidenceLog:
         except (sqlite3.Error, OSError) as problem:
             raise EvidenceUnavailable(reason=type(problem).__name__) from problem
         self._loop = asyncio.get_running_loop()
-        self._thread = ThreadPoolExecutor(1, "evidence-writer")
+        self._thread = WriterThread("evidence-writer")
 
     async def stop(self) -> None:
         """Write what waits, then close."""
@@ -171,12 +171,12 @@ class EvidenceLog:
         watch = loop.call_later(COMMIT_WITHIN_S, self._give_up)
         try:
             if not self.healthy:
-                await loop.run_in_executor(thread, self._open)
+                await thread.do(self._open)
             began = loop.time()
             while batch:
                 row = self._row(batch)
                 try:
-                    taken = await loop.run_in_executor(thread, self._insert, row)
+                    taken = await thread.do(self._insert, row)
                 except ClaimsUnavailable:  # records without a token, refusals among them, are written all the same
                     batch = _without(batch, lambda _: True, ClaimsUnavailable)
                     continue
