@@ -201,3 +201,24 @@ def test_an_append_to_a_target_that_was_put_back_is_refused_and_told_to_the_cons
     actions.retry_due_runs()
     carried(again, provider, consumer)
     assert fetch(consumer, "SELECT count(*) FROM hunyin") == [(len(ROWS),)]
+
+
+def test_a_reload_that_was_lost_with_its_target_is_missed_by_the_next_run(departments: Three) -> None:
+    """The batch that the cursor names is there; the part that came after it is not."""
+    provider, consumer, task = departments
+    actions.configure_task(task, by=asker(task), target=consumer.source, target_table="hunyin", mode="diff")
+    carried(actions.start_run(task, by=asker(task)), provider, consumer)
+    execute(consumer, "DELETE FROM hunyin WHERE rowid <= 3")
+    older = put_back(consumer)
+    approval = actions.ask_reload(task, by=asker(task), reason="目标表被误删")
+    actions.decide_reload(approval, by=post_of(task.grant.consumer, Role.DEPARTMENT_ADMINISTRATOR), approved=True)
+    carried(actions.reload_target(approval, by=asker(task)), provider, consumer)
+
+    older()
+    run = broken_off(actions.start_run(task, by=asker(task)), provider, consumer)
+    assert run.problem["code"] == "pipeline.target.restored"
+    Run.objects.filter(pk=run.pk).update(retry_at=moments.now())
+    actions.retry_due_runs()
+    carried(run, provider, consumer)
+    assert fetch(consumer, "SELECT count(*) FROM hunyin") == [(len(ROWS),)]
+    carried(actions.start_run(task, by=asker(task)), provider, consumer)

@@ -165,3 +165,25 @@ def test_a_log_names_its_batch_and_begins_anew_with_its_slot(postgresql_server: 
         with open_source(source, secret) as opened:
             opened.drop_slot(slot_of(terms))
         postgresql_server.execute("DROP TABLE restored_log")
+
+
+@pytest.mark.parametrize("delivery", [Delivery.UPSERT, Delivery.APPEND])
+def test_a_run_that_goes_on_needs_the_part_that_came_beside_it_unless_it_appends(
+    delivery: Delivery, tmp_path: Path
+) -> None:
+    site = Site(tmp_path, sqlite_at(at_file(tmp_path)), **WATERMARK | {"delivery": delivery})
+    with open_source(site.source, "") as opened:
+        manifest = pipeline.extract(
+            site.order, opened, spool=site.spool, identity=PROVIDER, states=states_of(site.spool)
+        )
+    with open_target(site.target, "") as target:
+
+        def deliver(part: str, terms: ExchangeOrder = site.order) -> None:
+            pipeline.deliver(terms, manifest, target, spool=site.spool, identity=CONSUMER, part=part)
+
+        if delivery is Delivery.UPSERT:
+            with pytest.raises(TargetRestored) as caught:
+                deliver("RUN-0.part")
+            assert caught.value.details["batch"] == "RUN-0.part"
+            deliver(site.order.after.partition("#")[2])
+        deliver("RUN-0.part")  # asked again: its own batch is in

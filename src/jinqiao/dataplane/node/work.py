@@ -29,6 +29,7 @@ from jinqiao.dataplane.node.direct import DirectOffer
 from jinqiao.dataplane.node.errors import Closing, ManifestMissing, NotYet
 from jinqiao.dataplane.node.home import NodeHome
 from jinqiao.dataplane.node.ledger import Ledger, Task
+from jinqiao.dataplane.node.parts import Parts
 from jinqiao.dataplane.node.quarantine import identity_of, sealed_rows, workbook
 from jinqiao.dataplane.node.relay import CarriedByHand, Carrier, Relay
 from jinqiao.dataplane.node.stopwatch import Stopwatch
@@ -245,6 +246,7 @@ class Worker:
         check_sender(command, order, manifest)
         self._check_stop(task)
         incoming = self._spool.incoming(order.run_id)
+        parts = Parts(NodeLedger(self._home.merged_file), order, connection_of(command))
         for is_last in (*(False,) * (FETCH_AGAIN - 1), True):
             with watch("fetch"), self._carrier(task, order, manifest) as carrier:
                 carrier.download(incoming)
@@ -260,7 +262,9 @@ class Worker:
                         identity=identity_for(order, self._home, provider=False),
                         progress=self._tell,
                         stop=lambda: self._stop_of(task)() or self._ledger.is_held(order.run_id),
+                        part=parts.last,
                     )
+                    parts.delivered(manifest.batch_id, target)
             except RunStopped:
                 if not self._stop_of(task)():
                     self._wait_while_held(task, Stage.DELIVER)  # the target's ledger knows where to go on

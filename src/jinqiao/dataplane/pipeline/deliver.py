@@ -25,7 +25,7 @@ from jinqiao.dataplane.errors import (
     RunStopped,
     TargetRestored,
 )
-from jinqiao.dataplane.pipeline.orders import delivery_of, is_whole, last_batch, target_columns, target_keys
+from jinqiao.dataplane.pipeline.orders import delivery_of, goes_on, is_whole, last_batch, target_columns, target_keys
 from jinqiao.dataplane.pipeline.progress import Reporter, Told
 from jinqiao.dataplane.staging.chunks import open_chunk, open_tuples
 from jinqiao.dataplane.staging.spool import RunSpool, Spool
@@ -58,14 +58,18 @@ def deliver(
     identity: Identity,
     progress: Callable[[Told], None] | None = None,
     stop: Callable[[], bool] = never,
+    part: str = "",
 ) -> DeliveryCounts:
-    """Bring the batch into the target; how many rows changed. May be called again after any crash."""
+    """Bring the batch into the target; how many rows changed. May be called again after any crash.
+
+    `part` is a batch that was brought to the same table beside those that the cursor knows of: a run that goes on must find it there.
+    """
     verify_manifest(order, manifest)
     merged = target.state(manifest.batch_id).merged
     if merged is not None:
         return merged
     reporter = Reporter(order.run_id, progress, rows_total=manifest.rows, chunks_total=len(manifest.chunks))
-    loader = Loader(order, manifest, target, spool.incoming(order.run_id), identity, reporter, stop)
+    loader = Loader(order, manifest, target, spool.incoming(order.run_id), identity, reporter, stop, part)
     merged = loader.prepare()
     if merged is not None:
         return merged
@@ -118,7 +122,9 @@ class Loader:
         identity: Identity,
         reporter: Reporter,
         stop: Callable[[], bool] = never,
+        part: str = "",
     ) -> None:
+        self._part = part if goes_on(order) and order.delivery is not Delivery.APPEND else ""
         self._order, self._head, self._target, self._incoming = order, head, target, incoming
         self._reporter, self._stop = reporter, stop
         self._key = identity.unseal(head.wrapped_key)
@@ -139,16 +145,13 @@ class Loader:
 
     def _hold_last(self) -> None:
         """What this run builds on is there: otherwise all that came between the target's earlier state and now would be missing for ever."""
-        order, target, last = self._order, self._target, last_batch(self._order)
-        if (
-            not last
-            or order.ledger is LedgerPlace.NODE
-            or target.has_merged(last)
-            or target.has_merged(self._plan.batch_id)
-        ):
+        plan, target, wanted = self._plan, self._target, (last_batch(self._order), self._part)
+        if plan.ledger is LedgerPlace.NODE:
             return
-        problem = AppendTargetRestored if self._plan.delivery is Delivery.APPEND else TargetRestored
-        raise problem(table=self._plan.table, batch=last)
+        missing = [batch for batch in wanted if batch and not target.has_merged(batch)]
+        if missing and not target.has_merged(plan.batch_id):
+            problem = AppendTargetRestored if plan.delivery is Delivery.APPEND else TargetRestored
+            raise problem(table=plan.table, batch=missing[0])
 
     def load(self, chunks: Iterable[ChunkManifest]) -> None:
         """Bring the chunks that are not in, in the order given.

@@ -96,6 +96,11 @@ def last_batch(order: ExchangeOrder) -> str:
     return order.after if order.mode is CopyMode.DIFF else split_cursor(order.after)[1]
 
 
+def goes_on(order: ExchangeOrder) -> bool:
+    """Does the batch bring only what is new since the cursor, and rely on all that was delivered before?"""
+    return bool(order.after) and not order.until and not is_whole(order)
+
+
 def watermark_of(order: ExchangeOrder, schema: TableSchema) -> Column | None:
     """The source's watermark column, None in a full run. Raises WatermarkNotUsable where it cannot order rows."""
     if order.mode is not CopyMode.WATERMARK:
