@@ -3,6 +3,7 @@
 Passwords and keys are sealed and stand in no other field: a connection string, an address or an option that holds one is refused.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from jinqiao.exchange.errors import ConnectionIncomplete, OptionUnknown, OptionWrong, SecretInOptions
 from jinqiao.kernel import hosts
-from jinqiao.kernel.contracts.tables import Engine
+from jinqiao.kernel.contracts.tables import Connection, Engine
 
 SERVERS = frozenset({Engine.POSTGRESQL, Engine.MYSQL})
 WITH_ACCOUNT = frozenset({*SERVERS, Engine.ODBC, Engine.HTTP})
@@ -107,6 +108,24 @@ OPTIONS: Mapping[Engine, tuple[Option, ...]] = {
     ),
 }
 """The options of each engine, in the order of a form."""
+
+_USUAL_SCHEMA = {Engine.POSTGRESQL: "public"}
+_OF_INTERFACE = ("path", "query", "rows")
+"""What of a table of an HTTP source says which rows it is; the rest says how they are read."""
+
+Place = tuple[str, ...]
+
+
+def place_of(at: Connection, table: str = "") -> Place:
+    """Where a connection leads, to be compared: host, port, database or folder, schema; with a table of an HTTP source also which
+    interface that is. Account, encryption, encoding and time-outs are no place."""
+    schema = str(at.options.get("schema", "")) or _USUAL_SCHEMA.get(at.engine, "")
+    database = at.database.rstrip("/") if at.engine in FILES or at.engine is Engine.HTTP else at.database
+    interface = ""
+    if at.engine is Engine.HTTP and table:
+        said = at.options.get("tables", {}).get(table) or {}
+        interface = json.dumps({name: said.get(name) or None for name in _OF_INTERFACE}, sort_keys=True)
+    return (at.engine.value, at.host.strip().lower(), str(at.port or ""), database, schema, interface)
 
 
 def check_fields(kind: Engine, *, host: str, user: str, database: str) -> None:

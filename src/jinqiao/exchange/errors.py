@@ -406,6 +406,12 @@ class BindingWouldDouble(WrongState):
     code = "exchange.binding.would_double"
 
 
+class MoveWouldDouble(WrongState):
+    """A task that appends would hold rows twice once its source leads to another place: the next run would bring everything."""
+
+    code = "exchange.source.move_would_double"
+
+
 class ReplayNotPossible(WrongState):
     """Only a reconciled run by watermark has a window."""
 

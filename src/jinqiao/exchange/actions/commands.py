@@ -178,7 +178,7 @@ def accept_result(node: Node, result: CommandResult) -> None:
     command.finished_at = moments.now()
     command.save(update_fields=["state", "result", "finished_at"])
     if command.source is not None and (result.slots or (result.ok and command.kind in _LOOKING)):
-        slots.keep_slots(command.source, result.slots)
+        slots.keep_slots(command, result.slots)
     if run is not None and command.kind in _MOVING:
         outcome.take_answer(run, command, result)
     elif command.kind == CommandKind.COMPARE:

@@ -127,10 +127,10 @@ def announce_arrival(source: DataSource, *, by: Post) -> int:
 @transaction.atomic
 def _arrive(source: DataSource, *, by: trail.Actor) -> int:
     now = moments.now()
-    DataSource.objects.filter(pk=source.pk).update(arrived_at=now)
     waiting = ExchangeTask.objects.filter(
         on_arrival=True, state=TaskState.ACTIVE, grant__entry__binding__source=source
     ).order_by("id")
     count = sum(_want_run(task_id, RunCause.ARRIVAL, now) for task_id in list(waiting.values_list("pk", flat=True)))
+    DataSource.objects.filter(pk=source.pk).update(arrived_at=now)  # after the tasks: so everything locks the two
     trail.record("exchange.source.arrive", by=by, about=trail.subject(source), tasks=count)
     return count

@@ -13,7 +13,9 @@ from jinqiao.exchange.actions.commanding import OPEN, command_node
 from jinqiao.exchange.actions.platform import node_actor, platform_identity, post_to_worker
 from jinqiao.exchange.actions.resending import resend_damaged
 from jinqiao.exchange.actions.runs import discard, fail_run, failure_is_over, for_consumer, move_run, problem_of
+from jinqiao.exchange.actions.slots import way_of
 from jinqiao.exchange.actions.windows import bare
+from jinqiao.exchange.connections import place_of
 from jinqiao.exchange.enums import CommandState, RunKind, RunState
 from jinqiao.exchange.errors import (
     ChunksMissing,
@@ -282,10 +284,12 @@ def _goes_on_from(run: Run, order: ExchangeOrder, delivery: NodeCommand) -> bool
 
 
 def _reads_as_bound(run: Run, order: ExchangeOrder) -> bool:
-    """Whether the table that the order reads is still the one to which the entry is bound."""
-    binding = Binding.objects.filter(entry_id=run.task.grant.entry_id).first()
+    """Whether the table that the order reads is still the one to which the entry is bound, and its source leads where it was read."""
+    binding = Binding.objects.select_related("source").filter(entry_id=run.task.grant.entry_id).first()
     read = run.commands.filter(kind=CommandKind.EXTRACT.value, attempt=run.attempt).last()
     if binding is None or read is None or (order.mode is CopyMode.LOG and order.slot != run.task.slot):
+        return False
+    if place_of(way_of(read), binding.table) != place_of(connection(binding.source), binding.table):
         return False
     watermark = binding.watermark_column if order.mode is CopyMode.WATERMARK else ""
     bound = (binding.source_id, binding.table, watermark)

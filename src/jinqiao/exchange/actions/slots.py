@@ -3,16 +3,19 @@
 import re
 import secrets
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
 
 from jinqiao.exchange.actions.commanding import OPEN, command_node
+from jinqiao.exchange.connections import Place, place_of
 from jinqiao.exchange.enums import CommandState, SourceState, TaskState
 from jinqiao.exchange.models import Binding, DataSource, ExchangeTask, NodeCommand, ReplicationSlot
 from jinqiao.exchange.queries.terms import connection
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import CommandKind, CopyMode, SlotStatus
+from jinqiao.kernel.contracts.tables import Connection
 
 LOOK_EVERY = timedelta(minutes=10)
 DROP_EVERY = timedelta(hours=1)
@@ -30,12 +33,14 @@ def drop_slot_of(task: ExchangeTask) -> bool:
     return reads_no_more(task) and binding is not None and _order_drop(binding.source, task.slot)
 
 
-def _order_drop(source: DataSource, slot: str) -> bool:
-    """False where the node was told already, or the source is retired."""
+def _order_drop(source: DataSource, slot: str, at: Connection | None = None) -> bool:
+    """`at` is where the slot is, by default where the source leads. False where the node was told already, or the source is retired."""
+    at = at or connection(source)
     waiting = source.commands.filter(kind=CommandKind.DROP_SLOT.value, state__in=OPEN, body__body__slot=slot)
-    if source.state == SourceState.RETIRED or waiting.exists():
+    told = map(Connection.from_json, waiting.values_list("body__body__connection", flat=True))
+    if source.state == SourceState.RETIRED or place_of(at) in map(place_of, told):
         return False
-    command_node(source.node, CommandKind.DROP_SLOT, source=source, connection=connection(source), slot=slot)
+    command_node(source.node, CommandKind.DROP_SLOT, source=source, connection=at, slot=slot)
     return True
 
 
@@ -45,29 +50,44 @@ def new_slot_name(task: ExchangeTask) -> str:
     return f"jinqiao_{plain[:40]}_{secrets.token_hex(4)}"
 
 
-def leave_slot(task: ExchangeTask, source: DataSource) -> None:
+def leave_slot(task: ExchangeTask, source: DataSource, *places: Connection) -> None:
     """The task reads another table from now on: its slot at `source` is dropped, and watched until it is gone; a task that reads
-    the log has a new name for the next one. The caller holds the task locked and saves it."""
+    the log has a new name for the next one. `places` are where the slot may be, by default where the source leads now. The caller
+    holds the task locked and saves it."""
     if task.slot:
-        _order_drop(source, task.slot)
+        for place in places or (connection(source),):
+            _order_drop(source, task.slot, place)
         task.slot = "" if reads_no_more(task) else new_slot_name(task)
 
 
-def left_slots(source: DataSource) -> dict[str, datetime]:
-    """Names of slots at a source that no task has any more and that were not yet said to be gone, with the time of the last command
-    to drop each."""
-    drops = source.commands.filter(kind=CommandKind.DROP_SLOT.value)
-    last = {
-        slot: (state, found or (), at)
-        for slot, state, found, at in drops.order_by("id").values_list(
-            "body__body__slot", "state", "result__slots", "created_at"
-        )
-    }
-    kept = set(ExchangeTask.objects.filter(slot__in=list(last)).values_list("slot", flat=True))
+@dataclass(frozen=True, slots=True)
+class LeftSlot:
+    """A slot that no task has any more. `at` is where it was left: another place than that of its source where this has moved."""
+
+    name: str
+    at: Connection
+    asked_at: datetime
+    is_answered: bool
+    is_here: bool
+
+
+def left_slots(source: DataSource) -> dict[tuple[str, Place], LeftSlot]:
+    """Slots at a source that no task has any more and that were not yet said to be gone, by name and place, with the time of the last
+    command to drop each."""
+    here = connection(source)
+    last: dict[tuple[str, Place], tuple[LeftSlot, CommandState, set[str]]] = {}
+    drops = source.commands.filter(kind=CommandKind.DROP_SLOT.value).order_by("id")
+    fields = ("body__body__slot", "body__body__connection", "state", "result__slots", "created_at")
+    for name, way, state, found, asked_at in drops.values_list(*fields):
+        at = Connection.from_json(way)
+        is_here = place_of(at) == place_of(here)
+        left = LeftSlot(name, here if is_here else at, asked_at, state not in OPEN, is_here)
+        last[name, place_of(at)] = left, CommandState(state), {status["name"] for status in found or ()}
+    kept = set(ExchangeTask.objects.filter(slot__in=[name for name, _place in last]).values_list("slot", flat=True))
     return {
-        slot: at
-        for slot, (state, found, at) in last.items()
-        if slot not in kept and (state != CommandState.DONE or slot in {status["name"] for status in found})
+        key: left
+        for key, (left, state, found) in last.items()
+        if left.name not in kept and (state != CommandState.DONE or left.name in found)
     }
 
 
@@ -76,19 +96,29 @@ def _tasks_of(source: DataSource) -> dict[str, ExchangeTask]:
     return {task.slot: task for task in tasks.order_by("id")}
 
 
-def keep_slots(source: DataSource, slots: Iterable[SlotStatus]) -> None:
-    """What a node found out about our slots at a source. A slot that is gone is no longer watched; one that is still there though
-    its task is over is dropped again."""
-    tasks = _tasks_of(source)
+def keep_slots(command: NodeCommand, slots: Iterable[SlotStatus]) -> None:
+    """What a node found out about our slots where a command sent it. A slot that is gone is no longer watched; one that is still there
+    though its task is over is dropped again. Of a place that the source has left only what was left there is said."""
+    source = command.source
+    if source is None:
+        return
+    place = place_of(way_of(command))
+    tasks = _tasks_of(source) if place == place_of(connection(source)) else {}
     there = {slot.name: slot for slot in slots}
     for name, slot in there.items():
         if name in tasks:
             drop_slot_of(tasks[name])
         _keep(tasks.get(name), slot)
-    left = source.commands.filter(kind=CommandKind.DROP_SLOT.value).values_list("body__body__slot", flat=True)
-    ReplicationSlot.objects.filter(name__in={*tasks, *left} - set(there)).delete()
+    dropped = source.commands.filter(kind=CommandKind.DROP_SLOT.value).values_list("body__body__slot", flat=True)
+    elsewhere = {name for name, left_at in left_slots(source) if left_at != place}
+    ReplicationSlot.objects.filter(name__in={*tasks, *dropped} - set(there) - elsewhere).delete()
     gone = [task.pk for name, task in tasks.items() if name not in there and reads_no_more(task)]
     ExchangeTask.objects.filter(pk__in=gone).update(slot="")
+
+
+def way_of(command: NodeCommand) -> Connection:
+    """The connection of a command that has one."""
+    return Connection.from_json(command.body["body"]["connection"])
 
 
 def _keep(task: ExchangeTask | None, slot: SlotStatus) -> None:
@@ -117,8 +147,8 @@ def watch_slots() -> int:
 def _drop_left(source_id: int) -> bool:
     source = DataSource.objects.select_for_update(of=("self",)).select_related("node").get(pk=source_id)
     limit = moments.now() - DROP_EVERY
-    late = [slot for slot, asked_at in left_slots(source).items() if asked_at <= limit]
-    return sum(_order_drop(source, slot) for slot in late) > 0
+    late = [left for left in left_slots(source).values() if left.asked_at <= limit]
+    return sum(_order_drop(source, left.name, left.at) for left in late) > 0
 
 
 @transaction.atomic

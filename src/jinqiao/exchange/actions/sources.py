@@ -13,7 +13,8 @@ from jinqiao.exchange import rules
 from jinqiao.exchange.actions.commanding import cancel_waiting, command_node
 from jinqiao.exchange.actions.nodes import gateway_for
 from jinqiao.exchange.actions.platform import next_number, node_actor, public_identity
-from jinqiao.exchange.actions.slots import left_slots
+from jinqiao.exchange.actions.rebinding import lock_users, move_source
+from jinqiao.exchange.actions.slots import left_slots, way_of
 from jinqiao.exchange.connections import (
     DEFAULT_PORTS,
     NOT_WRITABLE,
@@ -21,6 +22,7 @@ from jinqiao.exchange.connections import (
     WITH_ACCOUNT,
     check_fields,
     checked_options,
+    place_of,
 )
 from jinqiao.exchange.enums import NodeKind, NodeState, SourceState, TaskState
 from jinqiao.exchange.errors import (
@@ -41,6 +43,7 @@ from jinqiao.exchange.models import (
     ReplicationSlot,
     SourceTable,
 )
+from jinqiao.exchange.queries.moving import changed_connection, leads_elsewhere
 from jinqiao.exchange.queries.terms import connection
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult
@@ -144,6 +147,9 @@ def change_password(source: DataSource, *, by: Post, password: str) -> DataSourc
     return source
 
 
+_CHANGED = ("name", "database", "is_writable", "host", "port", "user", "options", "state")
+
+
 @transaction.atomic
 def change_data_source(
     source: DataSource,
@@ -156,28 +162,36 @@ def change_data_source(
     user: str = "",
     is_writable: bool = False,
     options: Mapping[str, Any] | None = None,
+    is_same_data: bool = False,
 ) -> DataSource:
     """The database moved, or its account changed. Engine and node stay: another engine is another source. Options stay where
     none are given.
 
-    Raises NotYourSource, SourceRetired and as `add_data_source`.
+    Where the source leads to another place (`connections.place_of`) its tasks begin anew, as where an entry is bound to another source,
+    unless the same data has moved along (`is_same_data`); tasks that read the log begin anew in any case. Its tables are listed again.
+
+    Raises NotYourSource, SourceRetired and as `add_data_source`; MoveWouldDouble, RunAlreadyLive where tasks cannot begin anew now.
     """
+    rules.check_may_manage_source(by, source)
+    lock_users(source)
     source = _locked(source)
     rules.check_may_manage_source(by, source)
     _check_in_use(source)
     kind = Engine(source.engine)
     _check_writable(kind, is_writable)
     check_fields(kind, host=host, user=user, database=database)
-    source.name, source.database, source.is_writable = name, database, is_writable
-    if kind in SERVERS:
-        source.host, source.port = host, port or DEFAULT_PORTS[kind]
-    if kind in WITH_ACCOUNT:
-        source.user = user
-    if options is not None:
-        source.options = checked_options(kind, options)
-    source.state = SourceState.UNTESTED
-    source.save(update_fields=["name", "database", "is_writable", "host", "port", "user", "options", "state"])
-    trail.record("exchange.source.change", by=by.actor, about=trail.subject(source))
+    checked = None if options is None else checked_options(kind, options)
+    way = changed_connection(source, database=database, host=host, port=port, user=user, options=checked)
+    moved: dict[str, Any] = {}
+    if leads_elsewhere(source, way):
+        anew, on = move_source(source, way, by=by, is_same_data=is_same_data)
+        moved = {"is_moved": True, "is_same_data": is_same_data, "tasks_anew": anew, "tasks_going_on": on}
+        source.tables_listed_at = None
+    source.name, source.is_writable, source.state = name, is_writable, SourceState.UNTESTED
+    source.host, source.port, source.database, source.user = way.host, way.port, way.database, way.user
+    source.options = dict(way.options)
+    source.save(update_fields=[*_CHANGED, "tables_listed_at"])
+    trail.record("exchange.source.change", by=by.actor, about=trail.subject(source), **moved)
     _command(source, CommandKind.TEST_CONNECTION)
     return source
 
@@ -220,9 +234,8 @@ def retire_data_source(source: DataSource, *, by: Post, reason: str = "") -> Dat
     )
     slots = ReplicationSlot.objects.filter(task__grant__entry__binding__source=source, task__state=TaskState.ENDED)
     left = left_slots(source)
-    in_the_way = (
-        len(left) if source.state == SourceState.REACHABLE else 0
-    )  # at a server that is gone nobody can drop them
+    is_reachable = source.state == SourceState.REACHABLE  # at a server that is gone nobody can drop them
+    in_the_way = sum(is_reachable if slot.is_here else not slot.is_answered for slot in left.values())
     if count := users.distinct().count() + services.distinct().count() + slots.count() + in_the_way:
         raise SourceInUse(source=source.number, count=count)
     source.state, source.retired_at = SourceState.RETIRED, moments.now()
@@ -230,7 +243,7 @@ def retire_data_source(source: DataSource, *, by: Post, reason: str = "") -> Dat
     source.sealed_for_gateway = None
     source.save()
     cancel_waiting(source=source)
-    ReplicationSlot.objects.filter(name__in=list(left)).delete()
+    ReplicationSlot.objects.filter(name__in={name for name, _place in left}).delete()
     Binding.objects.filter(source=source).delete()
     SourceTable.objects.filter(source=source).delete()
     trail.record("exchange.source.retire", by=by.actor, about=trail.subject(source), reason=reason)
@@ -246,8 +259,8 @@ def take_answer(source: DataSource, command: NodeCommand, result: CommandResult)
     """What the node found out about a source. A reachable one is asked for its tables the first time."""
     source = _locked(source)
     now = moments.now()
-    if source.state == SourceState.RETIRED:
-        return
+    if source.state == SourceState.RETIRED or place_of(way_of(command)) != place_of(connection(source)):
+        return  # what a node says of a place that the source has left is not of the present one
     actor, about = node_actor(command.node), trail.subject(source)
     if command.kind == CommandKind.TEST_CONNECTION:
         source.tested_at = now

@@ -47,7 +47,8 @@ def slots_of(source: DataSource) -> list[SlotLine]:
     """Every slot of ours at a source."""
     tasks = ExchangeTask.objects.filter(grant__entry__binding__source=source).exclude(slot="")
     book = RuleBook()
-    left = ReplicationSlot.objects.filter(name__in=list(left_slots(source))).select_related("task__grant__version")
+    names = {name for name, _place in left_slots(source)}
+    left = ReplicationSlot.objects.filter(name__in=names).select_related("task__grant__version")
     here = slot_lines(tasks.select_related("slot_state", "grant__version").order_by("id"))
     own = {task.slot for task in tasks}
     return [line for line in here if line.name in own] + [

@@ -10,7 +10,8 @@ from django.utils.translation import gettext_lazy as _
 from jinqiao.accounts.models import Post
 from jinqiao.exchange.connections import DEFAULT_PORTS, NOT_WRITABLE, OPTIONS, SERVERS, WITH_ACCOUNT, Option
 from jinqiao.exchange.enums import NodeKind, NodeState
-from jinqiao.exchange.models import ENGINES, DataSource, Node
+from jinqiao.exchange.models import ENGINES, DataSource, ExchangeTask, Node
+from jinqiao.exchange.queries.moving import changed_connection, tasks_to_ask_of
 from jinqiao.kernel.contracts.tables import Engine
 from jinqiao.web.exchange.alert_view import hosts_hint
 from jinqiao.web.exchange.http_form import HTTP_FIELDS, http_fields, http_initial, http_options
@@ -208,13 +209,61 @@ class SourceForm(PasswordForm):
         return {name: self.cleaned_data[name] for name in names if name in self.cleaned_data}
 
 
+ANEW, SAME_DATA = "anew", "same"
+_NUMBERS_SHOWN = 10
+
+
+_MOVES = [
+    (ANEW, _("数据不同，或者拿不准：任务下次运行从头读取，合并到已有数据")),
+    (SAME_DATA, _("数据库整体迁移，数据未变：增量任务从原进度继续（变更日志方式仍从头读取）")),
+]
+
+
 class SourceChangeForm(SourceForm):
-    """What of a source may change; engine, node and password have their own ways."""
+    """What of a source may change; engine, node and password have their own ways. Where the source is to lead to another place, and
+    tasks know how far they came at the earlier one, the form comes back once to ask how these go on."""
 
     def __init__(self, source: DataSource, post: Post, *arguments: Any, **keywords: Any) -> None:
         super().__init__(post, Engine(source.engine), *arguments, **keywords)
+        self._source = source
         for name in ("node", "engine", "password"):
             self.fields.pop(name, None)
+        self._question = forms.ChoiceField(
+            label=_("换到别处以后，任务怎样继续"), choices=_MOVES, widget=forms.RadioSelect, required=False
+        )
+        if self.data.get("moved"):
+            self.fields["moved"] = self._question
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean()
+        if self.errors:
+            return values
+        tasks = self._tasks_to_ask_of(values)
+        if not tasks:
+            self.fields.pop("moved", None)
+            return values
+        self.fields["moved"], self._question.required = self._question, True
+        self._question.help_text = _("涉及%(count)s项任务：%(numbers)s%(more)s。拿不准就选从头读取。") % {
+            "count": len(tasks),
+            "numbers": "、".join(task.number for task in tasks[:_NUMBERS_SHOWN]),
+            "more": "…" if len(tasks) > _NUMBERS_SHOWN else "",
+        }
+        if not values.get("moved"):
+            self.add_error("moved", _("数据源换到了别处，还没有保存。选定一项后再保存。"))
+        return values
+
+    def _tasks_to_ask_of(self, values: Mapping[str, Any]) -> list[ExchangeTask]:
+        names = ("database", "host", "port", "user", "options")
+        way = changed_connection(self._source, **{name: values[name] for name in names if name in values})
+        return tasks_to_ask_of(self._source, way)
+
+    def wanted(self) -> dict[str, Any]:
+        return {**super().wanted(), "is_same_data": self.cleaned_data.get("moved") == SAME_DATA}
+
+    @property
+    def begins_anew(self) -> bool:
+        """Of a valid form: whether somebody chose that tasks begin anew."""
+        return "moved" in self.fields and self.cleaned_data.get("moved") == ANEW
 
     @staticmethod
     def values_of(source: DataSource) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from jinqiao.exchange import actions, rules
 from jinqiao.exchange.connections import OPTIONS
 from jinqiao.exchange.enums import CommandState, SourceState
-from jinqiao.exchange.errors import ConnectionIncomplete, OptionUnknown, OptionWrong, SecretInOptions
+from jinqiao.exchange.errors import ConnectionIncomplete, MoveWouldDouble, OptionUnknown, OptionWrong, SecretInOptions
 from jinqiao.exchange.models import Binding, DataSource, SourceLimits
 from jinqiao.exchange.queries.visible import sees_all, sources_visible_to
 from jinqiao.kernel.contracts.tables import Engine
@@ -155,7 +155,8 @@ def _at_field(form: SourceForm, error: JinqiaoError) -> dict[type[JinqiaoError],
     for name in (f"o-{option}", f"h-{option}"):
         if name in form.fields:
             return {OptionWrong: name, OptionUnknown: name}
-    return {ConnectionIncomplete: "database", SecretInOptions: "database"}
+    asked: dict[type[JinqiaoError], str] = {MoveWouldDouble: "moved"} if "moved" in form.fields else {}
+    return {ConnectionIncomplete: "database", SecretInOptions: "database", **asked}
 
 
 @sensitive_post_parameters("password")
@@ -198,6 +199,8 @@ def source_change(request: PostHttpRequest, pk: int) -> HttpResponse:
             explain(request, form, error, _at_field(form, error))
         else:
             messages.success(request, _("已修改，节点正在测试连接。"))
+            if form.begins_anew:
+                messages.info(request, _("任务下次运行从头读取，合并到已有数据。"))
             return HttpResponseRedirect(back)
     values = {
         "title": _("修改数据源"),
