@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jinqiao.dataplane.gateway.errors import KeyNotValid, SourceNotReachable
+from jinqiao.dataplane.gateway.errors import KeyNotValid, SourceNotReachable, SourceTooSlow
 from jinqiao.dataplane.gateway.sources.base import Reading, Row, Statement
 from jinqiao.dataplane.gateway.sources.merging import Merger
 from jinqiao.dataplane.gateway.sources.postgresql import PostgresqlLookups
@@ -70,6 +70,31 @@ def test_a_caller_that_has_gone_is_not_asked_for() -> None:
         return asked.together
 
     assert sum(asyncio.run(callers())) == 5
+
+
+def test_of_those_who_are_asked_alone_after_a_failure_nobody_is_asked_for_who_has_gone_meanwhile() -> None:
+    """A look-up of many that ran into its time-out is asked again one by one: each may take as long, and holds up who comes next."""
+    alone: list[tuple[str, ...]] = []
+
+    async def callers() -> None:
+        waiting: list[asyncio.Future[list[Row]]] = []
+
+        async def ask(statement: Statement, keys: Sequence[Sequence[str]]) -> list[list[Row]]:
+            await asyncio.sleep(0)
+            if len(keys) > 1:
+                raise SourceTooSlow
+            alone.append(tuple(keys[0]))
+            for gone in waiting[3:]:  # while the first of them is asked the others' time is over
+                gone.cancel()
+            return [[tuple(keys[0])]]
+
+        merger = Merger(ask, 1)
+        waiting += [merger.fetch(ONE, (str(number),)) for number in range(40)]
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert await merger.fetch(ONE, ("next",)) == [("next",)]
+
+    asyncio.run(callers())
+    assert alone == [("0",), ("1",), ("2",), ("next",)]
 
 
 def test_when_the_source_is_away_everybody_hears_it() -> None:

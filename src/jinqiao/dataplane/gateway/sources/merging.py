@@ -93,7 +93,8 @@ class Merger:
                 return
             queue.most = max(1, queue.most // 4)
             for entry in part:  # one of them may have spoilt it for all: each is asked alone
-                await self._answer(queue, [entry])
+                if not entry[1].done():  # it took its time, and a caller may have gone meanwhile
+                    await self._answer(queue, [entry])
             return
         except BaseException as problem:
             _fail(part, problem)
