@@ -166,6 +166,25 @@ def test_calls_refused_at_the_door_are_summed_up_in_a_record(tmp_path: Path, dea
     assert (record["outcome"], record["keys"], record["service"]) == ("gateway.overload.gateway", 5, "")
 
 
+def test_calls_under_way_keep_their_connections_for_the_time_they_were_given_whatever_a_later_reload_says(
+    world: World,
+) -> None:
+    async def conversation(caller: Caller, gateway: Gateway) -> None:
+        made = [gateway._desk.readers]  # type: ignore[union-attr]
+        for within_s in (15, 0.1, 0.1):
+            (world.home / SETTINGS).write_text(f"[limits]\ncall_within_s = {within_s}\n")
+            await gateway.reload()
+            made.append(gateway._desk.readers)  # type: ignore[union-attr]
+        assert gateway._retired == made[:3]
+        until = asyncio.get_running_loop().time() + 30
+        while len(gateway._retired) == 3:
+            assert asyncio.get_running_loop().time() < until
+            await asyncio.sleep(0.02)
+        assert gateway._retired == made[:2]  # calls that began with these have 15 s
+
+    talk(world, conversation)
+
+
 def test_other_limits_hold_from_a_reload_on(world: World) -> None:
     async def conversation(caller: Caller, gateway: Gateway) -> None:
         assert (await caller.ask()).status_code == 200

@@ -14,6 +14,7 @@ import pytest
 from jinqiao.dataplane.gateway.app import Gateway
 from jinqiao.dataplane.gateway.sources.base import Statement
 from jinqiao.dataplane.gateway.sources.mariadb import MariadbLookups
+from jinqiao.dataplane.gateway.sources.postgresql import PostgresqlLookups
 from jinqiao.dataplane.gateway.sources.readers import ServiceReader
 from jinqiao.kernel.contracts.tables import Connection, Engine, Mask, Operator, RowCondition
 from jinqiao.kernel.ports import free_port
@@ -246,6 +247,42 @@ def test_connections_that_the_server_ended_while_they_were_idle_cost_no_call(mar
             await lookups.close()
 
     assert asyncio.run(live()) == [[(1,)]] * 6
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("name", ["postgresql", "mariadb"])
+def test_a_source_that_is_closed_while_it_is_asked_keeps_no_connection(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    """As that of a service which a policy takes away."""
+    server: servers.Server = request.getfixturevalue(f"{name}_server")
+    is_postgresql = server.engine is Engine.POSTGRESQL
+    kind = PostgresqlLookups if is_postgresql else MariadbLookups
+    slow = Statement("SELECT 42 FROM pg_sleep(0.5)" if is_postgresql else "SELECT 42 + SLEEP(0.5)", (), ())
+    ours = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'jinqiao gateway'"
+        if is_postgresql
+        else "SELECT count(*) FROM information_schema.processlist WHERE id <> connection_id() AND db = DATABASE()"
+    )
+
+    def connections() -> int:
+        return int(server.fetch(ours)[0][0])
+
+    async def live() -> None:
+        lookups = kind(server.connection(), server.password)
+        before = await asyncio.to_thread(connections)
+        under_way = asyncio.ensure_future(lookups.fetch(slow, ()))
+        while await asyncio.to_thread(connections) == before:
+            await asyncio.sleep(0.01)
+        await lookups.close()
+        assert [int(number) for (number,) in await under_way] == [42]
+        for _ in range(300):
+            if await asyncio.to_thread(connections) == before:
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError("the connection is still there")
+
+    asyncio.run(live())
 
 
 @pytest.mark.servers

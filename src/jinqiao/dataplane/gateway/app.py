@@ -197,19 +197,23 @@ class Gateway:
         following = await self._made_link(
             home, settings
         )  # whatever can fail does so before the one that works is stopped
+        # calls under way have the time that was theirs when they began
+        within_s = max(self.settings.limits.call_within_s, settings.limits.call_within_s)
         self.settings = settings
         self.gate.change(settings.limits)
         await asyncio.to_thread(link.stop)
         await self._stop_keeper()
         self._open_link(following, desk, log, link)
         # connections are made again, with the certificates that are there now; calls under way keep theirs
-        self._retired.append(desk.renew(home))
-        asyncio.get_running_loop().call_later(settings.limits.call_within_s + 1, self._close_retired)
+        retired = desk.renew(home)
+        self._retired.append(retired)
+        asyncio.get_running_loop().call_later(within_s + 1, self._close_retired, retired)
         logger.info("settings and certificates were read anew")
 
-    def _close_retired(self) -> None:
-        if self._retired:
-            self._in_background(self._retired.pop(0).close())
+    def _close_retired(self, readers: Readers) -> None:
+        if readers in self._retired:
+            self._retired.remove(readers)
+            self._in_background(readers.close())
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)

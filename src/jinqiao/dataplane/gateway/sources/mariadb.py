@@ -55,6 +55,7 @@ class MariadbLookups(LookupSource):
             "ssl": _trust(connection.options),
         }
         self._idle: list[Any] = []
+        self._is_closed = False
         self._places = asyncio.Semaphore(MOST_CONNECTIONS)
 
     def table_name(self, name: str) -> str:
@@ -131,11 +132,14 @@ class MariadbLookups(LookupSource):
         except BaseException:
             connection.close()
             raise
-        self._idle.append(connection)
+        if self._is_closed:  # while this look-up was under way
+            connection.close()
+        else:
+            self._idle.append(connection)
         return rows
 
     async def close(self) -> None:
-        idle, self._idle = self._idle, []
+        idle, self._idle, self._is_closed = self._idle, [], True
         for connection in idle:
             with contextlib.suppress(Exception):
                 await connection.ensure_closed()

@@ -65,6 +65,7 @@ class PostgresqlLookups(LookupSource):
             },
         }
         self._idle: list[asyncpg.Connection] = []
+        self._is_closed = False
         self._places = asyncio.Semaphore(MOST_CONNECTIONS)
         self._merger = Merger(self.fetch_many, MOST_CONNECTIONS)
 
@@ -154,7 +155,10 @@ class PostgresqlLookups(LookupSource):
                 except BaseException:
                     connection.terminate()
                     raise
-                self._idle.append(connection)
+                if self._is_closed:  # while this look-up was under way
+                    connection.terminate()
+                else:
+                    self._idle.append(connection)
                 return rows
         except (TimeoutError, asyncpg.QueryCanceledError) as problem:
             raise SourceTooSlow from problem
@@ -172,7 +176,7 @@ class PostgresqlLookups(LookupSource):
             raise SourceNotReachable from problem
 
     async def close(self) -> None:
-        idle, self._idle = self._idle, []
+        idle, self._idle, self._is_closed = self._idle, [], True
         for connection in idle:
             with contextlib.suppress(Exception):
                 await connection.close(timeout=2)
