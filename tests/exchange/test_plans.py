@@ -144,6 +144,31 @@ def test_a_wish_that_comes_while_a_run_is_live_is_heard_when_it_is_over(world: W
     assert Run.objects.filter(task=second).count() == 2
 
 
+def test_a_window_brings_not_what_another_task_has_brought(world: World) -> None:
+    first = world.task(mode="watermark")
+    came = world.finished(world.run(first))
+    second = actions.plan_task(world.task(world.grant(), mode="watermark"), by=world.parties.asker, after_task=first)
+    window = actions.backfill(second, by=world.parties.asker, since="", until="2025-12-31T00:00:00")
+
+    assert actions.follow_run(came.number) == 1  # told late: the window was asked for meanwhile
+
+    world.finished(window)
+    assert actions.start_wanted_runs() == 1
+    assert actions.follow_run(came.number) == 0
+
+
+def test_a_time_of_the_plan_that_comes_while_a_window_is_brought_is_not_left_out(world: World) -> None:
+    task = world.task(mode="watermark", schedule="monthly 01 02:00")
+    window = actions.backfill(task, by=world.parties.asker, since="", until="2025-12-31T00:00:00")
+    ExchangeTask.objects.update(next_run_at=moments.now())
+
+    assert (actions.start_due_runs(), actions.start_wanted_runs()) == (0, 0)
+
+    world.finished(window)
+    assert actions.start_wanted_runs() == 1
+    assert Run.objects.latest("pk").cause == RunCause.PLAN
+
+
 def test_tasks_never_stand_in_a_circle(world: World) -> None:
     first, second = _two_tasks(world)
     actions.plan_task(second, by=world.parties.asker, after_task=first)

@@ -182,3 +182,28 @@ def test_a_pause_over_the_time_of_a_retry_keeps_it(world: World) -> None:
     assert actions.retry_due_runs() == 0
     actions.resume_task(run.task, by=world.parties.asker)
     assert actions.retry_due_runs() == 1
+
+
+def test_a_window_that_was_lost_stays_told_when_an_ordinary_run_comes_through(world: World) -> None:
+    run = _backfill_that_failed_once(world)
+    world.finished(actions.start_run(run.task, by=world.parties.asker))
+
+    assert Alert.objects.get(kind=AlertKind.RUN_FAILED, closed_at=None).run == run
+    assert ToDo.objects.filter(kind="exchange.run.failed", done_at=None).count() == 1
+    world.finished(actions.backfill(run.task, by=world.parties.asker, since=run.window_since, until=run.window_until))
+    assert not Alert.objects.filter(closed_at=None).exists()
+    assert not ToDo.objects.filter(kind="exchange.run.failed", done_at=None).exists()
+
+
+def test_a_failure_stays_told_when_a_window_comes_through(world: World) -> None:
+    task = world.task(mode="watermark")
+    run = world.run(task)
+    world.provider_node.answer(
+        world.provider_node.failed(world.provider_node.take(CommandKind.EXTRACT), retryable=False)
+    )
+
+    world.finished(actions.backfill(task, by=world.parties.asker, since="", until="2025-12-31T00:00:00"))
+
+    assert Alert.objects.get(kind=AlertKind.RUN_FAILED, closed_at=None).run == run
+    world.finished(actions.start_run(task, by=None))
+    assert not Alert.objects.filter(closed_at=None).exists()

@@ -92,6 +92,10 @@ class RunKind(models.TextChoices):
     RESUBMIT = "resubmit", _("更正重报")  # corrected rows of a quarantine
 
 
+BRING_NEWS = (RunKind.ORDINARY, RunKind.RELOAD)
+"""Runs that bring whatever is new at the source; the others bring a part that somebody asked for."""
+
+
 class RunCause(models.TextChoices):
     HAND = "hand", _("人工")
     PLAN = "plan", _("计划")

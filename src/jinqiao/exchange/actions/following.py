@@ -17,7 +17,7 @@ from jinqiao.exchange import rules
 from jinqiao.exchange.actions.comparing import compare_after
 from jinqiao.exchange.actions.runs import locked_task, waits_for_part
 from jinqiao.exchange.actions.starting import start_unasked
-from jinqiao.exchange.enums import RunCause, RunState, SourceState, TaskState
+from jinqiao.exchange.enums import BRING_NEWS, RunCause, RunState, SourceState, TaskState
 from jinqiao.exchange.errors import ArrivalRefused, SourceRetired
 from jinqiao.exchange.models import DataSource, ExchangeTask
 from jinqiao.exchange.queries.runs import LIVE, run_by_number
@@ -42,9 +42,10 @@ def follow_run(run_number: str) -> int:
 
 @transaction.atomic
 def _want_run(task_id: int, cause: RunCause, since: datetime) -> bool:
-    """Start a run unless one has been queued since then; keep the wish while one is live, or one for a part waits to be tried again."""
+    """Start a run unless one that brings what is new has been queued since then; keep the wish while one is live, or one for a part waits
+    to be tried again."""
     task = locked_task(task_id)
-    if task.state != TaskState.ACTIVE or task.runs.filter(queued_at__gte=since).exists():
+    if task.state != TaskState.ACTIVE or task.runs.filter(queued_at__gte=since, kind__in=BRING_NEWS).exists():
         return False
     if task.runs.filter(state__in=LIVE).exists() or waits_for_part(task):
         task.is_due = True

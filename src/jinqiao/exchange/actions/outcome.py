@@ -256,7 +256,7 @@ def _delivered(run: Run, command: NodeCommand, result: CommandResult) -> None:
     if manifest.new_cursor and _goes_on_from(run, order, command):
         task.cursor = manifest.new_cursor
         task.save(update_fields=["cursor"])
-    failure_is_over(task, by=None)
+    failure_is_over(task, by=None, of=None if run.kind == RunKind.RELOAD else RunKind(run.kind))
     mark_provided(task.grant)
     discard(run)
     post_to_worker("run.reconciled", run=run.number)

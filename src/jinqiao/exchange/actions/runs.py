@@ -17,7 +17,16 @@ from jinqiao.exchange.actions.alerting import FAILURE, close_alert, open_alert, 
 from jinqiao.exchange.actions.commanding import OPEN, cancel_waiting, command_node
 from jinqiao.exchange.actions.orders import build_order, run_terms
 from jinqiao.exchange.actions.platform import next_number, platform_identity, post_to_worker
-from jinqiao.exchange.enums import RUN_MOVES, AlertKind, CommandState, RunCause, RunKind, RunState, TaskState
+from jinqiao.exchange.enums import (
+    BRING_NEWS,
+    RUN_MOVES,
+    AlertKind,
+    CommandState,
+    RunCause,
+    RunKind,
+    RunState,
+    TaskState,
+)
 from jinqiao.exchange.errors import RunAlreadyLive, RunStateWrong, TaskStateWrong
 from jinqiao.exchange.models import Alert, ExchangeTask, Node, NodeCommand, Run
 from jinqiao.exchange.queries.runs import LIVE, order_of
@@ -79,7 +88,7 @@ def begin_run(
     if task.runs.filter(state__in=LIVE).exists():
         raise RunAlreadyLive(task=task.number)
     if by is not None:
-        failure_is_over(task, by=by)
+        failure_is_over(task, by=by, of=None if kind in BRING_NEWS else kind)
     had_due, superseded = task.is_due, supersede_retries(task, kind, by=by, **fields)
     if kind is RunKind.ORDINARY:
         task.is_due, task.due_after = False, None
@@ -268,8 +277,13 @@ def is_failure_told(task: ExchangeTask) -> bool:
     return Alert.objects.filter(kind=AlertKind.RUN_FAILED, key=task_key(task), closed_at=None).exists()
 
 
-def failure_is_over(task: ExchangeTask, *, by: Post | None) -> None:
-    """A run of the task came through, or somebody starts one: what was said of an earlier failure no longer stands."""
+def failure_is_over(task: ExchangeTask, *, by: Post | None, of: RunKind | None = None) -> None:
+    """A run of the task came through, or somebody starts one: what was said of an earlier failure no longer stands. `of` is the kind of
+    the run where it mends a failure of its own kind alone: a part brings not what an ordinary run did not, nor the other way round."""
+    if of is not None:
+        told = Alert.objects.filter(kind=AlertKind.RUN_FAILED, key=task_key(task), closed_at=None).first()
+        if told is not None and (told.run.kind if told.run else RunKind.ORDINARY) != of:
+            return
     workflow.finish_todos(trail.subject(task), by=by, kinds=[FAILURE])
     close_alert(AlertKind.RUN_FAILED, task_key(task))
 

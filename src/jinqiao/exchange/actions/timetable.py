@@ -18,7 +18,7 @@ from jinqiao.exchange.actions.runs import (
 )
 from jinqiao.exchange.actions.starting import start_unasked
 from jinqiao.exchange.actions.tasks import plan_next
-from jinqiao.exchange.enums import RunCause, RunState, TaskState
+from jinqiao.exchange.enums import BRING_NEWS, RunCause, RunState, TaskState
 from jinqiao.exchange.models import ExchangeTask, Run
 from jinqiao.exchange.queries.runs import LIVE
 from jinqiao.kernel import moments
@@ -26,7 +26,8 @@ from jinqiao.kernel.errors import JinqiaoError
 
 
 def start_due_runs() -> int:
-    """Start what the plans say is due; gives the count of started runs. A task whose run is still live waits for its next time."""
+    """Start what the plans say is due; gives the count of started runs. A task whose run is still live waits for its next time; where
+    that run brings but a part, the task runs when it is over."""
     due = ExchangeTask.objects.filter(state=TaskState.ACTIVE, next_run_at__lte=moments.now()).order_by("next_run_at")
     return sum(_start_due(task_id) for task_id in list(due.values_list("pk", flat=True)))
 
@@ -38,9 +39,10 @@ def _start_due(task_id: int) -> bool:
         return False
     plan_next(task)
     task.save(update_fields=["next_run_at"])
-    if task.runs.filter(state__in=LIVE).exists():
+    live = task.runs.filter(state__in=LIVE)
+    if live.filter(kind__in=BRING_NEWS).exists():
         return False
-    if waits_for_part(task):
+    if live.exists() or waits_for_part(task):
         task.is_due = True
         task.save(update_fields=["is_due"])
         return False
