@@ -284,15 +284,47 @@ def test_a_stranger_does_not_stop_a_run(world: World) -> None:
         actions.stop_run(run, by=make_post())
 
 
-def test_a_late_answer_does_not_wake_a_stopped_run(world: World) -> None:
-    run = world.run()
-    command = world.handed_over(run)
+def test_a_batch_that_was_merged_before_its_node_heard_of_the_stop_is_told_as_delivered(world: World) -> None:
+    run = world.run(world.task(mode="watermark"))
+    answer = world.consumer_node.delivered(world.handed_over(run))
     actions.stop_run(run, by=world.parties.asker)
 
-    world.consumer_node.answer(world.consumer_node.delivered(command))
+    for _again in range(2):
+        world.consumer_node.answer(answer)
 
     run.refresh_from_db()
-    assert run.state == RunState.STOPPED
+    assert (run.state, run.receipt.completed_at is not None) == (RunState.RECONCILED, True)
+    assert run.task.cursor
+    with pytest.raises(RunStateWrong):
+        actions.stop_run(run, by=world.parties.asker)
+
+
+def test_a_run_that_began_where_a_stopped_one_delivered_after_all_appends_nothing_twice(world: World) -> None:
+    task = world.task(mode="watermark", delivery="append")
+    run = world.run(task)
+    answer = world.consumer_node.delivered(world.handed_over(run))
+    actions.stop_run(run, by=world.parties.asker)
+    second = actions.start_run(task, by=world.parties.asker)
+
+    world.consumer_node.answer(answer)
+
+    second.refresh_from_db()
+    task.refresh_from_db()
+    assert (second.state, task.is_due, bool(task.cursor)) == (RunState.STOPPED, True, True)
+    assert actions.start_wanted_runs() == 1
+    assert order_of(Run.objects.latest("pk")).after == task.cursor
+
+
+@pytest.mark.parametrize("answered", ["failed", "wrong"])
+def test_a_late_answer_that_proves_no_delivery_does_not_wake_a_stopped_run(world: World, answered: str) -> None:
+    run = world.run()
+    command, node = world.handed_over(run), world.consumer_node
+    actions.stop_run(run, by=world.parties.asker)
+
+    node.answer(node.failed(command) if answered == "failed" else node.delivered(command, received=1))
+
+    run.refresh_from_db()
+    assert (run.state, run.receipt.completed_at) == (RunState.STOPPED, None)
     with pytest.raises(RunStateWrong):
         actions.stop_run(run, by=world.parties.asker)
 

@@ -80,7 +80,9 @@ RUN_MOVES: dict[RunState, frozenset[RunState]] = {
     RunState.DELIVERING: frozenset({RunState.RECONCILED, RunState.FAILED, RunState.STOPPED}),
     RunState.RECONCILED: frozenset(),
     RunState.FAILED: frozenset({RunState.QUEUED}),
-    RunState.STOPPED: frozenset({RunState.QUEUED}),
+    RunState.STOPPED: frozenset(
+        {RunState.QUEUED, RunState.RECONCILED}
+    ),  # its batch was merged before the node heard of it
 }
 
 

@@ -171,7 +171,7 @@ def accept_result(node: Node, result: CommandResult) -> None:
         .select_related("node__organisation", "source")
         .get(pk=command.pk)
     )
-    if command.state not in OPEN:
+    if command.state not in OPEN and not outcome.came_after_stop(run, command, result):
         return
     command.state = CommandState.DONE if result.ok and result.problem is None else CommandState.FAILED
     command.result = _kept(result)

@@ -7,12 +7,23 @@ import base64
 import binascii
 from collections.abc import Collection
 
+from django.db import transaction
+
 from jinqiao.audit import trail
+from jinqiao.audit.models import Outcome
 from jinqiao.exchange import rules
 from jinqiao.exchange.actions.commanding import OPEN, command_node
 from jinqiao.exchange.actions.platform import node_actor, platform_identity, post_to_worker
 from jinqiao.exchange.actions.resending import resend_damaged
-from jinqiao.exchange.actions.runs import discard, fail_run, failure_is_over, for_consumer, move_run, problem_of
+from jinqiao.exchange.actions.runs import (
+    discard,
+    fail_run,
+    failure_is_over,
+    for_consumer,
+    move_run,
+    problem_of,
+    stop_live_run,
+)
 from jinqiao.exchange.actions.slots import way_of
 from jinqiao.exchange.actions.windows import bare
 from jinqiao.exchange.connections import place_of
@@ -27,7 +38,7 @@ from jinqiao.exchange.errors import (
     TargetChanged,
 )
 from jinqiao.exchange.models import Binding, ExchangeReceipt, Node, NodeCommand, RelayChunk, Run
-from jinqiao.exchange.queries.runs import TARGET_RESTORED, order_of
+from jinqiao.exchange.queries.runs import LIVE, TARGET_RESTORED, order_of
 from jinqiao.exchange.queries.terms import connection
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import (
@@ -59,8 +70,12 @@ _DELIVERING = (CommandKind.DELIVER.value, CommandKind.RESEND.value)
 
 
 def take_answer(run: Run, command: NodeCommand, result: CommandResult) -> None:
-    """Move the run on, or let it fail with what is wrong. The caller holds the locks; late answers change nothing."""
+    """Move the run on, or let it fail with what is wrong. The caller holds the locks; late answers change nothing, but for those that
+    `came_after_stop`."""
     kind = CommandKind(command.kind)
+    if run.state == RunState.STOPPED and kind is CommandKind.DELIVER:
+        _delivered_after_all(run, command, result)
+        return
     if run.state != _STATE_OF[kind]:
         return
     run.seconds = {**run.seconds, **{name: round(value, 3) for name, value in result.seconds.items()}}
@@ -78,6 +93,38 @@ def take_answer(run: Run, command: NodeCommand, result: CommandResult) -> None:
             _delivered(run, command, result)
     except JinqiaoError as error:
         fail_run(run, problem_of(error), at=command.node)
+
+
+def came_after_stop(run: Run | None, command: NodeCommand, result: CommandResult) -> bool:
+    """Whether a batch was merged before its node heard that the run is stopped: it stands at the target, whatever was wished."""
+    if run is None or (run.state, run.attempt) != (RunState.STOPPED, command.attempt):
+        return False
+    is_cancelled = (command.kind, command.state) == (CommandKind.DELIVER.value, CommandState.CANCELLED)
+    return is_cancelled and result.ok and result.problem is None
+
+
+def _delivered_after_all(run: Run, command: NodeCommand, result: CommandResult) -> None:
+    """Reconcile it all the same: who counts it as not delivered delivers it again. A run that has begun meanwhile where that one began
+    would append its rows a second time; it is stopped, and begins anew behind them."""
+    before = run.task.cursor
+    try:
+        with transaction.atomic():
+            _delivered(run, command, result)
+    except JinqiaoError as error:
+        trail.record(
+            "exchange.run.reconcile",
+            by=node_actor(command.node),
+            about=trail.subject(run),
+            outcome=Outcome.FAILED,
+            code=error.code,
+        )
+        return
+    task = run.task
+    is_doubled = task.cursor != before and task.delivery == Delivery.APPEND
+    if is_doubled and task.runs.filter(state__in=LIVE, kind=RunKind.ORDINARY).exists():
+        stop_live_run(task, by=node_actor(command.node), reason=run.number)
+        task.is_due, task.due_after = True, None
+        task.save(update_fields=["is_due", "due_after"])
 
 
 def _begin_anew(run: Run, node: Node) -> None:

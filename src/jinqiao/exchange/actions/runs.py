@@ -182,7 +182,8 @@ def for_consumer(order: ExchangeOrder) -> ExchangeOrder:
 
 @transaction.atomic
 def stop_run(run: Run, *, by: Post, reason: str = "") -> Run:
-    """Stop a live run. What the target has taken of it was never visible; staged chunks are discarded on both sides."""
+    """Stop a live run. What the target has staged of it was never visible, and staged chunks are discarded on both sides; a batch that was
+    merged before its node heard of this is reconciled when its answer comes."""
     run = locked_run(run)
     rules.check_may_restrain(by, run.task)
     if run.state not in LIVE and run.retry_at is None:

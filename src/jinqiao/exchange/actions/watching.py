@@ -294,4 +294,4 @@ FINDERS: dict[AlertKind, Callable[[RuleBook], Iterator[Found]]] = {
     AlertKind.EVIDENCE_SILENT: evidence_silent,
     AlertKind.RECEIPTS_CONTRADICT: receipts_contradict,
 }
-"""Failed runs are told where they fail, and closed by the next that comes through; evidence that is refused, where it is refused."""
+"""Failed runs are told where they fail, and closed by the next of their kind that comes through; evidence that is refused, where it is refused."""
