@@ -12,7 +12,7 @@ from jinqiao.api.authentication import remember_nonce
 from jinqiao.exchange import actions
 from jinqiao.exchange.enums import RunState
 from jinqiao.exchange.errors import RunAlreadyLive
-from jinqiao.exchange.models import NodeCommand, PolicyVersion, RelayChunk, Run, SeenNonce
+from jinqiao.exchange.models import DataSource, NodeCommand, PolicyVersion, RelayChunk, Run, SeenNonce
 from jinqiao.kernel.contracts.exchange import CommandKind
 from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.errors import JinqiaoError
@@ -122,3 +122,21 @@ def test_a_new_policy_is_made_once_though_many_ask(transactional_db: None) -> No
 
     assert len({message.signature for message in found}) == 1
     assert PolicyVersion.objects.count() == 1
+
+
+def test_a_source_that_moves_while_runs_start_and_data_arrives_keeps_nobody_waiting_in_a_circle(world: World) -> None:
+    task = world.task(mode="watermark")
+    actions.plan_task(task, by=world.parties.asker, on_arrival=True)
+    works: list[Callable[[], Any]] = [
+        lambda: actions.change_data_source(
+            world.source, by=world.parties.clerk, name="库", host="10.9.9.9", database="biz", user="reader"
+        ),
+        lambda: actions.start_run(task, by=world.parties.asker),
+        lambda: actions.announce_arrival(world.source, by=world.parties.clerk),
+        actions.watch_slots,
+    ]
+    for _ in range(5):
+        turns = iter(works)
+        at_once(lambda turns=turns: next(turns)(), len(works))  # type: ignore[misc]
+
+    assert DataSource.objects.get(pk=world.source.pk).host == "10.9.9.9"
