@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -147,7 +148,8 @@ def test_an_append_to_an_older_copy_is_refused_until_the_newer_one_is_back(tmp_p
 
 
 def test_a_batch_that_was_staged_when_the_target_was_put_back_is_read_anew(tmp_path: Path) -> None:
-    """The run under way was ended after its batch was in; then its target is put back to before the run before it."""
+    """The run under way was ended after its batch was in; then its target is put back to before the run before it, and the next start is
+    ended when it has found that."""
     residents, target = Residents(SQLite(tmp_path / "source.db"), "people", 60), SQLite(tmp_path / "target.db")
     spool = tmp_path / "spool"
     residents.fill()
@@ -156,21 +158,29 @@ def test_a_batch_that_was_staged_when_the_target_was_put_back_is_read_anew(tmp_p
     residents.change(1, deletes=True)
     copied(residents, target, spool, *DIFF)
     residents.change(2, deletes=True)
-    finish = Copying._finish
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Copying, "_finish", _ended)
-        copied(residents, target, spool, *DIFF)
-    assert Copying._finish is finish
+    ended_at("_finish", residents, target, spool)
 
     put_back()
+    ended_at("_order", residents, target, spool, after=1)
     result = copied(residents, target, spool, *DIFF)
 
     assert result.manifest.restarted == RESTORED
     assert target.rows("people") == residents.rows()
 
 
-def _ended(*_: object) -> None:
-    raise KeyboardInterrupt
+def ended_at(step: str, residents: Residents, target: SQLite, spool: Path, *, after: int = 0) -> None:
+    """A copy that is ended where it comes to a step of its own, after it took it some times."""
+    taken, left = getattr(Copying, step), [None] * after
+
+    def end(*arguments: Any) -> Any:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        return taken(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Copying, step, end)
+        copied(residents, target, spool, *DIFF)
 
 
 def test_a_target_that_lost_its_ledger_and_its_table_is_made_anew(tmp_path: Path) -> None:

@@ -267,10 +267,9 @@ class Copying:
     def _begin_anew(self, reason: str) -> None:
         """Forget how far the copies came, durably and with the reason: whoever goes on tells it."""
         state = self._state()
-        order = ExchangeOrder.from_json(state["order"])
+        self.spool.purge(ExchangeOrder.from_json(state["order"]).run_id)
         kept = {key: value for key, value in state.items() if key not in ("order", "cursor", "terms")}
         self._write_state({**kept, "anew": reason})
-        self.spool.purge(order.run_id)
 
     def _give_up(self, order: ExchangeOrder, target: Target) -> None:
         """The target refused the batch, and would again: the next start reads what the source says then."""

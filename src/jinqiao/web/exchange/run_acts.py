@@ -129,7 +129,7 @@ def _mending(run: Run, post: Post, code: str) -> Iterator[Act]:
         )
     elif code == _APPENDED and may_run:
         yield Act(
-            _("改目标表或写入方式"),
+            _("配置任务"),
             reverse("exchange:task_configure", args=task_page),
             hint=_("另选一张空表从头追加；或改为更新，从头读取并按主键合并"),
         )
