@@ -212,6 +212,30 @@ def test_the_slot_at_the_earlier_place_is_dropped_there_until_it_is_gone(world: 
     assert ReplicationSlot.objects.get().name == task.slot
 
 
+def test_a_slot_at_a_place_that_is_gone_is_given_up_after_a_month_and_told_no_more(world: World) -> None:
+    task = world.task(mode="log")
+    slot_looked_at(world, world.source, full_slot(task.slot))
+    moved(world)
+    earlier, present = sorted(drops(world), key=host_of)
+    gone(world, present)
+    world.provider_node.answer(world.provider_node.failed(earlier))
+    NodeCommand.objects.update(created_at=moments.now() - timedelta(days=30, hours=3))
+    actions.watch_slots()
+    (again,) = drops(world)
+    world.provider_node.answer(world.provider_node.failed(again))
+    NodeCommand.objects.filter(number=again.id).update(created_at=moments.now() - timedelta(hours=2))
+    actions.watch()
+    assert open_kinds() == ["slot_growing"]
+
+    actions.watch_slots()
+    actions.watch_slots()
+    actions.watch()
+
+    assert (drops(world), open_kinds()) == ([], [])
+    (event,) = AuditEvent.objects.filter(action="exchange.slot.give_up")
+    assert (event.details["slot"], event.outcome) == (task.slot, "failed")
+
+
 def test_an_answer_from_the_earlier_place_says_nothing_of_the_slot_at_the_present_one(world: World) -> None:
     task = world.task(mode="log")
     moved(world)

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
+from jinqiao.audit import trail
+from jinqiao.audit.models import Outcome
 from jinqiao.exchange.actions.commanding import OPEN, command_node
 from jinqiao.exchange.connections import Place, place_of
 from jinqiao.exchange.enums import CommandState, SourceState, TaskState
@@ -20,6 +22,8 @@ from jinqiao.kernel.contracts.tables import Connection
 LOOK_EVERY = timedelta(minutes=10)
 DROP_EVERY = timedelta(hours=1)
 """A slot that could not be dropped is tried again after this time."""
+DROP_FOR = timedelta(days=30)
+"""For so long it is tried at a place that its source has left: a server that moved away is no more, or will not be reached again."""
 
 
 def reads_no_more(task: ExchangeTask) -> bool:
@@ -66,14 +70,19 @@ class LeftSlot:
 
     name: str
     at: Connection
+    since: datetime
     asked_at: datetime
     is_answered: bool
     is_here: bool
 
+    @property
+    def is_given_up(self) -> bool:
+        return not self.is_here and self.is_answered and self.asked_at - self.since >= DROP_FOR
+
 
 def left_slots(source: DataSource) -> dict[tuple[str, Place], LeftSlot]:
-    """Slots at a source that no task has any more and that were not yet said to be gone, by name and place, with the time of the last
-    command to drop each."""
+    """Slots at a source that no task has any more and that were not yet said to be gone, by name and place, with the times of the
+    first and the last command to drop each."""
     here = connection(source)
     last: dict[tuple[str, Place], tuple[LeftSlot, CommandState, set[str]]] = {}
     drops = source.commands.filter(kind=CommandKind.DROP_SLOT.value).order_by("id")
@@ -81,8 +90,10 @@ def left_slots(source: DataSource) -> dict[tuple[str, Place], LeftSlot]:
     for name, way, state, found, asked_at in drops.values_list(*fields):
         at = Connection.from_json(way)
         is_here = place_of(at) == place_of(here)
-        left = LeftSlot(name, here if is_here else at, asked_at, state not in OPEN, is_here)
-        last[name, place_of(at)] = left, CommandState(state), {status["name"] for status in found or ()}
+        key = name, place_of(at)
+        since = last[key][0].since if key in last else asked_at
+        left = LeftSlot(name, here if is_here else at, since, asked_at, state not in OPEN, is_here)
+        last[key] = left, CommandState(state), {status["name"] for status in found or ()}
     kept = set(ExchangeTask.objects.filter(slot__in=[name for name, _place in last]).values_list("slot", flat=True))
     return {
         key: left
@@ -148,7 +159,19 @@ def _drop_left(source_id: int) -> bool:
     source = DataSource.objects.select_for_update(of=("self",)).select_related("node").get(pk=source_id)
     limit = moments.now() - DROP_EVERY
     late = [left for left in left_slots(source).values() if left.asked_at <= limit]
-    return sum(_order_drop(source, left.name, left.at) for left in late) > 0
+    return (
+        sum(_give_up(source, left) if left.is_given_up else _order_drop(source, left.name, left.at) for left in late)
+        > 0
+    )
+
+
+def _give_up(source: DataSource, left: LeftSlot) -> bool:
+    """Watch it no more; that it was not seen to be gone stands in the trail."""
+    watched, _each = ReplicationSlot.objects.filter(name=left.name).delete()
+    if watched:
+        about = trail.subject(source)
+        trail.record("exchange.slot.give_up", by=trail.SYSTEM, about=about, outcome=Outcome.FAILED, slot=left.name)
+    return False
 
 
 @transaction.atomic

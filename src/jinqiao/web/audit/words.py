@@ -121,6 +121,7 @@ ACTION_WORDS: dict[str, Text] = {
     "exchange.service.suspend": _("暂停查询服务"),
     "exchange.service.try": _("在沙箱试用查询服务"),
     "exchange.service.take_over": _("查询服务转用新授权"),
+    "exchange.slot.give_up": _("不再释放遗留的复制槽"),
     "exchange.source.add": _("登记数据源"),
     "exchange.source.answer": _("数据源答复"),
     "exchange.source.arrive": _("数据到达通知"),
