@@ -106,6 +106,29 @@ def test_one_connection_carries_call_after_call_and_each_answer_is_whole() -> No
     served(talk)
 
 
+def test_what_ended_before_a_head_in_the_same_piece_is_no_part_of_that_head() -> None:
+    """A long body whose last piece brings the beginning of the next head."""
+
+    def talk(connection: socket.socket) -> None:
+        length = listening.HEAD_BYTES * 3
+        post = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % length + b"x" * length
+        with connection.makefile("rb") as answers:
+
+            def answered(body: bytes) -> None:
+                assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+                while answers.readline().strip():
+                    pass
+                assert answers.read(len(body)) == body
+
+            for _ in range(60):
+                connection.sendall(post + b"GET / HTTP/1.1\r\nho")
+                answered(str(length).encode())
+                connection.sendall(b"st: x\r\n\r\n")
+                answered(b"0")
+
+    served(talk)
+
+
 def test_who_asks_whether_to_send_is_told_at_once() -> None:
     def talk(connection: socket.socket) -> None:
         connection.sendall(b"POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")

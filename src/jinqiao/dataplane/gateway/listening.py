@@ -48,6 +48,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unread = 0  # bytes, then
         self._head_bytes = 0
         self._head_came_now = False  # with the bytes that are being read
+        self._another_ended = False  # in them
         super().connection_made(transport)
         if len(self.connections) > CONNECTIONS:
             transport.close()
@@ -65,14 +66,15 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         rested_since, self.rests_since = self.rests_since, None
-        self._head_came_now = False
+        self._head_came_now = self._another_ended = False
         super().data_received(data)
         cycle: Any = self.cycle  # none before the first head
         if self.head_since is None and cycle is not None and cycle.response_complete and not self.pipeline:
             # a body that comes after its answer makes no call: the connection rests as before
             self.rests_since = rested_since if rested_since is not None else self.loop.time()
         if self.head_since is not None:  # the head is not whole yet
-            self._head_bytes += len(data)
+            if not self._another_ended:  # else most of it may be of the request before
+                self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response("The head of the request is too large.")
 
@@ -148,6 +150,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.tasks.add(cycle.task)
 
     def on_message_complete(self) -> None:
+        self._another_ended = True
         if self._head_came_now:  # nobody has asked for the body yet: the call need not wait for it
             cast("dict[str, Any]", self.scope)["extensions"][WHOLE_BODY] = bytes(self.cycle.body)
         super().on_message_complete()
