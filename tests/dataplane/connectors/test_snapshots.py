@@ -280,3 +280,24 @@ def test_ranges_hold_every_key_once(first: int, last: int, rows: int, chunk_rows
     assert bounds[-1][1] is None
     assert [since for since, _ in bounds[1:]] == [until for _, until in bounds[:-1]]
     assert all(since is None or until is None or since < until for since, until in bounds)
+
+
+@pytest.mark.parametrize(
+    "columns", ["rowid INTEGER", "RowID TEXT, oid INTEGER", "rowid INTEGER, _rowid_ TEXT, oid INTEGER"]
+)
+def test_a_column_that_is_called_like_the_number_of_a_row_hides_no_rows(tmp_path: Path, columns: str) -> None:
+    path = tmp_path / "city.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"CREATE TABLE t (id INTEGER PRIMARY KEY, {columns})")
+        connection.executemany(
+            "INSERT INTO t (id, rowid) VALUES (?, ?)", ((n, n if n % 2 else None) for n in range(1, 101))
+        )
+    plan = ReadPlan(table="t", columns=("id",))
+    with (
+        open_source(Connection(engine=Engine.SQLITE, database=str(path))) as source,
+        source.open_snapshot(plan, chunk_rows=10) as snapshot,
+        snapshot.reader() as reader,
+    ):
+        batches = [batch for split in snapshot.state.splits for batch in reader.read(split)]
+
+    assert sorted(number for batch in batches for number in batch.column(0).to_pylist()) == list(range(1, 101))

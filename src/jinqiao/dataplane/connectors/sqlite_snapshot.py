@@ -19,12 +19,18 @@ from jinqiao.dataplane.connectors.sqlite import SqliteSource, array_of, quote, t
 from jinqiao.kernel.contracts.tables import TableSchema
 
 
+def row_number(schema: TableSchema) -> str:
+    """A name of the number that SQLite gives each row; empty where columns of the table take all of them."""
+    taken = {column.name.lower() for column in schema.columns}
+    return next((name for name in ("rowid", "_rowid_", "oid") if name not in taken), "")
+
+
 class SqliteReader(Reader):
     """Reads over a connection that is somebody else's; the read transaction begins with the first statement."""
 
     def __init__(self, connection: sqlite3.Connection, plan: ReadPlan, schema: TableSchema) -> None:
         self._connection, self._plan = connection, plan
-        self._columns = select_columns(schema, plan.columns)
+        self._schema, self._columns = schema, select_columns(schema, plan.columns)
         self._where, self._values = where_clause(plan.row_filter, schema)
         self._throttle = Throttle(plan)
         self._timeout_s = timeout_of(plan, schema.row_estimate)
@@ -57,7 +63,7 @@ class SqliteReader(Reader):
         if split != WHOLE:
             for mark, bound in zip((">=", "<"), bounds_of(split), strict=True):
                 if bound is not None:
-                    where += f"{' AND' if where else ' WHERE'} rowid {mark} ?"
+                    where += f"{' AND' if where else ' WHERE'} {row_number(self._schema)} {mark} ?"
                     values.append(bound)
         order = ", ".join(quote(name) for name in self._plan.order_by)
         return (
@@ -100,12 +106,13 @@ class SqliteSnapshot(Snapshot):
         kind = self._connection.execute(
             "SELECT 1 FROM sqlite_master WHERE name = ? AND type = 'table'", (self._plan.table,)
         ).fetchone()
-        if kind is None or self._plan.order_by:
+        number = row_number(self._schema)
+        if kind is None or self._plan.order_by or not number:
             return (WHOLE,)
         where, values = where_clause(self._plan.row_filter, self._schema) if self._plan.is_window else ("", [])
         try:
             first, last, rows = self._connection.execute(
-                f"SELECT min(rowid), max(rowid), {'count(*)' if where else 0} FROM {quote(self._plan.table)}{where}",  # noqa: S608 -- quoted names
+                f"SELECT min({number}), max({number}), {'count(*)' if where else 0} FROM {quote(self._plan.table)}{where}",  # noqa: S608 -- quoted names
                 values,
             ).fetchone()
         except sqlite3.Error:
