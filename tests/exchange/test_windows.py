@@ -1,5 +1,6 @@
 """A part once more: a window, the window of an earlier run, everything from the beginning, a table emptied by signature."""
 
+from contextlib import nullcontext
 from datetime import timedelta
 
 import pytest
@@ -15,7 +16,7 @@ from jinqiao.exchange.errors import (
     WindowBroken,
     WindowWouldDouble,
 )
-from jinqiao.exchange.models import ExchangeTask, ReloadApproval
+from jinqiao.exchange.models import ExchangeTask, ReloadApproval, Run
 from jinqiao.exchange.queries.runs import order_of
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.exchange import CopyMode, Delivery
@@ -154,3 +155,44 @@ def test_one_leave_at_a_time_is_asked_for(world: World) -> None:
 
     with pytest.raises(ReloadStateWrong):
         actions.ask_reload(task, by=world.parties.asker, reason="二")
+
+
+def test_a_diff_begins_anew_after_its_target_was_loaded_past_its_state(world: World) -> None:
+    task = world.task(mode="diff")
+    for load in (
+        lambda: actions.backfill(task, by=world.parties.asker, since="", until="2025-12-31T00:00:00"),
+        lambda: _reloading(world, task),
+    ):
+        ExchangeTask.objects.update(cursor="RUN-1.abcd")
+        world.finished(load())
+        task.refresh_from_db()
+        assert task.cursor == ""
+    assert AuditEvent.objects.filter(action="exchange.task.start_over").count() == 2
+
+
+def test_a_watermark_goes_on_where_it_was_after_a_reload(world: World) -> None:
+    task = world.finished(world.run(world.task(mode="watermark"))).task
+    world.finished(_reloading(world, task))
+    before, _ = task.cursor, task.refresh_from_db()
+
+    assert task.cursor == before != ""
+
+
+@pytest.mark.parametrize(("mode", "may"), [("full", True), ("watermark", False), ("diff", False)])
+def test_rows_that_a_reload_has_brought_are_not_appended_again(world: World, mode: str, may: bool) -> None:
+    task = world.task(mode=mode, delivery="upsert")
+    approval = actions.decide_reload(
+        actions.ask_reload(task, by=world.parties.asker, reason="重装"), by=world.admin, approved=True
+    )
+    ExchangeTask.objects.update(delivery="append")
+
+    with nullcontext() if may else pytest.raises(WindowWouldDouble):
+        actions.reload_target(approval, by=world.parties.asker)
+    ReloadApproval.objects.update(state=ApprovalState.LAPSED)
+    with nullcontext() if may else pytest.raises(WindowWouldDouble):
+        actions.ask_reload(task, by=world.parties.asker, reason="重装")
+
+
+def _reloading(world: World, task: ExchangeTask) -> Run:
+    approval = actions.ask_reload(task, by=world.parties.asker, reason="重装")
+    return actions.reload_target(actions.decide_reload(approval, by=world.admin, approved=True), by=world.parties.asker)

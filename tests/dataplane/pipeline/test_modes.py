@@ -72,6 +72,21 @@ def test_a_diff_whose_state_is_lost_leaves_nothing_behind_at_the_target(tmp_path
     assert same(city, there)
 
 
+def test_a_diff_that_begins_anew_mends_what_a_reload_has_brought_past_its_state(tmp_path: Path) -> None:
+    city, there = tmp_path / "city.db", tmp_path / "there.db"
+    source, target, spool = people(city, some_people(20)), sqlite_at(there), Spool(tmp_path / "spool")
+    terms = order(mode=CopyMode.DIFF)
+    manifest, _ = exchange(terms, source, target, spool)
+    change(city, "UPDATE people SET name = '暂' WHERE id = 9", "INSERT INTO people (id) VALUES (99)")
+    exchange(order("RUN-50", delivery=Delivery.RELOAD, reload_approval="CZ-1"), source, target, spool)
+    # as the state has it, and as the target has not
+    change(city, "UPDATE people SET name = '王小明9' WHERE id = 9", "DELETE FROM people WHERE id = 99")
+
+    exchange(replace(following(terms, manifest), after=""), source, target, spool)
+
+    assert same(city, there)
+
+
 def test_a_watermark_brings_what_is_new_and_a_window_again(tmp_path: Path) -> None:
     city, there = tmp_path / "city.db", tmp_path / "there.db"
     rows = [(number, f"王{number}", None, f"2026-03-01 08:00:{number:02}") for number in range(50)]

@@ -25,7 +25,7 @@ from jinqiao.exchange.actions.runs import (
     stop_live_run,
 )
 from jinqiao.exchange.actions.slots import way_of
-from jinqiao.exchange.actions.windows import bare
+from jinqiao.exchange.actions.windows import begin_anew
 from jinqiao.exchange.connections import place_of
 from jinqiao.exchange.enums import CommandState, RunKind, RunState
 from jinqiao.exchange.errors import (
@@ -66,6 +66,9 @@ _STATE_OF = {
     CommandKind.RESUBMIT: RunState.EXTRACTING,
     CommandKind.DELIVER: RunState.DELIVERING,
 }
+_PAST_THE_STATE = (RunKind.RELOAD, RunKind.BACKFILL, RunKind.REPLAY)
+"""After these the target is no longer what the state of a diff says of it: a row that has been changed back meanwhile would count as
+unchanged, and one that is gone again as never delivered."""
 _DELIVERING = (CommandKind.DELIVER.value, CommandKind.RESEND.value)
 
 
@@ -133,16 +136,7 @@ def _begin_anew(run: Run, node: Node) -> None:
     task, after = run.task, order_of(run).after
     if run.kind != RunKind.ORDINARY or not after or task.cursor != after:
         return
-    task.cursor = ""
-    task.save(update_fields=["cursor"])
-    trail.record(
-        "exchange.task.start_over",
-        by=node_actor(node),
-        about=trail.subject(task),
-        cursor=bare(after),
-        run=run.number,
-        code=TARGET_RESTORED,
-    )
+    begin_anew(task, by=node_actor(node), run=run.number, code=TARGET_RESTORED)
 
 
 def _handed_over(run: Run, node: Node, result: CommandResult) -> None:
@@ -303,6 +297,8 @@ def _delivered(run: Run, command: NodeCommand, result: CommandResult) -> None:
     if manifest.new_cursor and _goes_on_from(run, order, command):
         task.cursor = manifest.new_cursor
         task.save(update_fields=["cursor"])
+    elif run.kind in _PAST_THE_STATE and task.mode == CopyMode.DIFF and task.cursor:
+        begin_anew(task, by=node_actor(node), run=run.number)
     failure_is_over(task, by=None, of=None if run.kind == RunKind.RELOAD else RunKind(run.kind))
     mark_provided(task.grant)
     discard(run)

@@ -13,10 +13,17 @@ from jinqiao.exchange import rules
 from jinqiao.exchange.actions.platform import next_number
 from jinqiao.exchange.actions.runs import begin_run, locked_task
 from jinqiao.exchange.enums import APPROVAL_MOVES, ApprovalState, RunKind, TaskState
-from jinqiao.exchange.errors import ReloadNeedsApproval, ReloadStateWrong, TaskNotReady, TaskStateWrong
+from jinqiao.exchange.errors import (
+    ReloadNeedsApproval,
+    ReloadStateWrong,
+    TaskNotReady,
+    TaskStateWrong,
+    WindowWouldDouble,
+)
 from jinqiao.exchange.models import ExchangeTask, ReloadApproval, Run
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.base import canonical_json
+from jinqiao.kernel.contracts.exchange import CopyMode, Delivery
 from jinqiao.workflow import actions as workflow
 from jinqiao.workflow.enums import SignOffKind
 
@@ -50,15 +57,23 @@ def _locked(approval: ReloadApproval) -> ReloadApproval:
     return fresh
 
 
+def _check_comes_once(task: ExchangeTask) -> None:
+    """What a reload brings, the next run of an incremental task brings again from its cursor on. Raises WindowWouldDouble where that
+    would be appended."""
+    if task.delivery == Delivery.APPEND and task.mode != CopyMode.FULL:
+        raise WindowWouldDouble(task=task.number)
+
+
 @transaction.atomic
 def ask_reload(task: ExchangeTask, *, by: Post, reason: str) -> ReloadApproval:
-    """Ask the consumer's administrator for leave. Raises NotYourTask, TaskStateWrong, TaskNotReady, ReloadStateWrong."""
+    """Ask the consumer's administrator for leave. Raises NotYourTask, TaskStateWrong, TaskNotReady, WindowWouldDouble, ReloadStateWrong."""
     task = locked_task(task.pk)
     rules.check_may_run(by, task)
     if task.state not in (TaskState.ACTIVE, TaskState.PAUSED):
         raise TaskStateWrong(task=task.number, state=str(task.get_state_display()))
     if task.target is None:
         raise TaskNotReady(task=task.number)
+    _check_comes_once(task)
     open_one = task.reload_approvals.filter(state__in=(ApprovalState.ASKED, ApprovalState.APPROVED)).first()
     if open_one is not None:
         raise ReloadStateWrong(number=open_one.number, state=str(open_one.get_state_display()))
@@ -108,7 +123,7 @@ def decide_reload(approval: ReloadApproval, *, by: Post, approved: bool, opinion
 def reload_target(approval: ReloadApproval, *, by: Post) -> Run:
     """Use the leave: one run that empties the table and loads it anew. It is used up by this, whatever becomes of the run.
 
-    Raises NotYourTask, ReloadNeedsApproval where it is not signed, is older than a week, or was for another target.
+    Raises NotYourTask, WindowWouldDouble, ReloadNeedsApproval where it is not signed, is older than a week, or was for another target.
     """
     approval = _locked(approval)
     task = approval.task
@@ -117,6 +132,7 @@ def reload_target(approval: ReloadApproval, *, by: Post) -> Run:
         raise ReloadNeedsApproval
     if approval.decided_at is None or approval.decided_at < moments.now() - GOOD_FOR:
         raise ReloadNeedsApproval
+    _check_comes_once(task)
     run = begin_run(task, by=by, kind=RunKind.RELOAD, reload_approval=approval)
     _move(approval, ApprovalState.USED)
     approval.save(update_fields=["state"])

@@ -97,7 +97,12 @@ def start_over(task: ExchangeTask, *, by: Post) -> ExchangeTask:
         raise WindowWouldDouble(task=task.number)
     if task.runs.filter(state__in=LIVE).exists():
         raise RunAlreadyLive(task=task.number)
+    begin_anew(task, by=by.actor)
+    return task
+
+
+def begin_anew(task: ExchangeTask, *, by: trail.Actor, **why: str) -> None:
+    """The same, by whoever finds that the target is no longer as the cursor says. The caller holds the task locked."""
     before, task.cursor = task.cursor, ""
     task.save(update_fields=["cursor"])
-    trail.record("exchange.task.start_over", by=by.actor, about=trail.subject(task), cursor=bare(before))
-    return task
+    trail.record("exchange.task.start_over", by=by, about=trail.subject(task), cursor=bare(before), **why)
