@@ -101,7 +101,7 @@ def start_over(task: ExchangeTask, *, by: Post) -> ExchangeTask:
     return task
 
 
-def begin_anew(task: ExchangeTask, *, by: trail.Actor, **why: str) -> None:
+def begin_anew(task: ExchangeTask, *, by: trail.Actor, **why: Any) -> None:
     """The same, by whoever finds that the target is no longer as the cursor says. The caller holds the task locked."""
     before, task.cursor = task.cursor, ""
     task.save(update_fields=["cursor"])
