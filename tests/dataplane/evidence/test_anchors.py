@@ -19,7 +19,7 @@ def test_anchors_are_offered_as_they_were_made_also_when_the_clock_was_set_back_
         for batch in range(1, 4):
             head = LaneHead("1", batch, batch * 10, f"{batch:064x}")
             assert store.anchor(head, gateway="gw-1", identity=gateway, at=AT - timedelta(minutes=batch))
-        offered = store.unshipped({"1": 3})
+        offered = store.unshipped({"1": 3})["1"]
     assert [message.body["batch"] for message in offered] == [1, 2, 3]
     for message in offered:
         command = Command(

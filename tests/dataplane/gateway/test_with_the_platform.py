@@ -16,14 +16,21 @@ import pytest
 from django.core.cache import cache
 from django.db import connections
 
+from jinqiao.dataplane.evidence.anchors import AnchorStore, LaneHead
+from jinqiao.dataplane.evidence.log import EvidenceLog
+from jinqiao.dataplane.evidence.shipper import Shipper
 from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway.app import Gateway
+from jinqiao.dataplane.gateway.keeping import EvidenceKeeper
+from jinqiao.dataplane.gateway.link import EVIDENCE_PATH
+from jinqiao.dataplane.platform import PlatformRefused
 from jinqiao.exchange.actions.platform import platform_identity
-from jinqiao.exchange.models import Call, DataSource
+from jinqiao.exchange.models import Call, DataSource, EvidenceAnchor
+from jinqiao.kernel import moments
 from jinqiao.kernel.keystore import KeyStore
 from jinqiao.sharing import actions as sharing_actions
 from tests.dataplane.gateway.world import Caller, running_home
-from tests.exchange.factories import Served, make_served
+from tests.exchange.factories import Served, call_record, make_served
 
 PERSON = "620302199001010015"
 
@@ -198,3 +205,36 @@ def test_while_the_platform_is_stopped_calls_go_on_and_afterwards_its_ledger_mis
     relay.cut()
     assert len(set(answered)) == 30
     assert Call.objects.filter(call_id__in=answered).count() == 30
+
+
+def test_an_anchor_that_the_platform_refuses_holds_up_no_other_lane(served: Served, tmp_path: Path) -> None:
+    home = homes.load(tmp_path / "gateway")
+
+    told = {lane: call_record(served, number) for number, lane in enumerate(("1", "2"), 1)}
+
+    async def record() -> None:
+        for lane, call in told.items():
+            log = EvidenceLog(home.evidence_file, lane=lane, suite_name=home.suite)
+            log.start()
+            await log.append(call)
+            await log.stop()
+
+    def waiting() -> list[str]:
+        with contextlib.closing(AnchorStore(home.anchors_file)) as store:
+            return list(store.unshipped({"1": 1, "2": 1}))
+
+    asyncio.run(record())
+    keeper = EvidenceKeeper(home, leads=lambda: True, keep_days=lambda: None, record=lambda word: None)
+    with home.client() as platform:
+        shipper = Shipper(home.evidence_file, home.shipped_file, lambda batch: platform.post(EVIDENCE_PATH, batch))
+        assert shipper.ship_once() == 2
+        with contextlib.closing(AnchorStore(home.anchors_file)) as store:
+            wrong = LaneHead("1", 1, 1, "00" * 32)
+            store.anchor(wrong, gateway=home.gateway_id, identity=home.identity, at=moments.now())
+        assert keeper.anchor() == 1
+        assert waiting() == ["1", "2"]
+        with pytest.raises(PlatformRefused) as refusal:
+            keeper.offer(platform)
+    assert refusal.value.problem.code == "exchange.evidence.broken"
+    assert waiting() == ["1"]
+    assert list(EvidenceAnchor.objects.values_list("lane", flat=True)) == ["2"]

@@ -95,12 +95,15 @@ class AnchorStore:
         )
         return True
 
-    def unshipped(self, shipped: dict[str, int]) -> list[SignedMessage]:
-        """Anchors that the centre has not, of batches that it has (`shipped`: lane → batch); in the order in which they were made,
-        whatever the clock said."""
+    def unshipped(self, shipped: dict[str, int]) -> dict[str, list[SignedMessage]]:
+        """Anchors that the centre has not, of batches that it has (`shipped`: lane → batch), by lane; in the order in which they were
+        made, whatever the clock said."""
         rows = self._db.execute("SELECT lane, batch, message FROM anchor WHERE shipped = 0 ORDER BY rowid").fetchall()
-        ready = [text for lane, batch, text in rows if batch <= shipped.get(lane, 0)]
-        return [_message(text) for text in ready[:SHIP_AT_ONCE]]
+        ready: dict[str, list[SignedMessage]] = {}
+        for lane, batch, text in rows:
+            if batch <= shipped.get(lane, 0) and len(ready.get(lane, ())) < SHIP_AT_ONCE:
+                ready.setdefault(lane, []).append(_message(text))
+        return ready
 
     def mark_shipped(self, messages: Iterable[SignedMessage]) -> None:
         self._db.executemany(

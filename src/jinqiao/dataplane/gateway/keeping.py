@@ -151,18 +151,27 @@ class EvidenceKeeper:
             return sum(made)
 
     def offer(self, platform: PlatformClient) -> None:
-        """Hand anchors to the platform, and take countersignatures. Raises PlatformAway, PlatformRefused, SignatureInvalid, …"""
+        """Hand anchors to the platform lane by lane, and take countersignatures. Raises PlatformAway, SignatureInvalid, …, and
+        PlatformRefused: where it is about one lane, after the others were offered."""
+        refusals = list[PlatformRefused]()
         with self._store() as anchors:
-            now = moments.now()
             messages = anchors.unshipped(shipped_batches(self._home.shipped_file))
-            wanted = anchors.unwitnessed(now)
-            if not messages and not wanted:
-                return
-            answer = platform.post(ANCHORS_PATH, AnchorsOffered(anchors=tuple(messages), unwitnessed=tuple(wanted)))
-            taken = open_message(SignedMessage.from_json(answer), self._home.platform, AnchorsTaken)
-            anchors.take(taken.countersignatures, taken.identities, now)
-            anchors.mark_shipped(messages)
-            self._last_witnessed = anchors.last_witnessed_at()
+            wanted = tuple(anchors.unwitnessed(moments.now()))
+            offers = [AnchorsOffered(anchors=tuple(those)) for those in messages.values()]
+            for offered in [*offers, *([AnchorsOffered(anchors=(), unwitnessed=wanted)] if wanted else ())]:
+                try:
+                    self._offer(platform, anchors, offered)
+                except PlatformRefused as refusal:
+                    refusals.append(refusal)
+        if refusals:
+            raise refusals[0]
+
+    def _offer(self, platform: PlatformClient, anchors: AnchorStore, offered: AnchorsOffered) -> None:
+        answer = platform.post(ANCHORS_PATH, offered)
+        taken = open_message(SignedMessage.from_json(answer), self._home.platform, AnchorsTaken)
+        anchors.take(taken.countersignatures, taken.identities, moments.now())
+        anchors.mark_shipped(offered.anchors)
+        self._last_witnessed = anchors.last_witnessed_at()
 
     def tell(self, platform: PlatformClient) -> None:
         """Tell the platform how policy and evidence are here. Raises PlatformAway, PlatformRefused, sqlite3.Error, …; a platform of an
