@@ -15,7 +15,7 @@ from jinqiao.exchange.actions.alerting import open_alert, task_key
 from jinqiao.exchange.actions.found import Found
 from jinqiao.exchange.actions.grants import follow_changed_grant
 from jinqiao.exchange.actions.watching import usual_range
-from jinqiao.exchange.enums import AlertKind, AlertSeverity, RunState
+from jinqiao.exchange.enums import AlertKind, AlertSeverity, RunKind, RunState
 from jinqiao.exchange.errors import AlertRuleWrong, NotYourAlert, NotYourTask
 from jinqiao.exchange.models import (
     Alert,
@@ -115,6 +115,14 @@ def test_a_task_without_success_after_its_time_and_tolerance_is_late(world: Worl
     Run.objects.update(finished_at=moments.now())
     actions.watch()
     assert open_kinds() == []
+
+
+def test_a_window_that_comes_through_does_not_stand_for_the_run_of_the_plan(world: World) -> None:
+    _planned(world)
+    Run.objects.update(kind=RunKind.BACKFILL, finished_at=moments.now())
+
+    actions.watch()
+    assert open_kinds() == ["run_late"]
 
 
 def test_within_its_tolerance_a_task_is_not_late(world: World) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import logging
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -275,6 +276,32 @@ def test_a_stop_reaches_what_came_before_it_and_nothing_after(world: World) -> N
     assert problem is not None
     assert problem.code == "pipeline.run.stopped"
     assert extracted(world).ok
+
+
+@pytest.mark.parametrize("is_merged", [True, False], ids=["merged", "not merged"])
+def test_a_batch_that_a_killed_process_had_merged_is_told_though_its_run_was_stopped(
+    world: World, is_merged: bool
+) -> None:
+    delivery = world.deliver(world.order(), extracted(world))
+    if is_merged:
+        with working(world, CONSUMER) as node:
+            assert node._round()
+            node.work_all()
+        # as it stands where the process is killed between the merge and its answer
+        with closing(sqlite3.connect(homes.load(world.home(CONSUMER)).ledger_file)) as ledger, ledger:
+            ledger.execute("UPDATE command SET state = 'working', result = NULL WHERE kind = 'deliver'")
+        assert world.target_rows() == world.source_rows()
+    world.platform.command(CONSUMER, CommandKind.STOP, run_id=RUN)
+    once(world, CONSUMER)
+
+    told = world.platform.result_of(delivery)
+    if is_merged:
+        assert told.ok
+        assert told.counts is not None
+        assert told.counts.inserted == 2000
+    else:
+        assert told.problem is not None
+        assert told.problem.code == "pipeline.run.stopped"
 
 
 def test_what_the_platform_refuses_of_a_chunk_ends_the_command_with_its_words(world: World) -> None:

@@ -43,6 +43,7 @@ from jinqiao.kernel.contracts.exchange import (
     Command,
     CommandKind,
     CommandResult,
+    DeliveryCounts,
     ExchangeOrder,
     Problem,
     Progress,
@@ -244,9 +245,10 @@ class Worker:
         order, manifest = order_of(command, self._home), manifest_of(command)
         verify_manifest(order, manifest)
         check_sender(command, order, manifest)
-        self._check_stop(task)
-        incoming = self._spool.incoming(order.run_id)
         parts = Parts(NodeLedger(self._home.merged_file), order, connection_of(command))
+        if (counts := self._merged_before_stop(task, manifest, parts)) is not None:
+            return {"counts": counts, **self._signed_receipt(order, manifest, provider=False)}
+        incoming = self._spool.incoming(order.run_id)
         for is_last in (*(False,) * (FETCH_AGAIN - 1), True):
             with watch("fetch"), self._carrier(task, order, manifest) as carrier:
                 carrier.download(incoming)
@@ -276,6 +278,19 @@ class Worker:
             else:
                 break
         return {"counts": counts, **self._signed_receipt(order, manifest, provider=False)}
+
+    def _merged_before_stop(self, task: Task, manifest: BatchManifest, parts: Parts) -> DeliveryCounts | None:
+        """Where the run is to stop: the counts of a batch that stands at the target all the same, for a process was killed between the
+        merge and its answer. Raises Closing; RunStopped where nothing of it does."""
+        if self._closing.is_set() or not self._ledger.is_stopped(task):
+            self._check_stop(task)
+            return None
+        with self._target(connection_of(task.command)) as target:
+            merged = target.state(manifest.batch_id).merged
+            if merged is None:
+                raise RunStopped(run=task.command.run_id)
+            parts.delivered(manifest.batch_id, target)
+        return merged
 
     def _signed_receipt(self, order: ExchangeOrder, manifest: BatchManifest, *, provider: bool) -> dict[str, Any]:
         """Signed with the identity that the order names, so that it verifies also after a rotation on the way."""

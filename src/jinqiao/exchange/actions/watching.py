@@ -22,7 +22,7 @@ from jinqiao.exchange.actions.evidence_alerts import (
     unwitnessed,
 )
 from jinqiao.exchange.actions.found import Found, of_node
-from jinqiao.exchange.enums import AlertKind, ComparisonState, NodeState, RunKind, RunState, TaskState
+from jinqiao.exchange.enums import BRING_NEWS, AlertKind, ComparisonState, NodeState, RunKind, RunState, TaskState
 from jinqiao.exchange.errors import CronBroken, CronNever, ScheduleBroken
 from jinqiao.exchange.models import Alert, Comparison, ExchangeReceipt, ExchangeTask, Node, ReplicationSlot, Run
 from jinqiao.exchange.queries.alerts import Rule, RuleBook
@@ -89,7 +89,7 @@ def _of_task(task: ExchangeTask, rule: Rule, title: str, *, run: Run | None = No
 
 
 def late(book: RuleBook) -> Iterator[Found]:
-    """No run reconciled since the last time of the plan, though the tolerance is over. What was planned before the task was set up,
+    """No run that brings what is new reconciled since the last time of the plan, though the tolerance is over. What was planned before the task was set up,
     resumed, or given this plan, or before its grant begins, is not missed."""
     now = moments.now()
     for task in _tasks().exclude(schedule="").exclude(next_run_at=None).order_by("id"):
@@ -106,7 +106,8 @@ def late(book: RuleBook) -> Iterator[Found]:
         since = _planned_since(task)
         if since is None or since >= expected:
             continue
-        if not task.runs.filter(state=RunState.RECONCILED, finished_at__gte=expected).exists():
+        came = task.runs.filter(state=RunState.RECONCILED, kind__in=BRING_NEWS)
+        if not came.filter(finished_at__gte=expected).exists():
             yield _of_task(task, rule, _("任务%(number)s逾时没有成功运行"), expected_at=expected.isoformat())
 
 
