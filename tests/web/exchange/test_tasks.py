@@ -229,6 +229,15 @@ def test_a_reload_is_asked_for_signed_and_used(enter: Any, world: World) -> None
     assert task.runs.get().kind == RunKind.RELOAD
 
 
+def test_a_reload_is_offered_where_its_rows_come_once(enter: Any, world: World) -> None:
+    task = world.task(mode="watermark")
+    asker = enter(world.parties.asker)
+    assert page("task_reload", task.pk) in asker.get(page("task", task.pk)).content.decode()
+    task.delivery = "append"
+    task.save()
+    assert page("task_reload", task.pk) not in asker.get(page("task", task.pk)).content.decode()
+
+
 def test_the_watermark_is_forgotten_only_after_asking(enter: Any, world: World) -> None:
     task = world.task(mode="watermark")
     world.finished(world.run(task))

@@ -67,8 +67,7 @@ def _read_elsewhere(
 ) -> bool | None:
     """Whether the task begins anew; None where it knows of no earlier run anyway."""
     places = (connection(source), to)  # a server that moved as a whole has taken the slot along
-    is_appending = task.delivery == Delivery.APPEND and task.mode != CopyMode.FULL
-    if is_appending and task.runs.filter(state__in=LIVE).exists():
+    if task.appends_changes and task.runs.filter(state__in=LIVE).exists():
         raise RunAlreadyLive(
             task=task.number
         )  # its cursor is of the earlier place and moves no more: its rows would come twice

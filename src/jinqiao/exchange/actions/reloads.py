@@ -23,7 +23,6 @@ from jinqiao.exchange.errors import (
 from jinqiao.exchange.models import ExchangeTask, ReloadApproval, Run
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.base import canonical_json
-from jinqiao.kernel.contracts.exchange import CopyMode, Delivery
 from jinqiao.workflow import actions as workflow
 from jinqiao.workflow.enums import SignOffKind
 
@@ -60,7 +59,7 @@ def _locked(approval: ReloadApproval) -> ReloadApproval:
 def _check_comes_once(task: ExchangeTask) -> None:
     """What a reload brings, the next run of an incremental task brings again from its cursor on. Raises WindowWouldDouble where that
     would be appended."""
-    if task.delivery == Delivery.APPEND and task.mode != CopyMode.FULL:
+    if task.appends_changes:
         raise WindowWouldDouble(task=task.number)
 
 

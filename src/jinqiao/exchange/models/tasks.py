@@ -98,6 +98,11 @@ class ExchangeTask(models.Model):
     def __str__(self) -> str:
         return self.number
 
+    @property
+    def appends_changes(self) -> bool:
+        """Adds what is new from its cursor on: rows that are brought another time stand there twice."""
+        return self.delivery == Delivery.APPEND and self.mode != CopyMode.FULL
+
 
 class ReloadApproval(models.Model):
     """Leave to empty a target table and load it anew: asked for, signed by the consumer's administrator, used once."""

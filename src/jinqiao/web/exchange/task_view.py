@@ -284,7 +284,11 @@ def view_of(task: Any, post: Post) -> dict[str, Any]:
         and task.delivery != Delivery.APPEND
         and bool(binding and binding.watermark_column),
         "may_start_over": may_run and bool(task.cursor) and not has_live and task.delivery != Delivery.APPEND,
-        "may_ask_reload": may_run and reload_ is None and task.target is not None and is_open,
+        "may_ask_reload": may_run
+        and reload_ is None
+        and task.target is not None
+        and is_open
+        and not task.appends_changes,
         "may_restrain": rules.may(rules.check_may_restrain, post, task) and is_open,
         "may_resume": may_run and task.state == TaskState.PAUSED and is_live,
     }
