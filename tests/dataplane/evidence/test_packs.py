@@ -3,13 +3,16 @@
 import json
 import zipfile
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jinqiao.dataplane.verify import main
+from jinqiao.kernel.contracts.evidence import BodiesDeleted
 from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.evidence.codes import OPEN, Code, code_texts
 from jinqiao.kernel.evidence.packs import open_pack, verify_pack, write_pack
@@ -23,7 +26,17 @@ from jinqiao.kernel.evidence.proofs import (
 )
 from jinqiao.kernel.evidence.statements import verify_statement
 from tests.dataplane.evidence.fixtures.build import BESIDE, CODES, FOLDER, arguments, build
-from tests.dataplane.evidence.fixtures.parts import ANSWER, EXPORTED, SALT, content_of, make_parts, write
+from tests.dataplane.evidence.fixtures.parts import (
+    ANSWER,
+    BEGAN,
+    EXPORTED,
+    GATEWAY,
+    LANE,
+    SALT,
+    content_of,
+    make_parts,
+    write,
+)
 
 CALL = f"{1:032x}"
 SUITES = ["international", "guomi"]
@@ -154,6 +167,77 @@ def test_no_byte_of_a_statement_changes_unseen(data: st.DataObject) -> None:
 
     changed = raw[:at] + bytes([raw[at] ^ bit]) + raw[at + 1 :]
     assert not verify_statement(changed).verdict.ok, (name, at, bit)
+
+
+class Foreign:
+    """What somebody else's program wrote in the place of something of ours."""
+
+    def __init__(self, told: Any) -> None:
+        self._told = told
+
+    def to_json(self) -> Any:
+        return self._told
+
+    def canonical(self) -> bytes:
+        return json.dumps(self._told).encode()
+
+
+NO_MOMENTS = {"a time without a place": "2026-03-18T01:00:00", "the end of all times": "9999-12-31T23:59:59+00:00"}
+
+
+@pytest.mark.parametrize("value", ["\ud800", float("nan")], ids=["half a surrogate", "no number"])
+@pytest.mark.parametrize("member", ["anchors", "countersignatures", "deletions"])
+def test_a_foreign_message_that_has_no_canonical_form_is_damage(member: str, value: object, tmp_path: Path) -> None:
+    parts = make_parts()
+    message = parts.anchors[0].to_json()
+    foreign: Any = Foreign({**message, "body": {**message["body"], "chain": value}})
+    setattr(parts, member, [*getattr(parts, member), foreign])
+    write(parts, tmp_path / "pack.zip")
+    assert verify_pack(tmp_path / "pack.zip").reason == Code.MEMBER_FORM
+
+
+@pytest.mark.parametrize("at", NO_MOMENTS.values(), ids=NO_MOMENTS)
+def test_an_identity_whose_time_is_no_moment_is_damage(at: str, tmp_path: Path) -> None:
+    parts = make_parts()
+    foreign: Any = Foreign({**parts.identities[0].to_json(), "since": at})
+    parts.identities[0] = foreign
+    write(parts, tmp_path / "pack.zip")
+    verdict = verify_pack(tmp_path / "pack.zip")
+    assert verdict.reason == Code.IDENTITY_BROKEN
+
+
+@pytest.mark.parametrize("at", NO_MOMENTS.values(), ids=NO_MOMENTS)
+def test_what_was_signed_for_a_time_that_is_no_moment_is_damage(at: str, tmp_path: Path) -> None:
+    when = datetime.fromisoformat(at)
+    parts = make_parts()
+    parts.anchors[0] = parts.anchor(parts.batches[1], when)
+    write(parts, tmp_path / "anchor.zip")
+    assert verify_pack(tmp_path / "anchor.zip").reason == Code.ANCHOR_SIGNATURE
+
+    write_pack(
+        tmp_path / "manifest.zip", content_of(make_parts()), exporter=parts.gateway, exported_by=GATEWAY, at=when
+    )
+    assert verify_pack(tmp_path / "manifest.zip").reason == Code.MANIFEST_FORM
+
+    parts = make_parts()
+    word = BodiesDeleted(at=when, gateway=GATEWAY, of_lane=LANE, first_batch=1, last_batch=1, records=3,
+                         older_than=when, keep_days=1096, reason="retention", lane=LANE, number=1)  # fmt: skip
+    lines = [list(batch.lines or ()) for batch in parts.batches]
+    lines[0][0] = word.canonical().decode()
+    parts.rechain(lines)
+    parts.anchors, parts.countersignatures = [parts.anchor(parts.batches[3], BEGAN)], []
+    write(parts, tmp_path / "deletion.zip")
+    assert verify_pack(tmp_path / "deletion.zip").reason == Code.BATCH_FORM
+
+
+def test_a_record_whose_number_is_no_text_is_the_call_of_no_receipt(tmp_path: Path) -> None:
+    parts = make_parts()
+    lines = [list(batch.lines or ()) for batch in parts.batches]
+    lines[0][0] = json.dumps({**json.loads(lines[0][0]), "call_id": {}})
+    parts.rechain(lines)
+    parts.anchors, parts.countersignatures = [parts.anchor(parts.batches[3], BEGAN)], []
+    write(parts, tmp_path / "pack.zip")
+    assert Code.RECEIPT_WITHOUT_CALL in {finding.code for finding in verify_pack(tmp_path / "pack.zip").findings}
 
 
 def test_options_that_do_not_go_with_a_file_are_refused(tmp_path: Path) -> None:

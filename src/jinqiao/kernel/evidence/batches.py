@@ -12,6 +12,7 @@ from jinqiao.kernel.contracts.evidence import RECEIPT, BodiesDeleted
 from jinqiao.kernel.crypto.suites import Suite
 from jinqiao.kernel.evidence import merkle
 from jinqiao.kernel.evidence.codes import Code, Findings
+from jinqiao.kernel.evidence.signers import has_moments
 
 LEAF_BYTES = 32
 
@@ -226,8 +227,12 @@ class LaneCheck:
             self._find(Code.NUMBER_GAP, batch, number, expected=number, got=place[2])
         if kind.startswith(f"{BodiesDeleted.__name__}/"):
             try:
-                self.seen.deletions.append(BodiesDeleted.from_json(fields))
+                word = BodiesDeleted.from_json(fields)
             except ContractBroken:
+                word = None
+            if word is not None and has_moments(word):
+                self.seen.deletions.append(word)
+            else:
                 self._find(Code.BATCH_FORM, batch, number, reason="not a record")
         elif fields.get("operation") == RECEIPT and fields.get("outcome") == "ok":
             words = (fields.get("confirms", ""), fields.get("answer_commitment", ""), fields.get("application", ""))

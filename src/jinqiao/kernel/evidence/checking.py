@@ -273,6 +273,7 @@ def _calls_among(lines: Iterator[str], wanted: Mapping[str, object]) -> dict[str
             is_call = fields.get("operation") != RECEIPT and fields.get("outcome") == "ok"
         except (ValueError, AttributeError, RecursionError):
             continue
-        if is_call and fields.get("call_id") in wanted:
-            found[fields["call_id"]] = (str(fields.get("answer_commitment")), str(fields.get("application")))
+        call = fields.get("call_id")
+        if is_call and isinstance(call, str) and call in wanted:
+            found[call] = (str(fields.get("answer_commitment")), str(fields.get("application")))
     return found

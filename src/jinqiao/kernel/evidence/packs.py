@@ -27,7 +27,7 @@ from jinqiao.kernel.evidence.batches import StoredBatch
 from jinqiao.kernel.evidence.checking import EvidenceCheck, Head, Verdict
 from jinqiao.kernel.evidence.codes import Code, Findings
 from jinqiao.kernel.evidence.container import STORED, Container, Damaged, Writer, Written
-from jinqiao.kernel.evidence.signers import Signers
+from jinqiao.kernel.evidence.signers import Signers, has_moments
 from jinqiao.kernel.keystore import written_durably
 
 MANIFEST, IDENTITIES = "manifest.json", "identities.json"
@@ -162,7 +162,10 @@ class OpenPack:
             if isinstance(body.get("suite"), str):
                 suite(body["suite"])
             suite(message.suite)
-            self.message, self.manifest = message, PackManifest.from_json(body)
+            manifest = PackManifest.from_json(body)
+            if not has_moments(manifest):
+                raise ValueError("a time is no moment")
+            self.message, self.manifest = message, manifest
         except SuiteUnknown as problem:
             self.findings.add(Code.SUITE_UNKNOWN, suite=str(problem.details.get("name"))[:40])
         except (ValueError, ContractBroken, RecursionError):
@@ -197,7 +200,9 @@ class OpenPack:
         if self.container is not None and name in self.container.members:
             with self._reading(name):
                 for line in self.container.lines(name):
-                    found.append(SignedMessage.from_json(json.loads(line)))
+                    message = SignedMessage.from_json(json.loads(line))
+                    message.canonical()  # it has such a form: no half surrogates, no NaN
+                    found.append(message)
         return found
 
     def identities(self) -> list[KnownIdentity]:

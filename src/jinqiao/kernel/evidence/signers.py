@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -18,6 +18,12 @@ from jinqiao.kernel.evidence.codes import Code, Findings
 CLOCKS_MAY_DIFFER = timedelta(minutes=10)
 """The times of a key are the platform's, that of a signature is the signer's own."""
 Kind = TypeVar("Kind", bound=Contract)
+
+
+def has_moments(contract: Contract) -> bool:
+    """Whether its times are moments that one can reckon with: they say how far they are from UTC, and are not at the end of all times."""
+    values = (getattr(contract, field.name) for field in fields(contract))
+    return all(value.tzinfo is not None and 1 < value.year < 9999 for value in values if isinstance(value, datetime))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,8 @@ class Signers:
         for entry in identities:
             try:
                 public = PublicIdentity.from_json(entry.identity)
+                if not has_moments(entry):
+                    raise ContractBroken(contract=KnownIdentity.__name__, field="since")
             except JinqiaoError:
                 findings.add(Code.IDENTITY_BROKEN, node=entry.node)
                 continue
@@ -61,6 +69,8 @@ class Signers:
             if base64.b64encode(signature).decode("ascii") != message.signature:
                 raise SignatureInvalid(key_id=message.key_id)
             contract = open_message(message, known.public, kind)
+            if not has_moments(contract):
+                raise ValueError("a time is no moment")
         except (SignatureInvalid, ContractBroken, binascii.Error, ValueError):
             self._findings.add(wrong, witness=node, node=node, reason="signature")
             return None
