@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from jinqiao.dataplane.connectors import ReadPlan, open_source, open_target
+from jinqiao.dataplane.connectors.staged_target import StagedTarget
 from jinqiao.dataplane.connectors.values import arrow_schema
 from jinqiao.dataplane.errors import (
     ConnectionOptionWrong,
@@ -232,6 +233,24 @@ def test_upsert_and_append_keep_what_is_there(engine: Engine, tmp_path: Path) ->
     assert (first.inserted, first.updated, first.deleted, first.target_rows) == (1, 1, 0, 5)
     assert (second.inserted, second.target_rows) == (2, 7)
     assert sorted(ids(place_at(engine, tmp_path))) == [1, 9, 9, 10, 11, 11, 100]
+
+
+def test_a_batch_that_was_killed_behind_its_rename_is_not_appended_again_after_another(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def append(batch_id: str, number: int) -> None:
+        rows = as_table([(number, None, None, None, None, None)])
+        with open_target(place_at(engine, tmp_path)) as target:
+            write_table(target, "t", COLUMNS, [], rows, batch_id=batch_id, delivery=Delivery.APPEND)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StagedTarget, "_done", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            append("first", 1)
+    append("second", 2)  # another task's, into the same file
+    append("first", 1)
+
+    assert sorted(ids(place_at(engine, tmp_path))) == [1, 2]
 
 
 def test_a_target_that_somebody_spoiled_is_not_overwritten(engine: Engine, tmp_path: Path) -> None:

@@ -276,6 +276,28 @@ def test_a_value_that_a_column_would_change_without_a_word_is_refused(
     assert [row["name"] for row in there if row["id"] == 1] == ([value] if is_kept else [])
 
 
+@pytest.mark.parametrize(
+    ("base", "value", "is_kept"),
+    [("char(3)", "ab", True), ("char(3)", "ab ", False), ("varchar(3)", "ab ", True), ("varchar(3)", "abc ", False)],
+)
+def test_a_domain_changes_no_value_without_a_word(
+    postgresql_server: Server, base: str, value: str, is_kept: bool
+) -> None:
+    table, columns = f"d_{uuid.uuid4().hex[:12]}", (COLUMNS[0], COLUMNS[2])
+    postgresql_server.execute(
+        f"CREATE DOMAIN {table}_kind AS {base}",
+        f"CREATE TABLE {table} (id bigint PRIMARY KEY, name {table}_kind)",
+        f"INSERT INTO {table} VALUES (9)",
+    )
+    batch = Batch([(1, value)], columns=columns, keys=("id",), mode=CopyMode.WATERMARK, delivery=Delivery.UPSERT)
+    with both((postgresql_server.connection(), postgresql_server.password)) as (target, source):
+        with nullcontext() if is_kept else pytest.raises(TargetRefused):
+            bring(target, batch.plan(table), batch)
+        there = read_table(source, table, columns).to_pylist()
+
+    assert [row["name"] for row in there if row["id"] == 1] == ([value] if is_kept else [])
+
+
 def test_an_hour_that_summer_time_left_out_is_not_moved(postgresql_server: Server) -> None:
     table, columns = f"d_{uuid.uuid4().hex[:12]}", (COLUMNS[0], COLUMNS[5])
     postgresql_server.execute(f"CREATE TABLE {table} (id bigint PRIMARY KEY, seen timestamptz)")

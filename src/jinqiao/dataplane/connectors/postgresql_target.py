@@ -376,6 +376,9 @@ class PostgresqlTarget(LedgerTarget):
             has_blank = f"ascii(right({value}, 1)) = 32"
             if there.native_type.startswith("character("):
                 return has_blank
+            if there.length is not None and not there.native_type.startswith("character varying("):
+                # a domain over one of both, which only the server tells apart
+                return f'{value}::{there.native_type}::text COLLATE "C" <> {value} COLLATE "C"'
             if there.length is not None and wanted.length is None:
                 return f"{has_blank} AND char_length({value}) > {there.length}"
         if wanted.type is LogicalType.DATETIME and "with time zone" in there.native_type:

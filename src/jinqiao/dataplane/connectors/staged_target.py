@@ -132,7 +132,9 @@ class StagedTarget(Target):
         write_durably(self._own / "ledger.json", json.dumps(ledger, ensure_ascii=False).encode())
 
     def _note(self, ledger: dict[str, Any], batch_id: str, note: dict[str, Any]) -> None:
-        """Write down what is about to be done; earlier notes about the same table are void."""
+        """Write down what is about to be done; earlier notes about the same table are void, unless it has come to be as they say."""
+        for batch in [batch for batch, found in ledger["pending"].items() if found["table"] == note["table"]]:
+            self.settled(ledger, batch)
         others = {batch: found for batch, found in ledger["pending"].items() if found["table"] != note["table"]}
         ledger["pending"] = others | {batch_id: note}
         self._save(ledger)
