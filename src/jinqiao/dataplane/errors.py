@@ -550,6 +550,12 @@ class CopyUnderWay(WrongState):
     code = "copy.under_way"
 
 
+class CopyWouldDouble(WrongState):
+    """An append from a cursor that a full copy has overtaken: what came with that one would stand there twice."""
+
+    code = "copy.would_double"
+
+
 class CopyStateDamaged(WrongState):
     """What a copy wrote down of itself cannot be read; beginning anew is for a person to decide."""
 

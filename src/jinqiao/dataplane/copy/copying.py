@@ -35,6 +35,7 @@ from jinqiao.dataplane.errors import (
     ColumnMissing,
     CopyStateDamaged,
     CopyUnderWay,
+    CopyWouldDouble,
     ManifestMismatch,
     RunStopped,
     TargetRestored,
@@ -64,7 +65,7 @@ from jinqiao.kernel.errors import JinqiaoError, Unavailable
 from jinqiao.kernel.keystore import KeyStore, write_durably
 from jinqiao.kernel.moments import now
 
-_RESTORED = "restored"
+_RESTORED, _OVERTAKEN = "restored", "overtaken"
 _STATE = "copy.json"
 _LOCK = "copy.lock"
 
@@ -190,8 +191,9 @@ class Copying:
         """Copy, or go on with the copy that was ended. What the disk has damaged is read from the source again, once; everything is,
         where the target was put back to an earlier state.
 
-        Raises SideFailed, RunStopped.
+        Raises SideFailed, RunStopped, CopyWouldDouble.
         """
+        self._look_whether_overtaken()
         try:
             return self._run(progress, stop)
         except SideFailed as failure:
@@ -281,6 +283,18 @@ class Copying:
             if target.state(manifest.batch_id).merged is None:
                 void(staged, "target")
                 self.spool.incoming(order.run_id).purge()
+
+    def _look_whether_overtaken(self) -> None:
+        """A copy of the full mode came after the cursor: the target has rows beyond it, and is no longer what a diff remembers of it.
+        Merged they come to the same; an append would add them again, a diff would take for unchanged what it is not."""
+        request, state = self._request, self._state()
+        if not state.get(_OVERTAKEN) or request.mode is CopyMode.FULL or state.get("terms") != self._terms():
+            return
+        if request.delivered is Delivery.APPEND:
+            raise CopyWouldDouble(table=request.table)
+        if request.mode is CopyMode.DIFF:
+            kept = {key: value for key, value in state.items() if key not in ("cursor", "terms", _OVERTAKEN)}
+            self._write_state({**kept, "anew": _OVERTAKEN})
 
     # -- what one run is
 
@@ -372,9 +386,13 @@ class Copying:
 
     def _finish(self, order: ExchangeOrder, manifest: BatchManifest) -> None:
         """The batch has arrived: the cursor moves on, then what was staged goes."""
-        cursor = {"cursor": manifest.new_cursor, "terms": self._terms()} if manifest.new_cursor else {}
         kept = {key: value for key, value in self._state().items() if key not in ("order", "anew")}
-        self._write_state({**kept, **cursor})
+        if order.mode is CopyMode.FULL:
+            kept |= {_OVERTAKEN: True} if "cursor" in kept else {}
+        elif manifest.new_cursor:
+            kept.pop(_OVERTAKEN, None)
+            kept |= {"cursor": manifest.new_cursor, "terms": self._terms()}
+        self._write_state(kept)
         self.spool.purge(order.run_id)
 
     # -- chunks from one side to the other
