@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,15 @@ def test_an_anchor_that_contradicts_the_batches_is_refused(served: Served, chang
     with pytest.raises(EvidenceBroken) as caught:
         offer(served, anchor_of(served, first, **changes))
     assert caught.value.details["reason"] == "anchor"
+    assert not EvidenceAnchor.objects.exists()
+
+
+@pytest.mark.parametrize("at", ["2026-03-18T01:00:00", "9999-12-31T23:59:59-23:59"])
+def test_an_anchor_of_a_time_that_is_no_moment_is_refused(served: Served, at: str) -> None:
+    (first,) = shipped(served, 1)
+
+    with pytest.raises(EvidenceBroken):
+        offer(served, anchor_of(served, first, at=datetime.fromisoformat(at)))
     assert not EvidenceAnchor.objects.exists()
 
 

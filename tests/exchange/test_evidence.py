@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -82,6 +83,34 @@ def test_records_stand_in_their_place(served: Served, changes: dict[str, Any]) -
     with pytest.raises(EvidenceBroken) as caught:
         actions.accept_evidence(served.gateway.node, batch)
     assert caught.value.details["reason"] == "record"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"at": datetime(2026, 3, 18, 1, 0)},  # noqa: DTZ001 -- that it says of no place is what is wrong with it
+        {"at": datetime(9999, 12, 31, 23, 59, tzinfo=UTC)},
+        {"rows": -1},
+        {"keys": 2**31},
+        {"duration_us": -1},
+        {"case_number": "GZF\x001"},
+        {"items": ("xm", "\x00")},
+    ],
+    ids=repr,
+)
+def test_a_record_that_cannot_be_kept_is_refused(served: Served, changes: dict[str, Any]) -> None:
+    (batch,) = evidence_batches([call_record(served, 1), call_record(served, 2, **changes)])
+
+    with pytest.raises(EvidenceBroken) as caught:
+        actions.accept_evidence(served.gateway.node, batch)
+    assert caught.value.details["reason"] == "record"
+    assert not Call.objects.exists()
+
+
+def test_a_call_in_which_the_machine_stood_still_is_kept(served: Served) -> None:
+    (batch,) = evidence_batches([call_record(served, 1, duration_us=3600 * 10**6)])
+    actions.accept_evidence(served.gateway.node, batch)
+    assert Call.objects.get().duration_us == 2**31 - 1
 
 
 def test_history_is_not_written_anew(served: Served) -> None:

@@ -35,6 +35,7 @@ from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult, Signed
 from jinqiao.kernel.crypto.errors import SignatureInvalid
 from jinqiao.kernel.crypto.identity import PublicIdentity, open_message, sign_message
 from jinqiao.kernel.crypto.suites import suite
+from jinqiao.kernel.evidence.signers import has_moments
 
 SEEN_WITHIN = timedelta(minutes=5)
 ASK_ANOTHER_AFTER = timedelta(minutes=10)
@@ -111,7 +112,7 @@ def _opened(gateway: Node, message: SignedMessage) -> Anchor:
         anchor = open_message(message, public, Anchor)
     except (SignatureInvalid, ContractBroken) as problem:
         raise _broken(gateway, str(message.body.get("lane", ""))[:40], 0) from problem
-    if anchor.gateway != gateway.number:
+    if anchor.gateway != gateway.number or not has_moments(anchor):
         raise _broken(gateway, anchor.lane, anchor.batch)
     return anchor
 

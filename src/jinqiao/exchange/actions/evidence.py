@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Sequence
+from dataclasses import fields
 
 from django.db import transaction
 
@@ -22,8 +23,12 @@ from jinqiao.kernel.contracts.evidence import RECEIPT, BodiesDeleted, CallRecord
 from jinqiao.kernel.contracts.policy import Environment
 from jinqiao.kernel.crypto.suites import suite
 from jinqiao.kernel.evidence import merkle
+from jinqiao.kernel.evidence.signers import has_moments
 from jinqiao.sharing.actions import mark_provided
 from jinqiao.sharing.models import Grant
+
+MOST_COUNTED = 2**31 - 1
+"""What the column of a count holds."""
 
 
 @transaction.atomic
@@ -113,13 +118,30 @@ def _is_known(calls: Sequence[CallRecord]) -> bool:
 
 
 def _placed(line: str, gateway: Node, lane: str, number: int) -> CallRecord | BodiesDeleted | None:
-    """What a line says; None where it belongs to another place. Raises ContractBroken, ValueError."""
+    """What a line says; None where it belongs to another place or cannot be kept. Raises ContractBroken, ValueError."""
     if "\n" in line:
         return None
-    fields = json.loads(line)
+    told = json.loads(line)
     record = read_line(line)
-    where = (fields.get("lane"), fields.get("number"), fields.get("gateway"))
-    return record if where == (lane, number, gateway.number) else None
+    where = (told.get("lane"), told.get("number"), told.get("gateway"))
+    return record if where == (lane, number, gateway.number) and _can_be_kept(record) else None
+
+
+def _can_be_kept(record: CallRecord | BodiesDeleted) -> bool:
+    """Whether it fits into the tables. No gateway of ours writes another; one that does gets a refusal, which is told."""
+    if not has_moments(record):
+        return False
+    if not isinstance(record, CallRecord):
+        return True
+    counts = (
+        record.keys,
+        record.rows,
+        min(record.duration_us, MOST_COUNTED),
+    )  # a machine may have stood still in a call
+    texts = (getattr(record, field.name) for field in fields(CallRecord))
+    return all(0 <= count <= MOST_COUNTED for count in counts) and not any(
+        "\x00" in part for text in texts for part in (text if isinstance(text, tuple) else (str(text),))
+    )
 
 
 def _keep_calls(gateway: Node, records: Sequence[CallRecord]) -> None:
@@ -175,7 +197,7 @@ def _call(gateway: Node, record: CallRecord) -> Call:
         error_owner=error_owner(record.outcome),
         keys=record.keys,
         rows=record.rows,
-        duration_us=record.duration_us,
+        duration_us=min(record.duration_us, MOST_COUNTED),
         confirms=record.confirms[:40],
         answer_commitment=record.answer_commitment[:128],
         record=record.to_json(),
