@@ -216,6 +216,31 @@ def test_a_deletion_that_was_recorded_and_cut_off_is_finished(world: World) -> N
     assert verify_home(world.home).ok
 
 
+def test_a_deletion_that_was_cut_off_is_finished_also_where_a_new_lane_says_that_it_was_recorded(world: World) -> None:
+    """The worker that leads has recorded nothing yet: the deletion is the first of its lane."""
+    keep_log(world, 1200, 1200, 1200, 3)
+    home = homes.load(world.home)
+    told: list[BodiesDeleted] = []
+
+    async def append(word: BodiesDeleted) -> None:
+        log = EvidenceLog(home.evidence_file, lane="2", suite_name=home.suite)
+        log.start()
+        await log.append(word)
+        await log.stop()
+
+    def killed(word: BodiesDeleted) -> None:
+        told.append(word)
+        asyncio.run(append(word))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        delete_due(home, 1096, killed)
+    assert delete_due(home, 1096, told.append) == 0  # nothing is recorded a second time
+    with closing(connect_read_only(home.evidence_file)) as db:
+        left = db.execute("SELECT lane, batch FROM batch WHERE bodies IS NOT NULL ORDER BY lane").fetchall()
+    assert (len(told), left) == (1, [("1", 4), ("2", 1)])
+
+
 @pytest.mark.parametrize("deleted", [0, 1, 5, 9, 10])
 def test_the_first_batch_that_has_its_records_is_found_whatever_was_deleted_before(
     deleted: int, tmp_path: Path

@@ -12,9 +12,10 @@ import json
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from jinqiao.dataplane.evidence.errors import EvidenceBroken
 from jinqiao.dataplane.evidence.log import connect_read_only, delete_bodies, lanes
@@ -71,7 +72,7 @@ def _delete_some(home: GatewayHome, db: sqlite3.Connection, lane: str, keep_days
     verdict = verify_pack(archive)
     if not verdict.ok:
         raise EvidenceBroken(place=verdict.place, reason=verdict.damage[0].text())
-    begun = {"lane": lane, "first": first, "last": last, "since": _last_batch(db)}
+    begun = {"lane": lane, "first": first, "last": last, "since": _last_batches(db)}
     write_durably(home.path / BEGUN, json.dumps(begun).encode())
     record(
         BodiesDeleted(
@@ -93,10 +94,11 @@ def _delete_some(home: GatewayHome, db: sqlite3.Connection, lane: str, keep_days
     return last - first + 1
 
 
-def _last_batch(db: sqlite3.Connection) -> int:
-    """The lowest of the lanes' last batches: whatever is recorded from now on comes after it."""
-    rows = [db.execute("SELECT max(batch) FROM batch WHERE lane = ?", (lane,)).fetchone()[0] for lane in lanes(db)]
-    return min(rows, default=0)
+def _last_batches(db: sqlite3.Connection) -> dict[str, int]:
+    """By lane: whatever is recorded from now on comes after these, or in a lane that is not there yet."""
+    return {
+        lane: db.execute("SELECT max(batch) FROM batch WHERE lane = ?", (lane,)).fetchone()[0] for lane in lanes(db)
+    }
 
 
 def _due(db: sqlite3.Connection, lane: str, older_than: datetime, shipped: int) -> tuple[int, int, int] | None:
@@ -145,12 +147,20 @@ def _finish_begun(home: GatewayHome, db: sqlite3.Connection) -> None:
     except (ValueError, KeyError, TypeError):
         file.unlink(missing_ok=True)
         return
-    for (bodies,) in db.execute("SELECT bodies FROM batch WHERE batch > ? AND bodies LIKE ?", (since, f"%{_MARK}%")):
-        for line in bodies.split("\n"):
-            fields = json.loads(line) if _MARK in line else {}
-            if (fields.get("of_lane"), fields.get("first_batch"), fields.get("last_batch")) == (lane, first, last):
-                _finish(db, home.evidence_file, lane, first, last)
+    if any(
+        (fields.get("of_lane"), fields.get("first_batch"), fields.get("last_batch")) == (lane, first, last)
+        for fields in _deletions_since(db, since if isinstance(since, dict) else {})
+    ):
+        _finish(db, home.evidence_file, lane, first, last)
     file.unlink(missing_ok=True)
+
+
+def _deletions_since(db: sqlite3.Connection, since: dict[str, int]) -> Iterator[dict[str, Any]]:
+    """Deletion records of batches after these of their lanes."""
+    recorded = "SELECT bodies FROM batch WHERE lane = ? AND batch > ? AND bodies LIKE ?"
+    for lane in lanes(db):
+        for (bodies,) in db.execute(recorded, (lane, since.get(lane, 0), f"%{_MARK}%")):
+            yield from (json.loads(line) for line in bodies.split("\n") if _MARK in line)
 
 
 def _finish(db: sqlite3.Connection, log: Path, lane: str, first: int, last: int) -> None:
