@@ -17,7 +17,7 @@ from jinqiao.dataplane.evidence.log import EvidenceLog, connect_read_only, delet
 from jinqiao.dataplane.evidence.records import blank_record
 from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway import retention
-from jinqiao.dataplane.gateway.app import Gateway
+from jinqiao.dataplane.gateway.app import Gateway, create_app
 from jinqiao.dataplane.gateway.calls import RECEIPT_METER
 from jinqiao.dataplane.gateway.exporting import export, verify_home
 from jinqiao.dataplane.gateway.main import main
@@ -190,6 +190,32 @@ def test_what_the_centre_does_not_have_is_not_deleted(world: World) -> None:
 
     assert delete_due(homes.load(world.home), 1096, lambda word: recorded(world, word)) == 0
     assert bodies(world) == [True, True]
+
+
+def test_receipts_that_another_worker_has_taken_already_are_not_recorded_again(world: World) -> None:
+    words = [{"call_id": f"{number:032x}", "answer_commitment": "ab" * 32} for number in range(3)]
+    created, nonce = int(time.time()), "n" * 32
+
+    async def conversation() -> list[str]:
+        workers = [create_app(world.home, shared=True) for _ in range(2)]
+        codes = []
+        try:
+            for worker in workers:
+                await worker.start()
+            for worker in workers:
+                transport = httpx.ASGITransport(app=worker)  # type: ignore[arg-type]
+                async with httpx.AsyncClient(transport=transport, base_url="http://gateway.test") as client:
+                    answer = await Caller(client).ask({"receipts": words}, path=PATH, created=created, nonce=nonce)
+                codes.append(answer.json().get("code", "ok"))
+        finally:
+            for worker in workers:
+                await worker.stop()
+        return codes
+
+    assert asyncio.run(conversation()) == ["ok", "signature.replayed"]
+    kept = [record["confirms"] for record in records(world) if record["outcome"] == "ok"]
+    assert sorted(kept) == [word["call_id"] for word in words]
+    assert [record["outcome"] for record in records(world)].count("signature.replayed") == 1
 
 
 def test_no_policy_deletes_before_six_months(world: World) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from jinqiao.dataplane.evidence.errors import TokenTaken
 from jinqiao.dataplane.evidence.log import EvidenceLog
 from jinqiao.dataplane.evidence.records import blank_record
 from jinqiao.dataplane.gateway.answers import Answer
@@ -23,6 +24,7 @@ from jinqiao.dataplane.gateway.errors import BodyNotJson, FieldNotValid, Receipt
 from jinqiao.dataplane.gateway.http import Receive, Scope
 from jinqiao.dataplane.gateway.questions import strict_json
 from jinqiao.kernel.contracts.evidence import RECEIPT, CallRecord
+from jinqiao.kernel.httpsig import NonceReplayed
 
 PATH = "/gateway/v1/receipts"
 MOST = 100
@@ -44,13 +46,23 @@ async def take_receipts(desk: CallDesk, log: EvidenceLog, call: Call, scope: Sco
     desk.admit(call, request, desk.policy(call.at))
     receipts = read_receipts(request.body)
     _check_rate(desk, call.application, len(receipts))
-    ids = [os.urandom(16).hex() for _ in receipts[1:]]
-    await asyncio.gather(
-        *(log.append(_record(call, name, receipt)) for name, receipt in zip(ids, receipts[1:], strict=True))
-    )
+    further = [_record(call, os.urandom(16).hex(), receipt) for receipt in receipts[1:]]
+    if further:
+        await _claim(log, call, further[0])
+        await asyncio.gather(*map(log.append, further[1:]))
     call.confirms, call.answer_commitment, call.outcome = receipts[0].call_id, receipts[0].answer_commitment, "ok"
     answer = {"call_id": call.call_id, "recorded": len(receipts)}
     return Answer(orjson.dumps(answer), b"application/json; charset=utf-8", 0)
+
+
+async def _claim(log: EvidenceLog, call: Call, first: CallRecord) -> None:
+    """Record the first of further receipts with the call's nonce: where another process has taken that, nothing of the call is recorded
+    but its refusal. Raises NonceReplayed, EvidenceUnavailable."""
+    token, call.token = call.token, None
+    try:
+        await log.append(first, token)
+    except TokenTaken as problem:
+        raise NonceReplayed(key_id=call.key_id) from problem
 
 
 def _check_rate(desk: CallDesk, application: str, count: int) -> None:
