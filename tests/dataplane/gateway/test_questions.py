@@ -2,12 +2,14 @@
 
 import contextlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from jinqiao.dataplane.gateway import questions
 from jinqiao.dataplane.gateway.errors import BodyNotJson, FieldNotValid
 from jinqiao.dataplane.gateway.questions import read_question, strict_json
 from jinqiao.kernel.errors import InvalidInput
@@ -123,3 +125,51 @@ def test_any_object_is_read_or_refused_and_nothing_else(fields: dict[str, Any]) 
 @given(json_values)
 def test_strict_json_gives_what_json_gives(value: Any) -> None:
     assert strict_json(json.dumps(value, ensure_ascii=True).encode()) == value
+
+
+HOSTILE = [b"{", b"}", b"[", b"]", b",", b":", b'"', b'"a"', b'"b"', rb'"\u0061"', rb'"\u0022"', rb"\"", rb"\\", rb'"\ud800"', b"1", b"-0",
+           b"1E400", b"1.5", b"18446744073709551616", b"null", b"true", b" ", b"\n", b"\xef\xbb\xbf", b"NaN", b"-Infinity", b"\x00",
+           b"\xed\xa0\x80", "\u0663".encode()]  # fmt: skip
+NAMES = ['"a"', r'"\u0061"', '"b"', r'"\""', r'"\u0022"', '""', r'"\\"', r'"a\u0000"']
+LEAVES = [
+    "1",
+    "-0",
+    '"x"',
+    r'"\""',
+    "null",
+    "1E400",
+    "1.5",
+    "[]",
+    "{}",
+    "18446744073709551615",
+    "18446744073709551616",
+    r'"\ud800"',
+]
+TEXTS = st.recursive(
+    st.sampled_from(LEAVES),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda parts: f"[{','.join(parts)}]")
+        | st.lists(st.tuples(st.sampled_from(NAMES), inner), max_size=3).map(
+            lambda pairs: "{" + ",".join(f"{name}:{value}" for name, value in pairs) + "}"
+        )
+    ),
+    max_leaves=12,
+)
+
+
+def read_by(decode: Callable[[bytes], Any], body: bytes) -> str:
+    """What it reads, with types and the sign of zero; empty where it refuses."""
+    try:
+        return repr(decode(body))
+    except (ValueError, RecursionError, BodyNotJson):
+        return ""
+
+
+@given(st.lists(st.sampled_from(HOSTILE), max_size=14).map(b"".join) | TEXTS.map(str.encode))
+@example(b"[" * 1_000 + b"1" + b"]" * 1_000)
+@example(b"[" * 100_000)
+@example(b"[" + b"9" * 5_000 + b"]")
+@settings(max_examples=400)
+def test_the_quick_way_reads_what_the_strict_one_reads_whatever_the_body_is(body: bytes) -> None:
+    strict = read_by(lambda given: questions._strict_decode(given.decode("utf-8")), body)
+    assert read_by(questions.strict_json, body) == strict
