@@ -193,6 +193,29 @@ def test_rows_that_a_reload_has_brought_are_not_appended_again(world: World, mod
         actions.ask_reload(task, by=world.parties.asker, reason="重装")
 
 
+@pytest.mark.parametrize("way", ["reload", "backfill", "start over", "full", "ordinary", "another table"])
+def test_a_task_does_not_begin_to_append_what_its_table_has_behind_the_cursor(world: World, way: str) -> None:
+    task = world.finished(world.run(world.task(mode="full" if way == "full" else "watermark"))).task
+    if way == "reload":
+        world.finished(_reloading(world, task))
+    elif way == "backfill":
+        world.finished(actions.backfill(task, by=world.parties.asker, since="", until="2027-12-31T00:00:00"))
+    elif way == "start over":
+        actions.start_over(task, by=world.parties.asker)
+    may, table = way in ("ordinary", "another table"), "other" if way == "another table" else "marriage"
+
+    with nullcontext() if may else pytest.raises(WindowWouldDouble):
+        for _again in range(2):
+            actions.configure_task(
+                task,
+                by=world.parties.asker,
+                target=world.target,
+                target_table=table,
+                mode="watermark",
+                delivery="append",
+            )
+
+
 def _reloading(world: World, task: ExchangeTask) -> Run:
     approval = actions.ask_reload(task, by=world.parties.asker, reason="重装")
     return actions.reload_target(actions.decide_reload(approval, by=world.admin, approved=True), by=world.parties.asker)

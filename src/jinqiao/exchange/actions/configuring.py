@@ -26,7 +26,7 @@ from jinqiao.exchange.actions.reloads import lapse_reloads
 from jinqiao.exchange.actions.runs import locked_task
 from jinqiao.exchange.actions.slots import drop_slot_of, new_slot_name
 from jinqiao.exchange.actions.tasks import CONFIGURE, move_task, plan_next, set_schedule
-from jinqiao.exchange.enums import NodeState, Priority, SourceState, TaskState
+from jinqiao.exchange.enums import NodeState, Priority, RunKind, RunState, SourceState, TaskState
 from jinqiao.exchange.errors import (
     BindingMissing,
     CheckWrong,
@@ -41,6 +41,7 @@ from jinqiao.exchange.errors import (
     TargetNotWritable,
     TargetOfAnotherOrganisation,
     TaskStateWrong,
+    WindowWouldDouble,
 )
 from jinqiao.exchange.models import DataSource, ExchangeTask
 from jinqiao.exchange.queries.runs import LIVE
@@ -96,6 +97,7 @@ def configure_task(
         DeliveryNotFitting, ReloadNeedsApproval, TargetNamesBroken, SettingWrong.
         TargetNotWritable, TargetNameBroken, ScheduleBroken, CronBroken, CronNever, TaskStateWrong, LimitBroken, SourceRetired.
         RunAlreadyLive: target, table and mode stay while a run is under way.
+        WindowWouldDouble: the table has rows that the next run would append once more.
     """
     task = locked_task(task.pk)
     rules.check_may_run(by, task)
@@ -124,6 +126,8 @@ def configure_task(
             raise RunAlreadyLive(task=task.number)  # it would carry part of the rows to where the others are not
         task.cursor = ""  # another target, or another way: it has to get everything once
         lapse_reloads(task, by=by.actor)
+    if way is Delivery.APPEND and (task.target_id, task.target_table) == (target.pk, target_table):
+        _check_comes_once(task, copy_mode)
     task.target, task.target_table, task.target_names = target, target_table, names
     task.mode, task.delivery, task.ledger = copy_mode.value, way.value, place.value
     task.drift, task.reconcile, task.create_target = DriftChoice(drift).value, Reconcile(reconcile).value, create_target
@@ -153,6 +157,16 @@ def configure_task(
         schedule=task.schedule,
     )
     return task
+
+
+def _check_comes_once(task: ExchangeTask, mode: CopyMode) -> None:
+    """A task that is to append from now on what is new since its cursor, into the table that it has filled in another way. Raises
+    WindowWouldDouble where rows came there that lie behind the cursor: the next run would bring them again."""
+    if mode is CopyMode.FULL or (task.mode, task.delivery) == (mode.value, Delivery.APPEND.value):
+        return
+    came = task.runs.filter(state=RunState.RECONCILED).exclude(kind=RunKind.RESUBMIT).order_by("-id").first()
+    if came is not None and (not task.cursor or came.kind != RunKind.ORDINARY):
+        raise WindowWouldDouble(task=task.number)
 
 
 def _bound_table(task: ExchangeTask, mode: CopyMode, delivery: Delivery) -> BoundTable | None:
