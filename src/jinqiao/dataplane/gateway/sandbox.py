@@ -16,7 +16,7 @@ from typing import Any
 from jinqiao.dataplane.gateway.policy import offered
 from jinqiao.dataplane.gateway.sources.base import quoted
 from jinqiao.dataplane.gateway.sources.readers import ServiceReader
-from jinqiao.dataplane.gateway.sources.sqlite import SqliteLookups
+from jinqiao.dataplane.gateway.sources.sqlite import File, SqliteLookups
 from jinqiao.kernel.contracts.grants import GrantedItem
 from jinqiao.kernel.contracts.policy import ServicePolicy
 from jinqiao.kernel.contracts.tables import Connection, Engine, LogicalType, Mask, RowCondition
@@ -105,8 +105,8 @@ class _Synthetic(SqliteLookups):
         super().__init__(Connection(engine=Engine.SQLITE, database=":memory:"))
         self._content = _database(service)
 
-    def file(self) -> tuple[int, int]:
-        return 0, 0  # nobody replaces it
+    def file(self) -> File:
+        return File((0, 0), (0, 0))  # nobody replaces it
 
     def opened(self, busy_timeout_s: float) -> sqlite3.Connection:
         db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, cached_statements=256)

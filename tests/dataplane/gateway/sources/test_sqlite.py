@@ -195,3 +195,34 @@ def test_a_row_filter_whose_column_is_gone_lets_no_row_through(
             await lookups.fetch(filtered, ("1",))
 
     run(file, conversation)
+
+
+def test_another_content_that_was_copied_into_the_same_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`cp new.db current.db`: two exports that were made alike have the same counter, by which SQLite would tell them apart."""
+    monkeypatch.setattr(sqlite, "LOOK_EVERY_S", 0.0)
+    statement = Statement("SELECT v FROM t WHERE id = 77", (), ())
+
+    def export(name: str) -> Path:
+        with contextlib.closing(sqlite3.connect(tmp_path / name)) as db:
+            db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)")
+            db.executemany("INSERT INTO t VALUES (?, ?)", [(number, name) for number in range(5000)])
+            db.commit()
+        return tmp_path / name
+
+    async def ask() -> list[Any]:
+        current, following = export("older"), export("newer")
+        source = SqliteLookups(Connection(engine=Engine.SQLITE, database=str(current)))
+        try:
+            found = await source.fetch(statement, ())
+            current.write_bytes(following.read_bytes())
+            found += await source.fetch(statement, ())
+            with contextlib.closing(sqlite3.connect(current)) as db:
+                db.execute("UPDATE t SET v = 'written'")
+                db.commit()
+            return found + await source.fetch(statement, ())
+        finally:
+            await source.close()
+
+    assert asyncio.run(ask()) == [("older",), ("newer",), ("written",)]

@@ -6,7 +6,9 @@ time-out; its statement goes there at once for a while. Look-ups that wait at th
 close it costs more than to look up.
 
 A file may be replaced by another of its name, as an export of each day is: what was opened would go on reading the old one, which
-nobody else can see any more. So the name is looked at each second, and on another file everything is opened anew.
+nobody else can see any more. So the name is looked at each second, and on another file everything is opened anew. So it is where
+another content was copied into the same file: SQLite tells by a counter in it that somebody wrote, and in two exports that were made
+alike the counters are alike, so that it would go on with the pages that it holds.
 """
 
 import asyncio
@@ -19,7 +21,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinqiao.dataplane.connectors.sqlite import columns_of, where_clause
 from jinqiao.dataplane.gateway.errors import SourceNotReachable, SourceNotUsable, SourceTooSlow
@@ -39,13 +41,21 @@ LOOK_EVERY_S = 1.0
 SLOW_FOR_S = 10.0  # then a statement is tried at once again: one key with many rows does not speak for all others
 
 
+class File(NamedTuple):
+    """`place`: device and number; `written`: when last, and its size."""
+
+    place: tuple[int, int]
+    written: tuple[int, int]
+
+
 class SqliteLookups(LookupSource):
     def __init__(self, connection: Connection, password: str = "", *, timeout_s: float = LOOKUP_TIMEOUT_S) -> None:
         super().__init__(connection, password)
         self._path = Path(connection.database)
         self._timeout_s = timeout_s
         self._here: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None  # device and number, looked at before anything was opened
+        self._file: File | None = None  # looked at before anything was opened
+        self._version = 0  # of what `_here` has read
         self._look_at = 0.0
         self._files = 0  # how many there were, one after the other: a thread's connection is to one of them
         self._merger = Merger(self.fetch_many, THREADS)
@@ -135,13 +145,28 @@ class SqliteLookups(LookupSource):
             raise SourceNotReachable from problem  # the next look-up looks again
         self._look_at = now + LOOK_EVERY_S
         before, self._file = self._file, found
-        if before is not None and before != self._file:
+        if before is None or before == found:
+            return
+        if before.place != found.place or not self._knows_of_writing():
             logger.info("a file of look-ups was replaced, and is opened anew")
             self._files += 1
             self._drop_here()
             self._slow.clear()
             for reader in self.readers:
                 reader.forget()
+
+    def _knows_of_writing(self) -> bool:
+        """Whether what was written since the last look was written by SQLite's rules, so that its connections know of it."""
+        here = self._here
+        if here is None:
+            return False
+        try:
+            ((version,),) = self._within_budget(here, "PRAGMA data_version")
+            ((journal,),) = self._within_budget(here, "PRAGMA journal_mode")
+        except sqlite3.Error:  # e.g. locked just now: opened anew, it is right in any case
+            return False
+        before, self._version = self._version, version
+        return bool(version != before or journal == "wal")  # whose pages come into the file later than they are seen
 
     def _at_once(self, sql: str, asked: Sequence[tuple[Any, ...]]) -> list[list[Row] | None]:
         """The rows of each, or None for those that take a thread."""
@@ -150,6 +175,7 @@ class SqliteLookups(LookupSource):
             here = self._here
             if here is None:
                 here = self._here = self._connect(0)
+                ((self._version,),) = here.execute("PRAGMA data_version").fetchall()
                 here.set_progress_handler(self._spend, STEPS_AT_ONCE)
             if len(asked) > 1:
                 self._within_budget(here, "BEGIN")
@@ -216,10 +242,10 @@ class SqliteLookups(LookupSource):
         with contextlib.suppress(sqlite3.Error):
             db.close()
 
-    def file(self) -> tuple[int, int]:
-        """What its name leads to now: device and number. Raises OSError where that is nothing."""
+    def file(self) -> File:
+        """What its name leads to now. Raises OSError where that is nothing. Not opened: to close it would let go of SQLite's locks."""
         about = self._path.stat()
-        return about.st_dev, about.st_ino
+        return File((about.st_dev, about.st_ino), (about.st_mtime_ns, about.st_size))
 
     def opened(self, busy_timeout_s: float) -> sqlite3.Connection:
         """A connection that only reads. Raises SourceNotReachable."""
