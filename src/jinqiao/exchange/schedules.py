@@ -107,7 +107,7 @@ class Schedule:
     def last_before(self, moment: datetime) -> datetime:
         """The last time at or before `moment`, aware."""
         if self.kind == "cron":
-            return _cron(self.expression, moment + timedelta(seconds=1), reverse=True)
+            return _cron(self.expression, moment.replace(microsecond=0) + timedelta(seconds=1), reverse=True)
         found = self.next_after(moment - _LONGEST.get(self.kind, timedelta(days=32)))
         while (later := self.next_after(found)) <= moment:
             found = later

@@ -1,7 +1,9 @@
 """The raw path: between two PostgreSQL servers rows that nothing changes travel as they are, in binary COPY.
 
 It is taken where it cannot be told from the other by what arrives: no mask, no transform, no check beside keys that the source
-itself holds to be there, every column of the source of a type and size that the granted one holds exactly.
+itself holds to be there, every column of the source of a type and size that the granted one holds exactly. But for values that
+PostgreSQL alone knows (NaN in a numeric(p,s), infinite dates and times, years before Christ): here they arrive as they are, while
+through Arrow, which has no place for them, their rows are set aside.
 
 A watermark run knows delivered rows by the fingerprints of what travels. Where its way changes, what was delivered counts as
 unknown, and the rows of one window come once more: that may be where rows are matched by key, and not where they are appended.
