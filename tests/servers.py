@@ -26,7 +26,7 @@ from jinqiao.kernel.ports import free_port
 from tests.leftovers import folder_of
 
 START_TIMEOUT_S = 60
-_FAST = (
+FAST = (
     "fsync=off",
     "full_page_writes=off",
     "max_connections=60",
@@ -152,7 +152,7 @@ def _given(certificate: tuple[Path, Path], folder: Path, options: dict[str, Any]
 
 
 @contextmanager
-def postgresql(*, certificate: tuple[Path, Path] | None = None, settings: tuple[str, ...] = _FAST) -> Iterator[Server]:
+def postgresql(*, certificate: tuple[Path, Path] | None = None, settings: tuple[str, ...] = FAST) -> Iterator[Server]:
     """A PostgreSQL that lives as long as the `with`. `settings` are `name=value`; by default it is fast, not durable."""
     tools = _postgresql_tools(with_tls=certificate is not None)
     folder = folder_of("jq-pg-")
