@@ -9,6 +9,9 @@ NULL. A value too short to keep its visible part is hidden whole, so that a malf
     HIDDEN            *** whatever it was
 """
 
+from collections.abc import Callable
+from functools import cache
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,16 +26,35 @@ _WINDOWS = {Mask.IDENTITY_NUMBER: (6, 4, 15), Mask.PHONE: (3, 4, 11)}
 
 def mask_text(value: str | None, mask: Mask) -> str | None:
     """The masked form of one value."""
-    if value is None or mask is Mask.NONE:
-        return value
+    return None if value is None else masker(mask)(value)
+
+
+@cache
+def masker(mask: Mask) -> Callable[[str], str]:
+    """`mask_text` of one mask for values that are there, to be kept where many values are masked alike."""
+    if mask is Mask.NONE:
+        return str
     if mask is Mask.HIDDEN:
-        return HIDDEN
+        return _hidden_text
     if mask is Mask.NAME:
-        return value[:1] + "*" * (len(value) - 1) if len(value) > 1 else "*" * len(value)
+        return _name
     front, end, needed = _WINDOWS[mask]
-    if len(value) < needed:
-        return HIDDEN
-    return value[:front] + "*" * (len(value) - front - end) + value[-end:]
+
+    def windowed(value: str) -> str:
+        length = len(value)
+        if length < needed:
+            return HIDDEN
+        return f"{value[:front]}{'*' * (length - front - end)}{value[-end:]}"
+
+    return windowed
+
+
+def _hidden_text(value: str) -> str:
+    return HIDDEN
+
+
+def _name(value: str) -> str:
+    return value[:1] + "*" * (len(value) - 1) if len(value) > 1 else "*" * len(value)
 
 
 def mask_array(values: pa.Array, mask: Mask) -> pa.Array:

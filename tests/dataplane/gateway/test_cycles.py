@@ -89,8 +89,7 @@ def test_the_short_way_writes_the_bytes_that_the_long_way_writes(
     async def told(*, in_short: bool) -> tuple[bytes, str]:
         transport, flow = Written(), type("Flow", (), {"write_paused": False})()
         cycle: Any = WholeAnswerCycle(
-            {"method": method}, transport, flow, None, None, False, [(b"date", b"now")], asyncio.Event(), False,  # type: ignore[arg-type]
-            keep_alive, lambda: None,
+            {"method": method}, transport, flow, None, [(b"date", b"now")], False, keep_alive, lambda: None,  # type: ignore[arg-type]
         )  # fmt: skip
         scope = {"extensions": {WHOLE_ANSWER: cycle.answer_whole}} if in_short else {}
         problem = ""

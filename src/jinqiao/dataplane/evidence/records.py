@@ -53,7 +53,7 @@ def canonical_record(record: CallRecord | Recordable | BodiesDeleted, *, lane: s
             "address": record.address,
             "answer_commitment": record.answer_commitment,
             "application": record.application,
-            "at": record.at.isoformat(),
+            "at": record.at,  # orjson writes an instant as `isoformat` does
             "call_id": record.call_id,
             "case_number": record.case_number,
             "confirms": record.confirms,

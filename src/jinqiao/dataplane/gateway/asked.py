@@ -59,4 +59,7 @@ class Question:
 
 
 def _lines(key: Mapping[str, Any]) -> str:
+    if len(key) == 1:
+        ((code, value),) = key.items()
+        return f"{code}={value}"
     return "\n".join(sorted([f"{code}={value}" for code, value in key.items()]))

@@ -52,14 +52,14 @@ from jinqiao.dataplane.gateway.problem import language_of
 from jinqiao.dataplane.gateway.questions import read_question
 from jinqiao.dataplane.gateway.quota import DayQuota, Taken, Use, has_day_quota
 from jinqiao.dataplane.gateway.rate import RateMeter
-from jinqiao.dataplane.gateway.routes import Route, route_of
+from jinqiao.dataplane.gateway.routes import SPEAKING_NAME, Route, route_of
 from jinqiao.dataplane.gateway.sandbox import Sandbox, examples
 from jinqiao.dataplane.gateway.shared_use import SharedUse
 from jinqiao.dataplane.gateway.siblings import Siblings
 from jinqiao.dataplane.gateway.snapshot import PolicyView
 from jinqiao.dataplane.gateway.sources.readers import Reader, Readers
 from jinqiao.kernel import moments
-from jinqiao.kernel.contracts.evidence import DOCUMENT, EXAMPLES
+from jinqiao.kernel.contracts.evidence import DOCUMENT
 from jinqiao.kernel.contracts.policy import Environment, Operation, ServicePolicy
 from jinqiao.kernel.errors import JinqiaoError
 from jinqiao.kernel.httpsig import KeyUnknown, NonceReplayed
@@ -70,7 +70,6 @@ logger = logging.getLogger(__name__)
 SANDBOX_METER = "sandbox "  # no service is called so: its rate is counted apart
 RECEIPT_METER = "receipts "  # nor an application: what it confirms has a rate of its own
 CALL_ID_BYTES = 16
-_SPEAKING_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,59}", re.ASCII)  # a number in its place could be a person's
 _ITEM_CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 
 
@@ -284,10 +283,8 @@ class CallDesk:
         route = route_of(path)
         if route is None:
             raise PathUnknown
-        call.environment = route.environment.value
-        call.operation = route.operation.value if route.operation is not None else EXAMPLES
-        if _SPEAKING_NAME.fullmatch(route.service):
-            call.service = route.service
+        call.environment, call.operation = route.recorded_environment, route.recorded_operation
+        call.service = route.recorded_service
         return route
 
     async def take(self, call: Call, scope: Scope, receive: Receive, method: str, *, is_file: bool = False) -> Request:
@@ -326,7 +323,7 @@ class CallDesk:
                 caller = admit(request, view, self.nonces, now=time.time(), on=call.at)
         except JinqiaoError as refusal:
             claimed = refusal.details.get("key_id", "")
-            call.key_id = claimed if _SPEAKING_NAME.fullmatch(claimed) else ""
+            call.key_id = claimed if SPEAKING_NAME.fullmatch(claimed) else ""
             raise
         call.key_id, call.token = caller.key_id, caller.token
         call.application, call.consumer = caller.application.application_id, caller.application.organisation

@@ -4,10 +4,13 @@ An answer that is known whole, with headers that mean nothing to the connection,
 write. Every other answer goes uvicorn's way, with what uvicorn checks on it.
 """
 
-from asyncio import Task
+from asyncio import Event, Task, Transport
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
+from logging import Logger
+from typing import Any
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from jinqiao.dataplane.gateway.http import LASTING
@@ -24,6 +27,37 @@ class WholeAnswerCycle(RequestResponseCycle):
 
     task: "Task[None] | None" = None
     tasks: "set[Task[None]]"
+
+    # as uvicorn's own begins; what a call alters it sets for itself
+    disconnected = False
+    more_body = True
+    response_started = False
+    response_complete = False
+    chunked_encoding: bool | None = None
+    expected_content_length = 0
+    access_log = False
+
+    def __init__(  # without uvicorn's own, which sets all of these one by one
+        self,
+        scope: Any,
+        transport: Transport,
+        flow: FlowControl,
+        logger: Logger,
+        default_headers: list[Header],
+        expects_continue: bool,
+        keep_alive: bool,
+        on_response: Callable[[], None],
+    ) -> None:
+        self.scope = scope
+        self.transport = transport
+        self.flow = flow
+        self.logger = logger
+        self.default_headers = default_headers
+        self.message_event = Event()
+        self.on_response = on_response
+        self.keep_alive = keep_alive
+        self.waiting_for_100_continue = expects_continue
+        self.body = bytearray()
 
     async def run_asgi(self, app: Callable[..., Awaitable[None]]) -> None:
         """As uvicorn's own; but `task`, in which it runs, leaves `tasks` at its end, without a step of the loop for that alone."""
@@ -56,7 +90,7 @@ class WholeAnswerCycle(RequestResponseCycle):
             return False
         lines = b""
         for name, value in extra:
-            if name not in _OF_CONTENT or value.translate(None, _IN_VALUES):
+            if name not in _OF_CONTENT or not (value.isalnum() or not value.translate(None, _IN_VALUES)):
                 return False
             lines += b"%s: %s\r\n" % (name, value)
         head = _head(status, content_type, tuple(self.default_headers))

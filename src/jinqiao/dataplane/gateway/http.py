@@ -17,6 +17,7 @@ WHOLE_BODY, WHOLE_ANSWER = "jinqiao.whole_body", "jinqiao.whole_answer"
 WholeAnswer = Callable[[int, bytes, bytes, Sequence[tuple[bytes, bytes]]], bool]  # status, type, body, further headers
 LASTING = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))  # of every answer
 BODY_BYTES = 64 * 1024
+USUAL_PATH = 200  # bytes; what is longer is not kept
 JSON_TYPE = b"application/json; charset=utf-8"
 # a second one of these could be read by us and by a proxy before us in different ways
 ONCE = frozenset(
@@ -38,8 +39,15 @@ JOINED = frozenset({FORWARDED, CERTIFICATE})
 def headers_of(scope: Scope) -> dict[str, str]:
     """Headers by lower-case name, without blanks around them; of those that may come often, the first, but all that proxies say of
     the caller, in order, with commas. Raises HeaderRepeated."""
+    lines = scope["headers"]
+    try:
+        usual = {_header_name(name): value.decode().strip(" \t") for name, value in lines}
+    except UnicodeDecodeError:
+        usual = {}
+    if len(usual) == len(lines) and "".join(usual.values()).isascii():  # each came once: nothing is to be decided
+        return usual
     headers: dict[str, str] = {}
-    for name, value in scope["headers"]:
+    for name, value in lines:
         key = _header_name(name)
         if key not in headers:
             headers[key] = value.decode("latin-1").strip(" \t")
@@ -58,17 +66,28 @@ def _header_name(name: bytes) -> str:
 def path_with_query(scope: Scope) -> str:
     """Path and query as they were sent, which is what a signature covers."""
     raw: bytes | None = scope.get("raw_path")
-    path = raw.decode("latin-1").partition("?")[0] if raw else quote(scope["path"], safe="/:@!$&'()*+,;=-._~")
     query: bytes = scope.get("query_string") or b""
+    if raw and not query and len(raw) <= USUAL_PATH:
+        return _path_alone(raw)
+    path = _path_sent(raw) if raw else quote(scope["path"], safe="/:@!$&'()*+,;=-._~")
     return f"{path}?{query.decode('latin-1')}" if query else path
+
+
+def _path_sent(raw: bytes) -> str:
+    return raw.decode("latin-1").partition("?")[0]
+
+
+_path_alone = lru_cache(1_000)(_path_sent)
+"""Callers have few different paths, and one of them many calls."""
 
 
 def body_at_hand(scope: Scope, declared: str, limit: int = BODY_BYTES) -> bytes | None:
     """The whole body where it came with its head, as nearly always; else None: then `read_body` waits for it. Raises BodyTooLarge."""
-    _check_declared(declared, limit)
     extensions = scope.get("extensions")
     body: bytes | None = extensions.get(WHOLE_BODY) if extensions else None
-    if body is not None and len(body) > limit:
+    if body is None:
+        _check_declared(declared, limit)
+    elif len(body) > limit:  # that is how long it is, whatever was declared
         raise BodyTooLarge(limit_bytes=limit)
     return body
 

@@ -17,7 +17,9 @@ from jinqiao.kernel.httpsig import Verifier
 
 _HASHES: dict[str, Callable[[bytes], "hashlib._Hash"]] = {"international": hashlib.sha256}
 _BLOCK_BYTES = 64
-_INNER, _OUTER = (bytes(octet ^ pad for octet in range(256)) for pad in (0x36, 0x5C))
+_PADS = (0x36, 0x5C)
+_INNER, _OUTER = (bytes(octet ^ pad for octet in range(256)) for pad in _PADS)
+_INNER_REST, _OUTER_REST = (bytes([pad]) * _BLOCK_BYTES for pad in _PADS)  # of what fills the block
 
 
 class KeyedDigest:
@@ -50,8 +52,9 @@ def salted_digest(suite_name: str, salt: bytes, data: bytes) -> bytes:
     new = _HASHES.get(suite_name)
     if new is None:
         return suite(suite_name).hmac(salt, data)
-    padded = salt.ljust(_BLOCK_BYTES, b"\x00")
-    return new(padded.translate(_OUTER) + new(padded.translate(_INNER) + data).digest()).digest()
+    inner = salt.translate(_INNER) + _INNER_REST[len(salt) :]
+    outer = salt.translate(_OUTER) + _OUTER_REST[len(salt) :]
+    return new(outer + new(inner + data).digest()).digest()
 
 
 class PreparedVerifier:

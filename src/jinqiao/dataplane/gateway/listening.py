@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -17,7 +18,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from jinqiao.dataplane.gateway.cycles import WholeAnswerCycle
-from jinqiao.dataplane.gateway.http import WHOLE_ANSWER, WHOLE_BODY
+from jinqiao.dataplane.gateway.http import USUAL_PATH, WHOLE_ANSWER, WHOLE_BODY
 
 BACKLOG = 1024
 CONNECTIONS = 10_000
@@ -29,6 +30,7 @@ END_WITHIN_S = 5
 READ_WITHIN_S = 30.0
 LEAST_READ = 16 * 1024  # bytes of what waits that a caller reads within that time
 LOOK_EVERY_S = 1.0
+_ASGI: Any = {"version": "3.0", "spec_version": "2.3"}
 
 Application = Callable[..., Awaitable[None]]
 
@@ -104,7 +106,18 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        """As uvicorn's own; there is no lifespan that could have left a state."""
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+        self.scope = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme or "http",
+            "root_path": "",
+            "headers": self.headers,
+        }
         if self.head_since is None:
             self.head_since = self.loop.time()
         self._head_bytes = 0
@@ -114,34 +127,32 @@ class BoundedProtocol(HttpToolsProtocol):
         self.head_since = None
         if len(self.headers) > HEADERS:
             raise HeadTooLarge
-        parser, scope = self.parser, self.scope
-        version, url = parser.get_http_version(), httptools.parse_url(self.url)
-        path = url.path.decode("ascii")
+        parser, url = self.parser, self.url
+        scope: Any = self.scope
+        version = parser.get_http_version()
         scope["method"] = parser.get_method().decode("ascii")
         scope["http_version"] = version
-        scope["path"] = unquote(path) if "%" in path else path
-        scope["raw_path"], scope["query_string"] = url.path, url.query or b""
-        before = self.cycle
-        self.cycle = WholeAnswerCycle(
+        scope["path"], scope["raw_path"], scope["query_string"] = (
+            _usual_address(url) if len(url) <= USUAL_PATH else _address(url)
+        )
+        before: Any = self.cycle  # none before the first head
+        cycle = self.cycle = WholeAnswerCycle(
             scope,
             self.transport,
             self.flow,
             self.logger,
-            self.access_logger,
-            self.access_log,
             self.server_state.default_headers,
-            asyncio.Event(),
             self.expect_100_continue,
             version != "1.0" and parser.should_keep_alive(),
             self.on_response_complete,
         )
-        cast("dict[str, Any]", scope)["extensions"] = {WHOLE_ANSWER: self.cycle.answer_whole}
+        scope["extensions"] = {WHOLE_ANSWER: cycle.answer_whole}
         self._head_came_now = True
         if before is None or before.response_complete:
-            self._start_asgi_task(self.cycle, self.app)
+            self._start_asgi_task(cycle, self.app)
         else:  # it waits for its turn
             self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, self.app))
+            self.pipeline.appendleft((cycle, self.app))
 
     def _start_asgi_task(self, cycle: Any, app: Application) -> None:
         self._under_way = cycle
@@ -152,8 +163,20 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._another_ended = True
         if self._head_came_now:  # nobody has asked for the body yet: the call need not wait for it
-            cast("dict[str, Any]", self.scope)["extensions"][WHOLE_BODY] = bytes(self.cycle.body)
+            scope: Any = self.scope
+            scope["extensions"][WHOLE_BODY] = bytes(self.cycle.body)
         super().on_message_complete()
+
+
+def _address(url: bytes) -> tuple[str, bytes, bytes]:
+    """Path, path as it was sent, query. Raises HttpParserInvalidURLError."""
+    parsed = httptools.parse_url(url)
+    path = parsed.path.decode("ascii")
+    return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
+
+
+_usual_address = lru_cache(1_000)(_address)
+"""Callers have few different addresses, and one of them many calls."""
 
 
 class HttpServer(uvicorn.Server):

@@ -31,23 +31,31 @@ class Sample:
     labels: tuple[tuple[str, str], ...] = ()
 
 
+class _Took:
+    """How long calls took: how many of them within each bound and beyond the last, and all together."""
+
+    __slots__ = ("seconds", "within")
+
+    def __init__(self) -> None:
+        self.within = [0] * (len(BOUNDS_S) + 1)
+        self.seconds = 0.0
+
+
 class CallFigures:
     """Counts of calls and how long they took, since the process started."""
 
     def __init__(self) -> None:
         self.calls: Counter[tuple[str, str, str]] = Counter()  # service, operation, outcome
-        self._took: dict[tuple[str, str], list[int]] = {}
-        self._sums: Counter[tuple[str, str]] = Counter()
+        self._took: dict[tuple[str, str], _Took] = {}
 
     def note(self, service: str, operation: str, outcome: str, seconds: float) -> None:
         """`service`: empty unless the policy knows it."""
         self.calls[service, operation, outcome] += 1
-        key = (service, operation)
-        took = self._took.get(key)
+        took = self._took.get((service, operation))
         if took is None:
-            took = self._took[key] = [0] * (len(BOUNDS_S) + 1)
-        took[bisect_left(BOUNDS_S, seconds)] += 1
-        self._sums[key] += seconds  # type: ignore[assignment]  # a sum of seconds
+            took = self._took[service, operation] = _Took()
+        took.within[bisect_left(BOUNDS_S, seconds)] += 1
+        took.seconds += seconds
 
     def samples(self) -> list[Sample]:
         made = [
@@ -60,11 +68,11 @@ class CallFigures:
         ]
         for (service, operation), took in self._took.items():
             labels, so_far = (("service", service), ("operation", operation)), 0
-            for bound, count in zip((*BOUNDS_S, None), took, strict=True):
+            for bound, count in zip((*BOUNDS_S, None), took.within, strict=True):
                 so_far += count
                 text = "+Inf" if bound is None else f"{bound:g}"
                 made.append(Sample("call_seconds_bucket", so_far, (*labels, ("le", text))))
-            made.append(Sample("call_seconds_sum", self._sums[service, operation], labels))
+            made.append(Sample("call_seconds_sum", took.seconds, labels))
             made.append(Sample("call_seconds_count", so_far, labels))
         return made
 

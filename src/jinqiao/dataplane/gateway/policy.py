@@ -47,6 +47,8 @@ ONE_BY_ONE = (Operation.QUERY, Operation.BATCH, Operation.VERIFY)
 """What an HTTP service of a department can be asked: it answers look-ups, it cannot be filtered."""
 
 _LOOK_UPS = (Operation.QUERY, Operation.BATCH)
+# to read a member off its class costs a call as much as its masks do (Python 3.11)
+_INTERFACE, _HTTP, _BATCH = SharingMode.INTERFACE, Engine.HTTP, Operation.BATCH
 MOST_SHAPES = 500  # kept of one service and role
 Key = tuple[str, ...]
 
@@ -113,7 +115,7 @@ def _check_open(service: ServicePolicy, at: datetime) -> None:
     grant, on = service.grant, at.date()
     if service.suspended:
         raise ServiceSuspended
-    if grant.mode is not SharingMode.INTERFACE or not grant.is_live(on):
+    if grant.mode is not _INTERFACE or not grant.is_live(on):
         raise GrantNotLive(
             grant=grant.grant_id, valid_from=grant.valid_from.isoformat(), valid_until=grant.valid_until.isoformat()
         )
@@ -125,7 +127,7 @@ def _check_open(service: ServicePolicy, at: datetime) -> None:
 
 def offered(service: ServicePolicy) -> tuple[Operation, ...]:
     """The operations that the service answers, with what its source is."""
-    if service.connection.engine is not Engine.HTTP:
+    if service.connection.engine is not _HTTP:
         return service.operations
     return tuple(operation for operation in service.operations if operation in ONE_BY_ONE)
 
@@ -168,7 +170,7 @@ def _look_up(
 ) -> Permission:
     shape = granted.looked_up.get(question.items) or _look_up_shape(service, question.items, granted)
     given: Sequence[Mapping[str, Any]] = (question.by,)
-    if operation is Operation.BATCH:
+    if operation is _BATCH:
         given = question.batch
         most = min(service.batch_cap, service.calls_per_minute)
         if len(given) > most:

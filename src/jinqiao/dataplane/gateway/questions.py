@@ -21,6 +21,7 @@ FIELDS = {
     Operation.LIST: COMMON | {"items", "filter", "order", "page"},
     Operation.COUNT: COMMON | {"filter"},
 }
+_QUERY = Operation.QUERY  # to read a member off its class costs a call as much as its masks do (Python 3.11)
 MOST_KEYS = 20
 MOST_ITEMS = 200
 MOST_BATCH = 50_000
@@ -47,7 +48,7 @@ def read_question(body: bytes, operation: Operation = Operation.QUERY) -> Questi
     if not fields.keys() <= known:
         raise FieldNotValid(field="、".join(sorted(known)))
     common = common_fields(fields)
-    if operation is Operation.QUERY:
+    if operation is _QUERY:
         return Question(_key(fields.get("by")), checked_items(fields.get("items")), *common)
     match operation:
         case Operation.BATCH:
@@ -76,10 +77,10 @@ def read_question(body: bytes, operation: Operation = Operation.QUERY) -> Questi
 def common_fields(fields: Mapping[str, Any]) -> tuple[str, str, str, str]:
     """What every operation takes: purpose, case number, end user and role, as `Question` has them. Raises FieldNotValid."""
     return (
-        _text(fields, "purpose", PURPOSE_CHARACTERS),
-        _case_number(fields),
-        _text(fields, "end_user", END_USER_CHARACTERS),
-        _text(fields, "role", ROLE_CHARACTERS),
+        _text(fields, "purpose", PURPOSE_CHARACTERS) if "purpose" in fields else "",
+        _case_number(fields) if "case_number" in fields else "",
+        _text(fields, "end_user", END_USER_CHARACTERS) if "end_user" in fields else "",
+        _text(fields, "role", ROLE_CHARACTERS) if "role" in fields else "",
     )
 
 
@@ -113,16 +114,17 @@ def _texts(value: Any) -> int:
     """How many texts there are in a value, names included; of a number that is not whole, more than any body has."""
     kind = type(value)
     if kind is dict:
-        texts, within = len(value), value.values()
+        names, within = len(value), value.values()
     elif kind is list:
-        texts, within = 0, value
+        names, within = 0, value
     elif kind is str:
         return 1
     else:
         return _NOT_WHOLE if kind is float else 0
-    for inner in within:
-        texts += 1 if type(inner) is str else _texts(inner)
-    return texts
+    texts = list(map(type, within)).count(str)
+    if texts == len(within):
+        return names + texts
+    return names + texts + sum([_texts(inner) for inner in within if type(inner) is not str])
 
 
 _NOT_WHOLE = 1 << 60
@@ -164,14 +166,17 @@ def _key(by: Any, field: str = "by", *, most: int = MOST_KEYS) -> dict[str, Any]
 
 def checked_items(items: Any) -> tuple[str, ...]:
     """Raises FieldNotValid unless these are item codes, none twice."""
-    if not isinstance(items, list) or not 1 <= len(items) <= MOST_ITEMS or not all(type(code) is str for code in items):
+    if not isinstance(items, list) or not 1 <= len(items) <= MOST_ITEMS:
         raise FieldNotValid(field="items")
-    return _checked(tuple(items))
+    try:
+        return _checked(tuple(items))
+    except TypeError as problem:  # lists and objects have no place in a cache
+        raise FieldNotValid(field="items") from problem
 
 
 @lru_cache(256)
-def _checked(items: tuple[str, ...]) -> tuple[str, ...]:
-    """Callers ask for the same items again and again."""
+def _checked(items: tuple[Any, ...]) -> tuple[str, ...]:
+    """Callers ask for the same items again and again. Nothing but a text equals a text: what was found to be codes once, is."""
     if not all(map(is_code, items)) or len(set(items)) != len(items):
         raise FieldNotValid(field="items")
     return items
@@ -227,10 +232,8 @@ def _page(given: Any) -> tuple[int, str]:
 
 
 def _text(fields: Mapping[str, Any], name: str, most: int) -> str:
-    value = fields.get(name, "")
-    if value == "":
-        return ""
-    if not isinstance(value, str) or len(value) > most or not is_plain(value):
+    value = fields[name]
+    if not isinstance(value, str) or len(value) > most or not (value.isprintable() or is_plain(value)):
         raise FieldNotValid(field=name)
     return value
 

@@ -101,7 +101,11 @@ class DayQuota:
             day != self._day and day + _DAY != self._day
         ):  # a call that began before midnight ends no day that has begun since
             self._day, self._used = day, {}
-        return self._used.setdefault((environment, service, application), _Used())
+        key = (environment, service, application)
+        used = self._used.get(key)
+        if used is None:
+            used = self._used[key] = _Used()
+        return used
 
 
 class Taken:

@@ -118,13 +118,22 @@ def _lasting(begin: str, end: str) -> tuple[str, InnerList]:
 
 
 def read_signature_inputs(text: str) -> dict[str, InnerList]:
-    usual = _USUAL_INPUT.fullmatch(text) if len(text) <= _MOST else None
+    usual = read_usual_signature_input(text)
     if usual is not None:
-        begin, created, nonce, end = usual.groups()
-        label, inner = _lasting(begin, end)
-        parameters = {**inner.parameters, "created": int(created), "nonce": nonce}
-        return {label: InnerList(inner.items, parameters, text[len(label) + 1 :])}
+        label, inner = usual
+        return {label: inner}
     return read_any_signature_inputs(text)
+
+
+def read_usual_signature_input(text: str) -> tuple[str, InnerList] | None:
+    """Label and content of a `Signature-Input` with one member, written as our own clients write it; None of any other."""
+    usual = _USUAL_INPUT.fullmatch(text) if len(text) <= _MOST else None
+    if usual is None:
+        return None
+    begin, created, nonce, end = usual.groups()
+    label, inner = _lasting(begin, end)
+    parameters = {**inner.parameters, "created": int(created), "nonce": nonce}
+    return label, InnerList(inner.items, parameters, text[len(label) + 1 :])
 
 
 def read_any_signature_inputs(text: str) -> dict[str, InnerList]:

@@ -21,6 +21,7 @@ from jinqiao.kernel.httpsig.fields import (
     InnerList,
     read_binaries,
     read_signature_inputs,
+    read_usual_signature_input,
     written_binary,
     written_string,
 )
@@ -144,16 +145,7 @@ def verify_fields(
     """`verify_request` where the names of the headers are in lower case already, and their values without blanks around them."""
     if "signature-input" not in fields or "signature" not in fields:
         raise SignatureMissing
-    ours = [
-        (label, inner)
-        for label, inner in read_signature_inputs(fields["signature-input"]).items()
-        if inner.parameters.get("tag") == TAG
-    ]
-    if not ours:
-        raise SignatureMissing
-    if len(ours) > 1:
-        raise SignatureMalformed(field="Signature-Input")
-    label, inner = ours[0]
+    label, inner = _ours(fields["signature-input"])
     signature = read_binaries(fields["signature"], "Signature").get(label)
     if signature is None:
         raise SignatureMalformed(field="Signature")
@@ -185,6 +177,21 @@ def verify_fields(
     if not verifier.is_right(base, signature):
         raise SignatureWrong(key_id=key_id)
     return SignedBy(key_id, algorithm, nonce, created)
+
+
+def _ours(written: str) -> tuple[str, InnerList]:
+    """Of the signatures of a request the one that is meant for us. Raises SignatureMissing, SignatureMalformed."""
+    usual = read_usual_signature_input(written)
+    if usual is not None and usual[1].parameters["tag"] == TAG:
+        return usual
+    ours = [
+        (label, inner) for label, inner in read_signature_inputs(written).items() if inner.parameters.get("tag") == TAG
+    ]
+    if not ours:
+        raise SignatureMissing
+    if len(ours) > 1:
+        raise SignatureMalformed(field="Signature-Input")
+    return ours[0]
 
 
 def _any_base(method: str, authority: str, target: str, fields: Mapping[str, str], inner: InnerList) -> bytes:
