@@ -25,7 +25,6 @@ from jinqiao.kernel.httpsig import (
     verify_request,
 )
 from jinqiao.kernel.httpsig.fields import (
-    InnerList,
     read_any_binaries,
     read_any_signature_inputs,
     read_binaries,
@@ -270,7 +269,7 @@ def test_what_is_usually_signed_is_put_together_quickly_to_the_same(
         try:
             if quickly:
                 return _usual_base(method, authority, target, fields, written)
-            return _any_base(method, authority, target, fields, InnerList(_USUAL, {}, written))
+            return _any_base(method, authority, target, fields, _USUAL, written)
         except (SignatureMalformed, UnicodeEncodeError) as problem:
             return type(problem).__name__
 

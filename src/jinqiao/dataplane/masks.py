@@ -30,8 +30,9 @@ def mask_text(value: str | None, mask: Mask) -> str | None:
 
 
 @cache
-def masker(mask: Mask) -> Callable[[str], str]:
-    """`mask_text` of one mask for values that are there, to be kept where many values are masked alike."""
+def masker(mask: Mask) -> Callable[[object], str]:
+    """`mask_text` of one mask for values that are there, to be kept where many values are masked alike. What is no text is
+    masked as its text."""
     if mask is Mask.NONE:
         return str
     if mask is Mask.HIDDEN:
@@ -40,21 +41,21 @@ def masker(mask: Mask) -> Callable[[str], str]:
         return _name
     front, end, needed = _WINDOWS[mask]
 
-    def windowed(value: str) -> str:
-        length = len(value)
-        if length < needed:
-            return HIDDEN
-        return f"{value[:front]}{'*' * (length - front - end)}{value[-end:]}"
+    def windowed(value: object) -> str:
+        text = value if type(value) is str else str(value)
+        length = len(text)
+        return HIDDEN if length < needed else f"{text[:front]}{'*' * (length - front - end)}{text[-end:]}"
 
     return windowed
 
 
-def _hidden_text(value: str) -> str:
+def _hidden_text(value: object) -> str:
     return HIDDEN
 
 
-def _name(value: str) -> str:
-    return value[:1] + "*" * (len(value) - 1) if len(value) > 1 else "*" * len(value)
+def _name(value: object) -> str:
+    text = value if type(value) is str else str(value)
+    return text[:1] + "*" * (len(text) - 1) if len(text) > 1 else "*" * len(text)
 
 
 def mask_array(values: pa.Array, mask: Mask) -> pa.Array:

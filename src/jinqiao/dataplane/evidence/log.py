@@ -19,9 +19,10 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from jinqiao.dataplane.evidence.claims import Claim, Claims
 from jinqiao.dataplane.evidence.errors import ClaimsUnavailable, EvidenceUnavailable, TokenTaken
@@ -71,8 +72,7 @@ HEAD = "SELECT batch, first_number + records - 1, chain FROM batch WHERE lane = 
 Row = tuple[str, int, int, int, bytes, bytes, bytes, bytes, bytes, int, str]
 
 
-@dataclass(slots=True)
-class Token:
+class Token(Struct, gc=False):
     """Something of 16 bytes to be remembered with a record until `forget_at` (Unix seconds)."""
 
     value: bytes

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import orjson
+from msgspec import Struct
+from msgspec.json import Encoder
 
 from jinqiao.kernel.contracts.evidence import BodiesDeleted, CallRecord
 
@@ -43,42 +45,79 @@ class Recordable(Protocol):
     duration_us: int
 
 
+class _Line(Struct, gc=False, rename={"kind": "_"}):
+    """The fields of a record in the order of their names, in which canonical JSON has them."""
+
+    kind: str
+    address: str
+    answer_commitment: str
+    application: str
+    at: str
+    call_id: str
+    case_number: str
+    confirms: str
+    consumer: str
+    duration_us: int
+    end_user: str
+    environment: str
+    gateway: str
+    grant_id: str
+    items: tuple[str, ...]
+    key_commitment: str
+    key_id: str
+    keys: int
+    lane: str
+    number: int
+    operation: str
+    outcome: str
+    provider: str
+    purpose: str
+    request_digest: str
+    role: str
+    rows: int
+    service: str
+    subjects: tuple[str, ...]
+
+
+_encode = Encoder().encode
+
+
 def canonical_record(record: CallRecord | Recordable | BodiesDeleted, *, lane: str, number: int) -> bytes:
-    """The same bytes as `replace(record, lane=lane, number=number).canonical()`, without its detours: the names stand in order."""
+    """The same bytes as `replace(record, lane=lane, number=number).canonical()`, without its detours."""
     if isinstance(record, BodiesDeleted):
         return replace(record, lane=lane, number=number).canonical()
-    return orjson.dumps(
-        {
-            "_": _NAME,
-            "address": record.address,
-            "answer_commitment": record.answer_commitment,
-            "application": record.application,
-            "at": record.at,  # orjson writes an instant as `isoformat` does
-            "call_id": record.call_id,
-            "case_number": record.case_number,
-            "confirms": record.confirms,
-            "consumer": record.consumer,
-            "duration_us": record.duration_us,
-            "end_user": record.end_user,
-            "environment": record.environment,
-            "gateway": record.gateway,
-            "grant_id": record.grant_id,
-            "items": record.items,
-            "key_commitment": record.key_commitment,
-            "key_id": record.key_id,
-            "keys": record.keys,
-            "lane": lane,
-            "number": number,
-            "operation": record.operation,
-            "outcome": record.outcome,
-            "provider": record.provider,
-            "purpose": record.purpose,
-            "request_digest": record.request_digest,
-            "role": record.role,
-            "rows": record.rows,
-            "service": record.service,
-            "subjects": record.subjects,
-        }
+    return _encode(
+        _Line(
+            _NAME,
+            record.address,
+            record.answer_commitment,
+            record.application,
+            orjson.dumps(record.at)[1:-1].decode(),  # as `isoformat` writes it, at a third of its price
+            record.call_id,
+            record.case_number,
+            record.confirms,
+            record.consumer,
+            record.duration_us,
+            record.end_user,
+            record.environment,
+            record.gateway,
+            record.grant_id,
+            record.items,
+            record.key_commitment,
+            record.key_id,
+            record.keys,
+            lane,
+            number,
+            record.operation,
+            record.outcome,
+            record.provider,
+            record.purpose,
+            record.request_digest,
+            record.role,
+            record.rows,
+            record.service,
+            record.subjects,
+        )
     )
 
 

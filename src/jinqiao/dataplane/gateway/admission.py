@@ -1,8 +1,9 @@
 """Who calls: from the headers of a request to an application, or a refusal. The one place where identity is decided."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from jinqiao.dataplane.evidence.log import Token
 from jinqiao.dataplane.gateway.errors import AddressNotAllowed, CertificateNotShown, KeyForSandboxOnly
@@ -15,8 +16,7 @@ from jinqiao.kernel.httpsig import verify_fields
 SANDBOX = "/gateway/sandbox/"
 
 
-@dataclass(slots=True)
-class Request:
+class Request(Struct, gc=False):
     """What identity is decided from. `target` is path and query as they were sent; `headers` as `http.headers_of` gives them."""
 
     method: str
@@ -26,8 +26,7 @@ class Request:
     peer: Peer
 
 
-@dataclass(slots=True)
-class Caller:
+class Caller(Struct, gc=False):
     """An application, the key that it showed, and the nonce to remember with its record."""
 
     application: ApplicationPolicy

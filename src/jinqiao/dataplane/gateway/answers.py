@@ -3,10 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from jinqiao.dataplane.gateway.cursors import Cursors
 from jinqiao.dataplane.gateway.errors import BatchAnswerTooLarge, SourceNotUsable
@@ -26,8 +26,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 _JSON = b"application/json; charset=utf-8"
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(Struct, gc=False):
     """`rows` is how many rows of the source are in it: what quotas and records count. `persons`: numbers of whom they are, as
     the source has them; for the record's commitments alone."""
 
@@ -38,8 +37,7 @@ class Answer:
     persons: frozenset[str] = frozenset()
 
 
-@dataclass(slots=True)
-class Telling:
+class Telling(Struct, gc=False):
     """How a call is answered: its number, the form, and what makes cursors of its application in its environment."""
 
     call_id: str
@@ -212,15 +210,15 @@ def _values(permission: Permission, rows: Iterable[Row]) -> list[list[Told]]:
 
 def _named(permission: Permission, rows: Iterable[Row]) -> list[dict[str, Told]]:
     """The same with the codes of the items."""
-    codes, tellers = permission.shape.codes, permission.shape.tellers
+    tellers, named = permission.shape.named_tellers, []
     try:
-        return [
-            {
-                code: None if value is None else tell(value)
-                for code, tell, value in zip(codes, tellers, row, strict=False)
-            }
-            for row in rows
-        ]
+        for row in rows:
+            told: dict[str, Told] = {}
+            for at, (code, tell) in enumerate(tellers):
+                value = row[at]
+                told[code] = None if value is None else tell(value)
+            named.append(told)
+        return named
     except _BAD_VALUE as problem:
         raise _unreadable(permission) from problem
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
+
 from jinqiao.kernel.contracts.tables import Operator
 
 
@@ -22,8 +24,7 @@ class Ordering:
     descending: bool = False
 
 
-@dataclass(slots=True)
-class Question:
+class Question(Struct, gc=False):
     """Look up by these items, give me those, for this purpose, in this case, on behalf of that person.
 
     `by`: key values of a query or verification; `batch`: those of a batch, `is_file` where they are texts of a file.

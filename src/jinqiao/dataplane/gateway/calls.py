@@ -5,12 +5,13 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import NamedTuple
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
 from jinqiao.dataplane.evidence.errors import ClaimsUnavailable, TokenTaken
 from jinqiao.dataplane.evidence.log import EvidenceLog, Token
@@ -70,18 +71,19 @@ logger = logging.getLogger(__name__)
 SANDBOX_METER = "sandbox "  # no service is called so: its rate is counted apart
 RECEIPT_METER = "receipts "  # nor an application: what it confirms has a rate of its own
 CALL_ID_BYTES = 16
+_BATCH = Operation.BATCH  # to read a member off its class costs a call as much as its masks do (Python 3.11)
+_PRODUCTION, _SANDBOX = Environment.PRODUCTION.value, Environment.SANDBOX.value
 _ITEM_CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 
 
-@dataclass(slots=True)
-class Call:
+class Call(Struct, gc=False):  # nothing that it holds can lead back to it
     """What is known of a call so far; the record is made of it, however far it got."""
 
     call_id: str
     at: datetime
     began: float
     gateway: str
-    environment: str = Environment.PRODUCTION.value
+    environment: str = _PRODUCTION
     service: str = ""
     operation: str = Operation.QUERY.value
     address: str = ""
@@ -108,7 +110,7 @@ class Call:
     salt: bytes = b""  # of the answer's commitment: the caller gets it, so that either side can prove the answer later
     token: Token | None = None
     taken: Taken | None = None  # what it takes of the quotas of the day, once it can be answered
-    notices: list[Header] = field(default_factory=list)  # headers that every answer about this service bears
+    notices: list[Header] = []  # headers that every answer about this service bears
 
 
 class Answered(NamedTuple):
@@ -130,7 +132,7 @@ class CallDesk:
         self._suite_name = home.suite
         self.peers = Peers(home.proxies)
         self._clock = moments.Clock()
-        self._chance = b""  # drawn for many calls at once
+        self._call_ids: list[str] = []  # drawn for many calls at once
         self.nonces = NonceStore()
         self.meter = RateMeter()
         self.receipt_meter = RateMeter()  # by application
@@ -142,18 +144,18 @@ class CallDesk:
         self.others: tuple[Siblings | SharedUse, ...] = ()  # so other processes of this gateway hear what is counted
 
     def begin(self) -> Call:
-        if len(self._chance) < CALL_ID_BYTES:
-            self._chance = os.urandom(256 * CALL_ID_BYTES)
-        call_id, self._chance = self._chance[:CALL_ID_BYTES].hex(), self._chance[CALL_ID_BYTES:]
+        if not self._call_ids:
+            chance = os.urandom(256 * CALL_ID_BYTES).hex()
+            self._call_ids = [chance[at : at + 2 * CALL_ID_BYTES] for at in range(0, len(chance), 2 * CALL_ID_BYTES)]
         began = time.perf_counter()
-        return Call(call_id, self._clock.now(began), began, self._home.gateway_id)
+        return Call(self._call_ids.pop(), self._clock.now(began), began, self._home.gateway_id)
 
     async def work(self, call: Call, scope: Scope, receive: Receive) -> Answer:
         """The answer. Raises JinqiaoError: the refusal. Fills `call` as far as it gets."""
         path, _, query = path_with_query(scope).partition("?")
         route = self._route(call, path)
         is_file = (
-            route.operation is Operation.BATCH
+            route.operation is _BATCH
             and not route.is_national
             and is_type(headers_of(scope).get("content-type", ""), "text/csv")
         )
@@ -201,19 +203,19 @@ class CallDesk:
     ) -> Answer:
         """Permit a question and answer it; what was used of quotas and who was asked for is counted and noted."""
         self._note(call, question, service)
-        at, moment, in_sandbox = call.at.astimezone(CHINA), time.monotonic(), call.environment == Environment.SANDBOX
-        metered = f"{SANDBOX_METER}{service.service}" if in_sandbox else service.service
-        wait_s = self.meter.wait_s(metered, service.calls_per_minute, moment, question.keys)
-        use = self.quota.of(call.environment, service.service, call.application, at, wait_s)
-        permission = permit(service, operation, question, at=at, use=use)
-        self.meter.count(metered, moment, question.keys)
+        at, moment, keys = call.at.astimezone(CHINA), time.monotonic(), call.keys
+        metered = f"{SANDBOX_METER}{service.service}" if call.environment == _SANDBOX else service.service
+        wait_s = self.meter.wait_s(metered, service.calls_per_minute, moment, keys)
+        used = self.quota.used(call.environment, service.service, call.application, at)
+        permission = permit(service, operation, question, at=at, use=Use(wait_s, used.calls, used.rows))
+        self.meter.count(metered, moment, keys)
         for others in self.others:
-            others.counted(metered, question.keys)
+            others.counted(metered, keys)
         asked = asked_persons(permission)
         self._mark(call, view, asked)
         reader = self._reader(call, service, view)
         telling = Telling(call.call_id, form, partial(self._cursors, view), call.environment, call.application)
-        with self.quota.take(call.environment, service, call.application, question.keys, at) as taken:
+        with Taken(used, service, keys, at) as taken:
             with self.gate.place(metered, reader.source, call.began) as place:
                 if place.has_to_wait:
                     await place.turn()
@@ -265,13 +267,13 @@ class CallDesk:
         return answered
 
     def _reader(self, call: Call, service: ServicePolicy, view: PolicyView) -> Reader:
-        if call.environment == Environment.SANDBOX:
+        if call.environment == _SANDBOX:
             return self.sandbox.reader(service)
         return self.readers.reader(service, view.passwords)
 
     def _mark(self, call: Call, view: PolicyView, persons: frozenset[str]) -> None:
         """Commit to the persons of a call; those of the sandbox are nobody."""
-        if persons and view.subjects is not None and call.environment == Environment.PRODUCTION:
+        if persons and view.subjects is not None and call.environment == _PRODUCTION:
             call.subjects = tuple(sorted({view.subjects.of(number) for number in persons}))
 
     def _cursors(self, view: PolicyView) -> Cursors:
@@ -391,11 +393,18 @@ class CallDesk:
         call.purpose = question.purpose if question.purpose in service.grant.purposes else ""
         call.case_number, call.end_user, call.role = question.case_number, question.end_user, question.role
         call.keys = question.keys
-        call.key_commitment = self._commit(b"key", question.wanted().encode("utf-8", "surrogatepass"))
+        call.key_commitment = self._commit(b"key", _encoded(question.wanted()))
 
     def _commit(self, kind: bytes, data: bytes) -> str:
         """A digest that only the gateway can compute: an identity number cannot be found by trying all of them."""
         return self._keyed.digest(kind + b"\x00" + data).hex()
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half of a pair: it will be refused, and is committed to all the same
+        return text.encode("utf-8", "surrogatepass")
 
 
 @lru_cache(256)

@@ -18,6 +18,7 @@ WholeAnswer = Callable[[int, bytes, bytes, Sequence[tuple[bytes, bytes]]], bool]
 LASTING = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))  # of every answer
 BODY_BYTES = 64 * 1024
 USUAL_PATH = 200  # bytes; what is longer is not kept
+USUAL_NAME, NAMES_KEPT = 50, 500
 JSON_TYPE = b"application/json; charset=utf-8"
 # a second one of these could be read by us and by a proxy before us in different ways
 ONCE = frozenset(
@@ -40,15 +41,12 @@ def headers_of(scope: Scope) -> dict[str, str]:
     """Headers by lower-case name, without blanks around them; of those that may come often, the first, but all that proxies say of
     the caller, in order, with commas. Raises HeaderRepeated."""
     lines = scope["headers"]
-    try:
-        usual = {_header_name(name): value.decode().strip(" \t") for name, value in lines}
-    except UnicodeDecodeError:
-        usual = {}
-    if len(usual) == len(lines) and "".join(usual.values()).isascii():  # each came once: nothing is to be decided
-        return usual
-    headers: dict[str, str] = {}
+    headers = {_NAMES[name]: value.decode("latin-1").strip(" \t") for name, value in lines}
+    if len(headers) == len(lines):  # each came once, as nearly always
+        return headers
+    headers = {}
     for name, value in lines:
-        key = _header_name(name)
+        key = _NAMES[name]
         if key not in headers:
             headers[key] = value.decode("latin-1").strip(" \t")
         elif key in ONCE:
@@ -58,9 +56,17 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return headers
 
 
-@lru_cache(512)
-def _header_name(name: bytes) -> str:
-    return name.decode("latin-1").lower()
+class _Names(dict[bytes, str]):
+    """Names of headers as text in lower case. Callers send the same ones again and again; what they make up is not kept for ever."""
+
+    def __missing__(self, name: bytes) -> str:
+        text = name.decode("latin-1").lower()
+        if len(name) <= USUAL_NAME and len(self) < NAMES_KEPT:
+            self[name] = text
+        return text
+
+
+_NAMES = _Names()
 
 
 def path_with_query(scope: Scope) -> str:

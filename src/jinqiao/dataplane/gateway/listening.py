@@ -108,7 +108,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """As uvicorn's own; there is no lifespan that could have left a state."""
         self.url, self.headers, self.expect_100_continue = b"", [], False
-        self.scope = {
+        scope: Any = {  # the rest when the head is whole
             "type": "http",
             "asgi": _ASGI,
             "http_version": "1.1",
@@ -118,6 +118,7 @@ class BoundedProtocol(HttpToolsProtocol):
             "root_path": "",
             "headers": self.headers,
         }
+        self.scope = scope
         if self.head_since is None:
             self.head_since = self.loop.time()
         self._head_bytes = 0

@@ -8,6 +8,7 @@ as if they were not there.
 import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
@@ -18,7 +19,7 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{64}", re.ASCII)
 Network = IPv4Network | IPv6Network
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Peer:
     """`address` as text, empty where it is not known; `certificate` the SHA-256 fingerprint in lower-case hex, or empty."""
 
@@ -45,6 +46,12 @@ def _parsed(text: str) -> IPv4Address | IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+@lru_cache(1_000)
+def _unproved(address: str) -> Peer:
+    """Who shows no certificate."""
+    return Peer(address)
+
+
 class Peers:
     """Tells callers' ends apart. `proxies` are networks of reverse proxies that are believed."""
 
@@ -57,7 +64,7 @@ class Peers:
         client = scope.get("client")
         near: str = client[0] if client else ""
         if not self._proxies or not is_within(near, self._proxies):
-            return Peer(near)
+            return _unproved(near)
         fingerprint = headers.get(self._certificate_header, "").replace(":", "").strip().lower()
         certificate = fingerprint if _FINGERPRINT.fullmatch(fingerprint) else ""
         return Peer(self._farthest_believed(near, headers.get(FORWARDED, "")), certificate)

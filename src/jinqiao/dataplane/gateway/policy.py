@@ -6,9 +6,10 @@ not call it, and nothing about what a grant holds before the grant is known to b
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct
 
 from jinqiao.dataplane.gateway.asked import Condition, Ordering, Question
 from jinqiao.dataplane.gateway.errors import (
@@ -53,8 +54,7 @@ MOST_SHAPES = 500  # kept of one service and role
 Key = tuple[str, ...]
 
 
-@dataclass(slots=True)  # not frozen: that would cost every call as much as its masks do
-class Permission:
+class Permission(Struct, gc=False):  # not frozen: that would cost every call as much as its masks do
     """What may be read, and what of it may be said: the items of `shape`, with the masks of the caller's role.
 
     `keys` are canonical texts in the order of the shape's key items, one of a query or verification, many of a batch. `row_cap`
@@ -133,9 +133,8 @@ def offered(service: ServicePolicy) -> tuple[Operation, ...]:
 
 
 def _check_offered(service: ServicePolicy, operation: Operation) -> None:
-    allowed = offered(service)
-    if operation not in allowed:
-        raise OperationNotOffered(allowed="、".join(allowed))
+    if operation not in service.operations or (service.connection.engine is _HTTP and operation not in ONE_BY_ONE):
+        raise OperationNotOffered(allowed="、".join(offered(service)))
 
 
 def _check_quotas(service: ServicePolicy, operation: Operation, question: Question, use: Use, at: datetime) -> int:
@@ -265,11 +264,15 @@ def _key_items(service: ServicePolicy, granted: Mapping[str, GrantedItem]) -> tu
 def _keys(
     service: ServicePolicy, given: Sequence[Mapping[str, Any]], shape: Shape, *, is_file: bool = False
 ) -> tuple[Key, ...]:
+    items = shape.key_items
     for key in given:
-        if not shape.key_items or key.keys() != shape.key_codes:
+        if not items or key.keys() != shape.key_codes:
             raise KeysNotExact(wanted="、".join(service.key_items))
     read = _file_value if is_file else key_value
-    return tuple([tuple([read(key[item.code], item) for item in shape.key_items]) for key in given])
+    if len(items) == 1:  # as nearly always
+        (item,) = items
+        return tuple([(read(key[item.code], item),) for key in given])
+    return tuple([tuple([read(key[item.code], item) for item in items]) for key in given])
 
 
 def _file_value(value: Any, item: GrantedItem) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NoReturn
 
+import msgspec
 import orjson
+from msgspec import Struct
 
 from jinqiao.dataplane.gateway.asked import Condition, Ordering, Question
 from jinqiao.dataplane.gateway.errors import BodyNotJson, FieldNotValid
@@ -41,6 +43,59 @@ _DIRECTIONS = {"asc": False, "desc": True}
 
 def read_question(body: bytes, operation: Operation = Operation.QUERY) -> Question:
     """Raises BodyNotJson and FieldNotValid. Their details name fields, never what stood in them."""
+    if operation is _QUERY:
+        usual = read_usual_query(body)
+        if usual is not None:
+            return usual
+    return read_any_question(body, operation)
+
+
+class _UsualQuery(Struct, forbid_unknown_fields=True, gc=False):
+    by: dict[str, str]
+    items: list[str]
+    purpose: str = ""
+    case_number: str = ""
+    end_user: str = ""
+    role: str = ""
+
+
+_usual_query = msgspec.json.Decoder(_UsualQuery).decode
+
+
+def read_usual_query(body: bytes) -> Question | None:
+    """A query of the usual form, in a third of the time; None of what is to be read, or refused, the long way.
+
+    A name that stands twice is taken by this decoder, too, and the first value dropped. But where no quote is escaped each text
+    of the body has two of them: as many texts were read as it has only where none was dropped.
+    """
+    if b'\\"' in body:
+        return None
+    try:
+        given = _usual_query(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    by, items, common = given.by, tuple(given.items), (given.purpose, given.case_number, given.end_user, given.role)
+    texts = len(_ITS_NAMES) + 2 * len(by) + len(items) + 2 * sum(map(bool, common))
+    if body.count(b'"') != 2 * texts or not 0 < len(by) <= MOST_KEYS or not 0 < len(items) <= MOST_ITEMS:
+        return None
+    for code in by:
+        if not is_code(code):
+            return None
+    purpose, case_number, end_user, role = common
+    common = (
+        purpose and _plain("purpose", purpose, PURPOSE_CHARACTERS),
+        case_number and _speaking_number(case_number),
+        end_user and _plain("end_user", end_user, END_USER_CHARACTERS),
+        role and _plain("role", role, ROLE_CHARACTERS),
+    )
+    return Question(by, _checked(items), *common)
+
+
+_ITS_NAMES = ("by", "items")  # what a query always has
+
+
+def read_any_question(body: bytes, operation: Operation = Operation.QUERY) -> Question:
+    """`read_question` of whatever it may be."""
     fields = strict_json(body)
     if not isinstance(fields, dict):
         raise BodyNotJson
@@ -48,7 +103,7 @@ def read_question(body: bytes, operation: Operation = Operation.QUERY) -> Questi
     if not fields.keys() <= known:
         raise FieldNotValid(field="、".join(sorted(known)))
     common = common_fields(fields)
-    if operation is _QUERY:
+    if operation is Operation.QUERY:
         return Question(_key(fields.get("by")), checked_items(fields.get("items")), *common)
     match operation:
         case Operation.BATCH:
@@ -77,10 +132,10 @@ def read_question(body: bytes, operation: Operation = Operation.QUERY) -> Questi
 def common_fields(fields: Mapping[str, Any]) -> tuple[str, str, str, str]:
     """What every operation takes: purpose, case number, end user and role, as `Question` has them. Raises FieldNotValid."""
     return (
-        _text(fields, "purpose", PURPOSE_CHARACTERS) if "purpose" in fields else "",
-        _case_number(fields) if "case_number" in fields else "",
-        _text(fields, "end_user", END_USER_CHARACTERS) if "end_user" in fields else "",
-        _text(fields, "role", ROLE_CHARACTERS) if "role" in fields else "",
+        _text(fields, "purpose", PURPOSE_CHARACTERS),
+        _case_number(fields),
+        _text(fields, "end_user", END_USER_CHARACTERS),
+        _text(fields, "role", ROLE_CHARACTERS),
     )
 
 
@@ -152,7 +207,7 @@ _strict_decode = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_refus
 
 
 def is_code(code: Any) -> bool:
-    return type(code) is str and 0 < len(code) <= CODE_CHARACTERS and is_plain(code)
+    return type(code) is str and 0 < len(code) <= CODE_CHARACTERS and (code.isprintable() or is_plain(code))
 
 
 def _key(by: Any, field: str = "by", *, most: int = MOST_KEYS) -> dict[str, Any]:
@@ -232,15 +287,26 @@ def _page(given: Any) -> tuple[int, str]:
 
 
 def _text(fields: Mapping[str, Any], name: str, most: int) -> str:
-    value = fields[name]
-    if not isinstance(value, str) or len(value) > most or not (value.isprintable() or is_plain(value)):
+    value = fields.get(name, "")
+    if not isinstance(value, str):
+        raise FieldNotValid(field=name)
+    return _plain(name, value, most)
+
+
+def _plain(name: str, value: str, most: int) -> str:
+    if len(value) > most or not (value.isprintable() or is_plain(value)):
         raise FieldNotValid(field=name)
     return value
 
 
 def _case_number(fields: Mapping[str, Any]) -> str:
-    """A number has at least one letter or digit: blanks and invisible characters are no number."""
     value = _text(fields, "case_number", CASE_NUMBER_CHARACTERS)
-    if value and not value[0].isalnum() and not any(character.isalnum() for character in value):
+    return value and _speaking_number(value)
+
+
+def _speaking_number(value: str) -> str:
+    """A number has at least one letter or digit: blanks and invisible characters are no number."""
+    _plain("case_number", value, CASE_NUMBER_CHARACTERS)
+    if not value[0].isalnum() and not any(character.isalnum() for character in value):
         raise FieldNotValid(field="case_number")
     return value

@@ -8,13 +8,13 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from pathlib import Path
 from typing import Self
 
 import orjson
+from msgspec import Struct
 
 from jinqiao.dataplane.evidence.log import connect_read_only, lanes
 from jinqiao.dataplane.gateway.errors import RowsOfTodayUsed
@@ -29,8 +29,7 @@ _DAY = timedelta(days=1)
 _COUNTED = frozenset(Operation)
 
 
-@dataclass(slots=True)
-class Use:
+class Use(Struct, gc=False):
     """`wait_s` until the next call is within the rate (0: it is already); `calls` and `rows` of today, by the application."""
 
     wait_s: float = 0.0
@@ -38,7 +37,9 @@ class Use:
     rows: int = 0
 
 
-class _Used:
+class Used:
+    """Calls and rows of a day so far; those who count hold it while they do."""
+
     __slots__ = ("calls", "rows")
 
     def __init__(self) -> None:
@@ -57,19 +58,11 @@ class DayQuota:
 
     def __init__(self) -> None:
         self._day: date | None = None
-        self._used: dict[tuple[str, str, str], _Used] = {}
-
-    def of(self, environment: str, service: str, application: str, at: datetime, wait_s: float) -> Use:
-        used = self._current(environment, service, application, at)
-        return Use(wait_s, used.calls, used.rows)
-
-    def take(self, environment: str, service: ServicePolicy, application: str, keys: int, at: datetime) -> "Taken":
-        """Count a call of so many look-ups while it runs (a context); one that fails is given back."""
-        return Taken(self._current(environment, service.service, application, at), service, keys, at)
+        self._used: dict[tuple[str, str, str], Used] = {}
 
     def add(self, environment: str, service: str, application: str, keys: int, rows: int, at: datetime) -> None:
         """What another process of this gateway has answered."""
-        used = self._current(environment, service, application, at)
+        used = self.used(environment, service, application, at)
         used.calls += keys
         used.rows += rows
 
@@ -88,14 +81,14 @@ class DayQuota:
             if datetime.fromisoformat(record["at"]) < begins:
                 continue
             names = record["environment"], record["service"], record["application"]
-            used = self._used.setdefault(names, _Used())
+            used = self._used.setdefault(names, Used())
             used.calls += record["keys"]
             used.rows += record["rows"]
             calls, rows = by_lane.get((lane, *names), (0, 0))
             by_lane[lane, *names] = (calls + record["keys"], rows + record["rows"])
         return by_lane
 
-    def _current(self, environment: str, service: str, application: str, at: datetime) -> _Used:
+    def used(self, environment: str, service: str, application: str, at: datetime) -> Used:
         day = at.date()
         if (
             day != self._day and day + _DAY != self._day
@@ -104,16 +97,16 @@ class DayQuota:
         key = (environment, service, application)
         used = self._used.get(key)
         if used is None:
-            used = self._used[key] = _Used()
+            used = self._used[key] = Used()
         return used
 
 
 class Taken:
-    """A call that is being answered."""
+    """A call of so many look-ups that is being answered: counted while it runs (a context); one that fails is given back."""
 
     __slots__ = ("_at", "_keys", "_rows", "_used", "service")
 
-    def __init__(self, used: _Used, service: ServicePolicy, keys: int, at: datetime) -> None:
+    def __init__(self, used: Used, service: ServicePolicy, keys: int, at: datetime) -> None:
         self._used, self.service, self._keys, self._rows, self._at = used, service, keys, 0, at
 
     def __enter__(self) -> Self:

@@ -12,11 +12,21 @@ class Shape:
 
     `items` with the masks of the caller's role. `read` are the items to read, `items` first; the rest are persons' numbers for
     the record. `key_items`: by which rows are looked up. `codes`: of `items`. `tellers` make of a value of the source what is
-    told, one for each of `items`. `key_codes`: of `key_items`. `row_persons`, `key_persons`: places of persons' numbers in `read`
+    told, one for each of `items`; `named_tellers` stand beside their codes. `key_codes`: of `key_items`. `row_persons`, `key_persons`: places of persons' numbers in `read`
     and `key_items`.
     """
 
-    __slots__ = ("codes", "items", "key_codes", "key_items", "key_persons", "read", "row_persons", "tellers")
+    __slots__ = (
+        "codes",
+        "items",
+        "key_codes",
+        "key_items",
+        "key_persons",
+        "named_tellers",
+        "read",
+        "row_persons",
+        "tellers",
+    )
 
     def __init__(
         self,
@@ -29,6 +39,7 @@ class Shape:
         self.items, self.read, self.key_items = tuple(items), tuple(read), tuple(key_items)
         self.codes = [item.code for item in self.items]
         self.tellers: tuple[Callable[[Any], Told], ...] = tuple(teller(item) for item in self.items)
+        self.named_tellers = tuple(zip(self.codes, self.tellers, strict=True))
         self.key_codes = frozenset(item.code for item in self.key_items)
         self.row_persons = tuple(at for at, item in enumerate(self.read) if item.code in persons)
         self.key_persons = tuple(at for at, item in enumerate(self.key_items) if item.code in persons)

@@ -30,15 +30,16 @@ def key_value(value: Any, item: GrantedItem) -> str:
 
     Numbers and dates are taken in ASCII only; texts are compared as they are, code point by code point.
     """
-    text = _key_text(value, item.type)
+    kind = item.type
+    if kind is _TEXT and type(value) is str and 0 < len(value) <= KEY_CHARACTERS and value.isprintable():
+        return value
+    text = _key_text(value, kind)
     if text is None:
-        raise KeyNotValid(item=item.code, type=item.type.value)
+        raise KeyNotValid(item=item.code, type=kind.value)
     return text
 
 
 def _key_text(value: Any, kind: LogicalType) -> str | None:
-    if kind is _TEXT and type(value) is str:
-        return value if 0 < len(value) <= KEY_CHARACTERS and is_plain(value) else None
     if kind is LogicalType.BOOLEAN:
         return str(int(value)) if isinstance(value, bool) else None
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -47,6 +48,8 @@ def _key_text(value: Any, kind: LogicalType) -> str | None:
     if not text or len(text) > KEY_CHARACTERS:
         return None
     match kind:
+        case LogicalType.TEXT:
+            return text if isinstance(value, str) and is_plain(text) else None
         case LogicalType.INTEGER:
             return text if INTEGER.fullmatch(text) and -(2**63) <= int(text) < 2**63 else None
         case LogicalType.DECIMAL:
@@ -57,7 +60,7 @@ def _key_text(value: Any, kind: LogicalType) -> str | None:
             return _written_datetime(text) if DATETIME.fullmatch(text) else None
         case LogicalType.BINARY:
             return text if BINARY.fullmatch(text) else None
-    return None  # a number is no text, and doubles are not looked up by equality
+    return None  # doubles are not looked up by equality
 
 
 def filter_text(value: Any, operator: Operator, kind: LogicalType) -> str | None:
@@ -161,17 +164,10 @@ def json_value(value: Any, item: GrantedItem) -> Told:
 def teller(item: GrantedItem) -> Callable[[Any], Told]:
     """`json_value` of one item for values that are there, to be kept where many values of it are told."""
     if item.mask is not Mask.NONE:
-        return _masked(masker(item.mask if item.type is LogicalType.TEXT else Mask.HIDDEN))
+        return masker(item.mask if item.type is LogicalType.TEXT else Mask.HIDDEN)
     if item.type is LogicalType.DECIMAL:
         return partial(_decimal, scale=item.scale)
     return _TELLERS[item.type]
-
-
-def _masked(mask: Callable[[str], str]) -> Callable[[Any], str]:
-    def told(value: Any) -> str:
-        return mask(value if type(value) is str else str(value))
-
-    return told
 
 
 def _text(value: Any) -> str:

@@ -119,21 +119,24 @@ def _lasting(begin: str, end: str) -> tuple[str, InnerList]:
 
 def read_signature_inputs(text: str) -> dict[str, InnerList]:
     usual = read_usual_signature_input(text)
-    if usual is not None:
-        label, inner = usual
-        return {label: inner}
-    return read_any_signature_inputs(text)
+    if usual is None:
+        return read_any_signature_inputs(text)
+    label, lasting, created, nonce = usual
+    parameters = {**lasting.parameters, "created": created, "nonce": nonce}
+    return {label: InnerList(lasting.items, parameters, text[len(label) + 1 :])}
 
 
-def read_usual_signature_input(text: str) -> tuple[str, InnerList] | None:
-    """Label and content of a `Signature-Input` with one member, written as our own clients write it; None of any other."""
+def read_usual_signature_input(text: str) -> tuple[str, InnerList, int, str] | None:
+    """A `Signature-Input` with one member, written as our own clients write it; None of any other.
+
+    Its label, the content of what lasts from call to call (items, `keyid`, `alg`, `tag`), `created` and `nonce`.
+    """
     usual = _USUAL_INPUT.fullmatch(text) if len(text) <= _MOST else None
     if usual is None:
         return None
     begin, created, nonce, end = usual.groups()
-    label, inner = _lasting(begin, end)
-    parameters = {**inner.parameters, "created": int(created), "nonce": nonce}
-    return label, InnerList(inner.items, parameters, text[len(label) + 1 :])
+    label, lasting = _lasting(begin, end)
+    return label, lasting, int(created), nonce
 
 
 def read_any_signature_inputs(text: str) -> dict[str, InnerList]:

@@ -145,12 +145,20 @@ def verify_fields(
     """`verify_request` where the names of the headers are in lower case already, and their values without blanks around them."""
     if "signature-input" not in fields or "signature" not in fields:
         raise SignatureMissing
-    label, inner = _ours(fields["signature-input"])
+    created: str | int | None
+    nonce: str | int | None
+    input_ = fields["signature-input"]
+    usual = read_usual_signature_input(input_)
+    if usual is not None and usual[1].parameters["tag"] == TAG:
+        label, inner, created, nonce = usual
+        written = input_[len(label) + 1 :]
+    else:
+        label, inner = _ours(input_)
+        created, nonce, written = inner.parameters.get("created"), inner.parameters.get("nonce"), inner.written
     signature = read_binaries(fields["signature"], "Signature").get(label)
     if signature is None:
         raise SignatureMalformed(field="Signature")
     parameters, components = inner.parameters, inner.items
-    created, nonce = parameters.get("created"), parameters.get("nonce")
     key_id, algorithm = parameters.get("keyid"), parameters.get("alg")
     if not (
         isinstance(created, int) and isinstance(nonce, str) and isinstance(key_id, str) and isinstance(algorithm, str)
@@ -164,9 +172,9 @@ def verify_fields(
     if "expires" in parameters and (not isinstance(parameters["expires"], int) or parameters["expires"] < now):
         raise OutsideWindow(window_s=window_s)
     if is_usual:
-        base = _usual_base(method, authority, path_with_query, fields, inner.written)
+        base = _usual_base(method, authority, path_with_query, fields, written)
     else:
-        base = _any_base(method, authority, path_with_query, fields, inner)
+        base = _any_base(method, authority, path_with_query, fields, components, written)
     if abs(now - created) > window_s:
         raise OutsideWindow(window_s=window_s, now=int(now))
     if "content-digest" in components:
@@ -181,9 +189,6 @@ def verify_fields(
 
 def _ours(written: str) -> tuple[str, InnerList]:
     """Of the signatures of a request the one that is meant for us. Raises SignatureMissing, SignatureMalformed."""
-    usual = read_usual_signature_input(written)
-    if usual is not None and usual[1].parameters["tag"] == TAG:
-        return usual
     ours = [
         (label, inner) for label, inner in read_signature_inputs(written).items() if inner.parameters.get("tag") == TAG
     ]
@@ -194,16 +199,18 @@ def _ours(written: str) -> tuple[str, InnerList]:
     return ours[0]
 
 
-def _any_base(method: str, authority: str, target: str, fields: Mapping[str, str], inner: InnerList) -> bytes:
+def _any_base(
+    method: str, authority: str, target: str, fields: Mapping[str, str], components: tuple[str, ...], written: str
+) -> bytes:
     """What a signature of any list of components is made of. Raises SignatureMalformed where one of them is not there."""
     path, _, query = target.partition("?")
     values = _derived(method, _normal_authority(authority), path, query)
-    for name in inner.items:
+    for name in components:
         if name not in values:
             if name.startswith("@") or _is_lacking(fields, name):
                 raise SignatureMalformed(field="Signature-Input")
             values[name] = fields[name]
-    return _base(inner.items, values, inner.written)
+    return _base(components, values, written)
 
 
 def _usual_base(method: str, authority: str, target: str, fields: Mapping[str, str], written: str) -> bytes:
