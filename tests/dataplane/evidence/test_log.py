@@ -16,6 +16,7 @@ from jinqiao.dataplane.evidence import log as log_module
 from jinqiao.dataplane.evidence.claims import FileClaims
 from jinqiao.dataplane.evidence.errors import EvidenceUnavailable, TokenTaken
 from jinqiao.dataplane.evidence.log import (
+    BATCH_RECORDS,
     EvidenceLog,
     Token,
     connect_read_only,
@@ -69,6 +70,36 @@ def test_a_thousand_appends_share_commits_and_verify(path: Path, suite_name: str
     verdict = verify(path)
     assert (verdict.ok, verdict.records) == (True, 1000)
     assert verdict.batches < 100
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_calls_that_are_being_worked_share_the_commit_of_who_came_first(path: Path, turns: int) -> None:
+    async def call(log: EvidenceLog, name: int) -> None:
+        for _ in range(name * turns):  # each comes some turns of the loop after the one before
+            await asyncio.sleep(0)
+        await log.append(a_record(f"c{name}"))
+
+    async def work(log: EvidenceLog) -> None:
+        await asyncio.gather(*(call(log, name) for name in range(20)))
+        assert log.commits == 1
+
+    living(path, work)
+
+
+def test_a_record_waits_for_a_batch_of_others_at_most(path: Path) -> None:
+    async def work(log: EvidenceLog) -> None:
+        first = log.append(a_record("first"))
+        following = []
+        while not first.done():
+            following.append(log.append(a_record("another")))
+            await asyncio.sleep(0)
+        db = connect_read_only(path)
+        (batch, *_) = read_batches(db, lane="1", after=0)
+        db.close()
+        assert len(batch.records) == BATCH_RECORDS
+        await asyncio.gather(*following)
+
+    living(path, work)
 
 
 def test_what_was_awaited_can_be_read_by_another_at_once(path: Path) -> None:

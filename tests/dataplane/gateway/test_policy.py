@@ -1,10 +1,10 @@
 """The one policy function, without a server: what is granted is permitted, and nothing beside it."""
 
-from dataclasses import replace
 from datetime import datetime, time, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from jinqiao.dataplane.gateway import errors
 from jinqiao.dataplane.gateway.asked import Condition, Question
