@@ -7,10 +7,13 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from jinqiao.dataplane.evidence import log as log_module
 from jinqiao.dataplane.evidence.claims import FileClaims
@@ -54,11 +57,22 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "evidence.db"
 
 
-def test_the_quick_canonical_form_is_the_contracts_own() -> None:
-    for record in (a_record(), a_record("测", purpose='公租房"核验\\', items=("a", "乙"), rows=3, end_user="\u2028é")):
-        placed = replace(record, lane="车道", number=7)
-        assert canonical_record(record, lane="车道", number=7) == placed.canonical()
-        assert record_from(canonical_record(record, lane="车道", number=7)) == placed
+@given(
+    st.builds(
+        a_record,
+        st.text(max_size=8),
+        purpose=st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
+        items=st.lists(st.text(max_size=5), max_size=3).map(tuple),
+        rows=st.integers(0, 2**40),
+        at=st.datetimes(timezones=st.just(UTC)),
+    )
+)
+@example(a_record("测", purpose='公租房"核验\\', items=("a", "乙"), rows=3, end_user="\u2028é\x7f\b\f\x1f"))
+@example(a_record(at=datetime(2026, 3, 1, tzinfo=UTC)))
+def test_the_quick_canonical_form_is_the_contracts_own(record: CallRecord) -> None:
+    placed = replace(record, lane="车道", number=7)
+    assert canonical_record(record, lane="车道", number=7) == placed.canonical()
+    assert record_from(canonical_record(record, lane="车道", number=7)) == placed
 
 
 @pytest.mark.parametrize("suite_name", ["international", "guomi"])

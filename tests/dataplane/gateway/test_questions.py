@@ -173,3 +173,66 @@ def read_by(decode: Callable[[bytes], Any], body: bytes) -> str:
 def test_the_quick_way_reads_what_the_strict_one_reads_whatever_the_body_is(body: bytes) -> None:
     strict = read_by(lambda given: questions._strict_decode(given.decode("utf-8")), body)
     assert read_by(questions.strict_json, body) == strict
+
+
+FIELDS = ["by", "items", "purpose", "case_number", "end_user", "role", "other"]
+WORDS = [
+    '"核验"',
+    '"A-1"',
+    '""',
+    '"--"',
+    '"\\u0041"',
+    '"\\""',
+    '"\\ud800"',
+    '"a\u2028"',
+    f'"{"x" * 201}"',
+    '" x"',
+    "7",
+    "1.0",
+    "null",
+    "true",
+]
+KEYS = [
+    '{"a":"1"}',
+    '{"a":"1","a":"2"}',
+    '{"a":"1","b":"2"}',
+    '{"a":1}',
+    '{"a":1.0}',
+    '{"":"1"}',
+    "{}",
+    '{"a\\u0000":"1"}',
+    '{"\\u0061":"1"}',
+]
+ITEMS = ['["x"]', '["x","y"]', '["x","x"]', "[]", "[1]", '[["x"]]', '["x\u200b"]', '["\\ud800"]', '"x"']
+MORE = st.lists(st.tuples(st.sampled_from(FIELDS), st.sampled_from(WORDS + KEYS + ITEMS)), max_size=4).map(
+    lambda fields: "".join(f',"{name}":{value}' for name, value in fields)
+)
+QUERIES = st.builds(
+    lambda by, items, more, behind: f'{{"by":{by},"items":{items}{more}}}{behind}',
+    st.sampled_from(KEYS),
+    st.sampled_from(ITEMS),
+    MORE,
+    st.sampled_from(["", " ", "\n", "x", "{}", "\ufeff"]),
+)
+
+
+def asked_by(read: Callable[[bytes], Any], body: bytes) -> str:
+    try:
+        return repr(read(body))
+    except InvalidInput as refusal:
+        return f"{refusal.code} {refusal.details}"
+
+
+@given(QUERIES.map(lambda text: text.encode("utf-8", "surrogatepass")) | st.binary(max_size=60))
+@example(b'{"by":{"a":"\xed\xa0\x80"},"items":["x"]}')
+@example(b'{"by":{"a":"\xff"},"items":["x"]}')
+@example(b'{"by":' + b'{"a":' * 5_000 + b'"1"' + b"}" * 5_000 + b',"items":["x"]}')
+@settings(max_examples=500)
+def test_a_query_of_the_usual_form_is_read_and_refused_as_any_other(body: bytes) -> None:
+    assert asked_by(questions.read_question, body) == asked_by(questions.read_any_question, body)
+
+
+def test_the_query_that_clients_write_is_of_the_usual_form() -> None:
+    for ascii_only in (True, False):
+        body = json.dumps(question(end_user="李经办"), ensure_ascii=ascii_only).encode()
+        assert questions.read_usual_query(body) == questions.read_any_question(body)

@@ -10,7 +10,7 @@ import pytest
 
 from jinqiao.dataplane.gateway import home as homes
 from jinqiao.dataplane.gateway.app import Gateway
-from jinqiao.dataplane.gateway.quota import DayQuota
+from jinqiao.dataplane.gateway.quota import DayQuota, Taken
 from jinqiao.kernel import moments
 from jinqiao.kernel.contracts.policy import Operation
 from jinqiao.kernel.moments import CHINA
@@ -97,14 +97,14 @@ def test_a_new_day_begins_at_local_midnight_and_applications_do_not_share(world:
     quota, offering = DayQuota(), world.services[0]
     evening = datetime.combine(moments.today(), datetime.max.time(), tzinfo=CHINA)
     for application in ("one", "one", "other"):
-        with quota.take("production", offering, application, 2, evening) as taken:
+        with Taken(quota.used("production", SERVICE, application, evening), offering, 2, evening) as taken:
             taken.rows(3)
-    with quota.take("sandbox", offering, "one", 1, evening):
+    with Taken(quota.used("sandbox", SERVICE, "one", evening), offering, 1, evening):
         pass
 
     def used(application: str, at: datetime, environment: str = "production") -> tuple[int, int]:
-        use = quota.of(environment, SERVICE, application, at, 0)
-        return use.calls, use.rows
+        so_far = quota.used(environment, SERVICE, application, at)
+        return so_far.calls, so_far.rows
 
     assert (used("one", evening), used("other", evening), used("one", evening, "sandbox")) == ((4, 6), (2, 3), (1, 0))
     assert used("one", evening + timedelta(seconds=1)) == (0, 0)
@@ -128,7 +128,7 @@ def test_only_this_day_of_the_record_counts(world: World) -> None:
     for services, days, calls in (([SERVICE], 0, 3), ([SERVICE], 1, 0), (["another"], 0, 0), ([], 0, 0)):
         quota, at = DayQuota(), now + timedelta(days=days)
         quota.load(log, services, at)
-        assert quota.of("production", SERVICE, "app-housing", at, 0).calls == calls
+        assert quota.used("production", SERVICE, "app-housing", at).calls == calls
     DayQuota().load(log.with_name("none.db"), [SERVICE], now)
 
 
@@ -136,9 +136,9 @@ def test_a_call_that_began_before_midnight_ends_no_day_that_has_begun(world: Wor
     quota, offering = DayQuota(), world.services[0]
     evening = datetime.combine(moments.today(), datetime.max.time(), tzinfo=CHINA)
     for at in (evening + timedelta(seconds=1), evening):
-        with quota.take("production", offering, "one", 1, at):
+        with Taken(quota.used("production", SERVICE, "one", at), offering, 1, at):
             pass
-    assert quota.of("production", SERVICE, "one", evening + timedelta(seconds=2), 0).calls == 2
+    assert quota.used("production", SERVICE, "one", evening + timedelta(seconds=2)).calls == 2
 
 
 def test_what_was_answered_is_known_by_lane(world: World) -> None:
