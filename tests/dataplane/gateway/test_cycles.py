@@ -1,6 +1,7 @@
 """Answers on the wire: the short way writes what uvicorn would, and leaves to it whatever is not of the usual kind."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from jinqiao.dataplane.gateway import cycles
 from jinqiao.dataplane.gateway.cycles import WholeAnswerCycle
@@ -100,6 +102,24 @@ def test_the_short_way_writes_the_bytes_that_the_long_way_writes(
         return transport.data, problem
 
     assert asyncio.run(told(in_short=True)) == asyncio.run(told(in_short=False))
+
+
+def test_a_cycle_begins_as_uvicorns_own_does() -> None:
+    scope: Any = {"method": "GET"}
+    whatever: Any = object()
+    logger, headers, heard = logging.getLogger("any"), [(b"date", b"now")], list[int]().clear
+
+    async def begun() -> tuple[dict[str, Any], WholeAnswerCycle]:
+        theirs = RequestResponseCycle(
+            scope, whatever, whatever, logger, logger, False, headers, asyncio.Event(), True, True, heard
+        )
+        return vars(theirs), WholeAnswerCycle(scope, whatever, whatever, logger, headers, True, True, heard)
+
+    theirs, ours = asyncio.run(begun())
+    del theirs["access_logger"]  # asked where `access_log` is True alone
+    assert isinstance(theirs.pop("message_event"), asyncio.Event)
+    assert not ours.message_event.is_set()
+    assert {name: getattr(ours, name) for name in theirs} == theirs
 
 
 def test_an_answer_of_the_usual_kind_and_one_that_is_not_follow_each_other_on_one_connection() -> None:
