@@ -1,18 +1,20 @@
 """The machine interface of gateways."""
 
 import dataclasses
+import json
 import time
 
 import pytest
 
 from jinqiao.audit.models import AuditEvent
 from jinqiao.exchange.actions.platform import platform_identity
-from jinqiao.exchange.models import Call
+from jinqiao.exchange.models import Call, EvidenceSegment
 from jinqiao.kernel import moments
+from jinqiao.kernel.contracts.evidence import Anchor, AnchorsOffered
 from jinqiao.kernel.contracts.exchange import SignedMessage
 from jinqiao.kernel.contracts.health import GatewayState, ServiceHealth, ServicesHealth
 from jinqiao.kernel.contracts.policy import PolicySnapshot
-from jinqiao.kernel.crypto.identity import open_message
+from jinqiao.kernel.crypto.identity import open_message, sign_message
 from tests.api.conftest import Caller
 from tests.exchange.factories import Served, call_record, evidence_batches
 
@@ -20,6 +22,7 @@ pytestmark = pytest.mark.django_db
 
 POLICY = "/api/gateways/policy"
 EVIDENCE = "/api/gateways/evidence"
+ANCHORS = "/api/gateways/anchors"
 
 
 def test_a_gateway_pulls_its_policy_once(served: Served) -> None:
@@ -68,6 +71,30 @@ def test_broken_evidence_is_refused_and_written_down(served: Served) -> None:
 
     assert (response.status_code, response.json()["code"]) == (400, "exchange.evidence.broken")
     assert AuditEvent.objects.filter(action="exchange.evidence.accept", outcome="failed").exists()
+
+
+@pytest.mark.parametrize("lane", ["", "a\x00b", "x" * 41, "\ud800", "a\nb"])
+def test_evidence_of_a_lane_that_is_no_name_is_refused_and_nothing_breaks(served: Served, lane: str) -> None:
+    gateway, caller = served.gateway, Caller(served.gateway.identity)
+    record = call_record(served, 1)
+    signable = lane.encode("utf-8", "replace").decode() == lane
+    (batch,) = evidence_batches([dataclasses.replace(record, lane=lane) if signable else record])
+    anchor = Anchor(
+        gateway=gateway.node.number, lane=batch.lane, batch=1, number=1, chain=batch.chain, at=moments.now()
+    )
+    signed = sign_message(anchor, gateway.identity)
+    falsified = dataclasses.replace(signed, body={**signed.body, "lane": lane})
+    for path, told in (
+        (EVIDENCE, dataclasses.replace(batch, lane=lane)),
+        *(
+            (ANCHORS, AnchorsOffered(anchors=(message,)))
+            for message in (signed, falsified)
+            if lane == message.body["lane"]
+        ),
+    ):
+        response = caller.send("POST", path, json.dumps(told.to_json()).encode())
+        assert response.status_code == 400, response.content
+    assert not EvidenceSegment.objects.exists()
 
 
 def test_a_gap_names_the_batch_that_is_missing(served: Served) -> None:

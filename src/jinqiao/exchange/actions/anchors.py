@@ -30,6 +30,7 @@ from jinqiao.kernel.contracts.evidence import (
     AnchorsTaken,
     Countersignature,
     KnownIdentity,
+    is_lane,
 )
 from jinqiao.kernel.contracts.exchange import CommandKind, CommandResult, SignedMessage
 from jinqiao.kernel.crypto.errors import SignatureInvalid
@@ -111,7 +112,8 @@ def _opened(gateway: Node, message: SignedMessage) -> Anchor:
             raise SignatureInvalid(key_id=message.key_id)
         anchor = open_message(message, public, Anchor)
     except (SignatureInvalid, ContractBroken) as problem:
-        raise _broken(gateway, str(message.body.get("lane", ""))[:40], 0) from problem
+        lane = message.body.get("lane")
+        raise _broken(gateway, lane if is_lane(lane) else "", 0) from problem
     if anchor.gateway != gateway.number or not has_moments(anchor):
         raise _broken(gateway, anchor.lane, anchor.batch)
     return anchor

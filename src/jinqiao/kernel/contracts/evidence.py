@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 from jinqiao.kernel.contracts.base import Contract, ContractBroken, canonical_json
 from jinqiao.kernel.contracts.exchange import SignedMessage
@@ -16,6 +16,19 @@ DOCUMENT = "openapi"
 """`operation` of a record of who asked for the description of what he may ask."""
 SHED = "shed"
 """`operation` of a record that sums up calls refused unread for want of a place; `keys` says how many they were."""
+
+
+LANE_CHARACTERS = 40
+
+
+def is_lane(name: object) -> TypeGuard[str]:
+    """Whether it is the name of a lane: short, and nothing that a table or a page would read otherwise than it looks."""
+    return isinstance(name, str) and 0 < len(name) <= LANE_CHARACTERS and name.isprintable()
+
+
+def _check_lane(told: "EvidenceBatch | Anchor") -> None:
+    if not is_lane(told.lane):
+        raise ContractBroken(where=type(told).__name__, wanted="lane", got="text")
 
 
 def error_owner(outcome: str) -> str:
@@ -120,7 +133,9 @@ class EvidenceBatch(Contract):
                 raise ContractBroken(where=cls.__name__, wanted="records", got=type(records).__name__)
             lines = [canonical_json(record).decode("utf-8") for record in records]
             data = {**fields, "_": f"{cls.__name__}/{cls.VERSION}", "lines": lines}
-        return super(EvidenceBatch, cls).from_json(data)
+        told = super(EvidenceBatch, cls).from_json(data)
+        _check_lane(told)
+        return told
 
 
 def read_line(line: str) -> CallRecord | BodiesDeleted:
@@ -141,6 +156,12 @@ class Anchor(Contract):
     number: int  # last record of the batch
     chain: str
     at: datetime
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        told = super(Anchor, cls).from_json(data)
+        _check_lane(told)
+        return told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
