@@ -87,7 +87,11 @@ def test_a_thousand_appends_share_commits_and_verify(path: Path, suite_name: str
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
-def test_calls_that_are_being_worked_share_the_commit_of_who_came_first(path: Path, turns: int) -> None:
+def test_calls_that_are_being_worked_share_the_commit_of_who_came_first(
+    path: Path, turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_module, "GATHER_WITHIN_S", 60)
+
     async def call(log: EvidenceLog, name: int) -> None:
         for _ in range(name * turns):  # each comes some turns of the loop after the one before
             await asyncio.sleep(0)
@@ -100,7 +104,35 @@ def test_calls_that_are_being_worked_share_the_commit_of_who_came_first(path: Pa
     living(path, work)
 
 
-def test_a_record_waits_for_a_batch_of_others_at_most(path: Path) -> None:
+def test_a_record_waits_for_no_slow_turns_of_the_loop(path: Path) -> None:
+    async def work(log: EvidenceLog) -> None:
+        first, others, turns = log.append(a_record("first")), [], 0
+        while not first.done():
+            time.sleep(0.002)  # what else the loop works, and brings no record
+            if turns % 4 == 0:
+                others.append(log.append(a_record("another")))
+            turns += 1
+            await asyncio.sleep(0)
+        assert turns < BATCH_RECORDS
+        await asyncio.gather(*others)
+
+    living(path, work)
+
+
+def test_what_waits_is_written_also_where_the_commits_were_cancelled(path: Path) -> None:
+    async def work(log: EvidenceLog) -> None:
+        log.append(a_record("first"))
+        assert log._work is not None
+        log._work.cancel()
+        await asyncio.wait([log._work])
+
+    living(path, work)
+    assert verify(path).records == 1
+
+
+def test_a_record_waits_for_a_batch_of_others_at_most(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_module, "GATHER_WITHIN_S", 60)
+
     async def work(log: EvidenceLog) -> None:
         first = log.append(a_record("first"))
         following = []

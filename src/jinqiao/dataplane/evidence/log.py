@@ -1,6 +1,6 @@
 """The log itself: one SQLite file, `synchronous=FULL`, group commit with natural batching, one statement a commit.
 
-Whoever appends while a commit runs, or while the loop has other calls to work, shares the next one; there is no timer. A future of `append` is done when its record is on
+Whoever appends while a commit runs, or while the loop has other calls to work, shares the next one; no timer wakes it. A future of `append` is done when its record is on
 disk. A batch is one row: its records as canonical JSON lines, their leaves, its Merkle root, its link of the chain. The event
 loop puts the row together, a thread of its own does the one INSERT: the interpreter's lock changes hands once per commit, not
 once per record.
@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 BATCH_RECORDS = 256
 WAITING_LIMIT = 20_000
+GATHER_WITHIN_S = 0.005
 QUIET_TURNS = 4  # of the loop: from the bytes of a call to its record it takes three where its source answers at once
 COMMIT_WITHIN_S = 10.0
 TOKEN_BYTES = 16
@@ -116,8 +117,8 @@ class EvidenceLog:
 
     async def stop(self) -> None:
         """Write what waits, then close."""
-        while self._work is not None:
-            await asyncio.wait([self._work])
+        while self._waiting or (self._work is not None and not self._work.done()):
+            await asyncio.wait([self._working(asyncio.get_running_loop())])
         if self._thread is not None:
             self._thread.shutdown()
             self._thread = None
@@ -140,9 +141,15 @@ class EvidenceLog:
             raise EvidenceUnavailable
         done: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append((record, token, done))
-        if self._work is None:
-            self._work = self._loop.create_task(self._commit_all())
+        self._working(self._loop)
         return done
+
+    def _working(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Task[None]":
+        """The task that commits what waits; begun anew where there is none, or none any more."""
+        work = self._work
+        if work is None or work.done():
+            work = self._work = loop.create_task(self._commit_all())
+        return work
 
     def tokens(self, after: int) -> Iterator[Token]:
         """Tokens that are still to be remembered at `after` (Unix seconds); read at start."""
@@ -168,10 +175,10 @@ class EvidenceLog:
 
         A commit that begins at once gets half of them, and the other half waits for its end: twice as many commits, and a thread
         that wants the interpreter's lock while calls do. A lone record waits for as many turns as nothing comes of, some twenty
-        microseconds; in a crowd for a batch's worth of others at most, who are worked in that time and not after it.
+        microseconds; nobody waits longer than `GATHER_WITHIN_S`, whatever else the turns are long of.
         """
-        quiet, count = 0, len(self._waiting)
-        while quiet < QUIET_TURNS and count < BATCH_RECORDS:
+        quiet, count, until = 0, len(self._waiting), time.monotonic() + GATHER_WITHIN_S
+        while quiet < QUIET_TURNS and count < BATCH_RECORDS and time.monotonic() < until:
             await asyncio.sleep(0)
             before, count = count, len(self._waiting)
             quiet = quiet + 1 if count == before else 0

@@ -61,7 +61,9 @@ class _Names(dict[bytes, str]):
 
     def __missing__(self, name: bytes) -> str:
         text = name.decode("latin-1").lower()
-        if len(name) <= USUAL_NAME and len(self) < NAMES_KEPT:
+        if len(self) >= NAMES_KEPT:
+            self.clear()
+        if len(name) <= USUAL_NAME:
             self[name] = text
         return text
 
