@@ -228,6 +228,34 @@ def test_what_is_open_of_a_gateway_that_is_retired_closes_with_that_reason(serve
     assert "网关已停用" in str(pair.value)
 
 
+def test_what_a_witness_refused_closes_with_that_reason_when_the_witness_is_retired(
+    served: Served, auditor: Post
+) -> None:
+    actions.add_alert_channel(by=auditor, kind="mail", address="duty@audit.example")
+    hands = witness_of(served)
+    first, _last = shipped(served)
+    offer(served, anchor_of(served, first))
+    hands.answer(hands.failed(hands.take(CommandKind.COUNTERSIGN), "node.witness.contradiction", retryable=False))
+    actions.watch()
+    (refused,) = open_of(AlertKind.WITNESS_REFUSED)
+
+    actions.retire_node(hands.node, by=served.world.parties.bureau, reason="撤并")
+    actions.watch()
+
+    refused.refresh_from_db()
+    assert refused.closed_at is not None
+    assert (refused.details["closed_because"], refused.details["code"]) == (
+        "witness_retired",
+        "node.witness.contradiction",
+    )
+    assert desks(AlertKind.WITNESS_REFUSED) == set()
+    (delivery,) = AlertDelivery.objects.filter(alert=refused, is_closing=True)
+    actions.send_alert(delivery.pk)
+    assert "解除原因：见证节点已停用" in mail.outbox[-1].body
+    (pair,) = [pair for pair in detail_pairs(refused) if pair.label == "解除原因"]
+    assert "见证节点已停用" in str(pair.value)
+
+
 def test_records_that_contradict_each_other_are_told_on_after_their_gateway_is_retired(
     served: Served, auditor: Post
 ) -> None:

@@ -33,7 +33,7 @@ TODO_KINDS: dict[AlertKind, str] = {
 """Kind of the to-do of each alert."""
 CLOSED_BECAUSE = "closed_because"
 """Where the details of an alert say why it was closed though its cause has not passed."""
-GATEWAY_RETIRED = "gateway_retired"
+GATEWAY_RETIRED, WITNESS_RETIRED = "gateway_retired", "witness_retired"
 _ORDER = [severity.value for severity in AlertSeverity]
 
 

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_noop as _
 
 from jinqiao.accounts.models import Organisation
 from jinqiao.audit import trail
-from jinqiao.exchange.actions.alerting import GATEWAY_RETIRED, close_alert, node_key, open_alert
+from jinqiao.exchange.actions.alerting import GATEWAY_RETIRED, WITNESS_RETIRED, close_alert, node_key, open_alert
 from jinqiao.exchange.actions.found import Found, of_node
 from jinqiao.exchange.enums import AlertKind, NodeKind, NodeState
 from jinqiao.exchange.models import Alert, Call, EvidenceAnchor, EvidenceSegment, Node
@@ -109,11 +109,20 @@ ends with the days that are watched."""
 
 
 def close_of_retired() -> None:
-    """A gateway that is retired brings no batch, no anchor and no record any more: what is open of it is closed and says so. What was
-    refused stays in the trail and in the list of alerts."""
-    ended = Alert.objects.filter(kind__in=_OF_WORKING_GATEWAYS, closed_at=None, node__state=NodeState.RETIRED)
-    for kind, key in list(ended.order_by("id").values_list("kind", "key")):
+    """A gateway that is retired brings no batch, no anchor and no record any more, and a witness that is retired, which alone could say
+    that a lane went on as it was, says nothing: what is open of them is closed and says so. What was refused stays in the trail and in
+    the list of alerts."""
+    still_open = Alert.objects.filter(kind__in=_OF_WORKING_GATEWAYS, closed_at=None).order_by("id")
+    for kind, key in list(still_open.filter(node__state=NodeState.RETIRED).values_list("kind", "key")):
         close_alert(AlertKind(kind), key, because=GATEWAY_RETIRED)
+    of_witnesses = still_open.filter(kind=AlertKind.WITNESS_REFUSED)
+    witnesses = {alert.key: alert.details.get("witness", "") for alert in of_witnesses}
+    retired = set(
+        Node.objects.filter(number__in=witnesses.values(), state=NodeState.RETIRED).values_list("number", flat=True)
+    )
+    for key, witness in witnesses.items():
+        if witness in retired:
+            close_alert(AlertKind.WITNESS_REFUSED, key, because=WITNESS_RETIRED)
 
 
 # ── found on ticks ──

@@ -19,7 +19,7 @@ from jinqiao.accounts.models import Post
 from jinqiao.audit import trail
 from jinqiao.audit.models import Outcome
 from jinqiao.exchange import rules
-from jinqiao.exchange.actions.alerting import CLOSED_BECAUSE, GATEWAY_RETIRED
+from jinqiao.exchange.actions.alerting import CLOSED_BECAUSE, GATEWAY_RETIRED, WITNESS_RETIRED
 from jinqiao.exchange.actions.platform import platform_identity
 from jinqiao.exchange.enums import AlertKind, AlertSeverity, ChannelKind, DeliveryState
 from jinqiao.exchange.errors import AlertNotSent, MailOff
@@ -184,6 +184,9 @@ def _post(channel: AlertChannel, message: dict[str, Any]) -> None:
         raise AlertNotSent(channel="webhook", reason=str(status))
 
 
+_RETIRED = {GATEWAY_RETIRED: "网关", WITNESS_RETIRED: "见证节点"}
+
+
 def _mail(delivery: AlertDelivery) -> None:
     alert = delivery.alert
     kind, severity = AlertKind(alert.kind).label, AlertSeverity(alert.severity).label
@@ -198,8 +201,9 @@ def _mail(delivery: AlertDelivery) -> None:
     if alert.closed_at:
         lines.append(f"解除时间：{_local(alert.closed_at)}")
     details = dict(alert.details)
-    if details.pop(CLOSED_BECAUSE, "") == GATEWAY_RETIRED:
-        lines.append("解除原因：网关已停用，原来的问题仍在案")
+    retired = _RETIRED.get(details.pop(CLOSED_BECAUSE, ""))
+    if retired is not None:
+        lines.append(f"解除原因：{retired}已停用，原来的问题仍在案")
     lines += [f"{name}：{value}" for name, value in details.items() if value not in ("", None)]
     lines += ["", _url(alert)]
     subject = f"[{severity}] {kind} {about} {state}"

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 from jinqiao.accounts.models import Post
 from jinqiao.exchange import rules
 from jinqiao.exchange.actions import mail_way
-from jinqiao.exchange.actions.alerting import CLOSED_BECAUSE, GATEWAY_RETIRED
+from jinqiao.exchange.actions.alerting import CLOSED_BECAUSE, GATEWAY_RETIRED, WITNESS_RETIRED
 from jinqiao.exchange.enums import ALERT_OF, AlertKind, AlertSeverity
 from jinqiao.exchange.models import Alert
 from jinqiao.exchange.queries.alerts import Rule, parameters_of
@@ -107,7 +107,10 @@ _REASONS: Mapping[str, Text] = {
     "countersignature": gettext_lazy("见证节点的副署不成立"),
 }
 
-_CLOSINGS: Mapping[str, Text] = {GATEWAY_RETIRED: gettext_lazy("网关已停用，不会再上送；原来的问题仍在案")}
+_CLOSINGS: Mapping[str, Text] = {
+    GATEWAY_RETIRED: gettext_lazy("网关已停用，不会再上送；原来的问题仍在案"),
+    WITNESS_RETIRED: gettext_lazy("见证节点已停用，不会再表态；原来的问题仍在案"),
+}
 
 _MOMENTS = frozenset({"since", "expected_at", "handed_over_at", "seen_at", "received_at", "recorded_at"})
 
