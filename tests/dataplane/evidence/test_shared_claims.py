@@ -54,6 +54,14 @@ def replicas(database: servers.Server) -> Iterator[tuple[Replica, Replica]]:
         one.close()
 
 
+def reach(replica: Replica) -> None:
+    """Wait until it reaches the table again."""
+    until = time.monotonic() + 20
+    while not replica.claims.check():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 def token(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
@@ -127,13 +135,8 @@ def test_a_table_that_was_dropped_is_made_anew_with_what_the_log_remembers(
         second.write(token(9))
     with pytest.raises(ClaimsUnavailable):
         first.write(token(8))
-    until = time.monotonic() + 20
-    while not first.claims.check():
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    while not second.claims.check():
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    reach(first)
+    reach(second)
     assert second.write(token(1)) == {token(1)}
 
 
@@ -147,10 +150,7 @@ def test_a_table_that_another_made_anew_while_nobody_called_here_gets_what_the_l
     database.execute(f"DROP TABLE {TABLE}")
     with pytest.raises(ClaimsUnavailable):
         busy.write(token(4))
-    until = time.monotonic() + 20
-    while not busy.claims.check():
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    reach(busy)
     assert idle.claims.check()
     assert busy.write(token(1)) == {token(1)}
 
