@@ -91,6 +91,7 @@ def test_calls_that_are_being_worked_share_the_commit_of_who_came_first(
     path: Path, turns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_module, "GATHER_WITHIN_S", 60)
+    monkeypatch.setattr(log_module, "QUIET_S", 60)
 
     async def call(log: EvidenceLog, name: int) -> None:
         for _ in range(name * turns):  # each comes some turns of the loop after the one before
@@ -132,6 +133,7 @@ def test_what_waits_is_written_also_where_the_commits_were_cancelled(path: Path)
 
 def test_a_record_waits_for_a_batch_of_others_at_most(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_module, "GATHER_WITHIN_S", 60)
+    monkeypatch.setattr(log_module, "QUIET_S", 60)
 
     async def work(log: EvidenceLog) -> None:
         first = log.append(a_record("first"))

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 BATCH_RECORDS = 256
 WAITING_LIMIT = 20_000
-GATHER_WITHIN_S = 0.005
+GATHER_WITHIN_S, QUIET_S = 0.025, 0.002
 QUIET_TURNS = 4  # of the loop: from the bytes of a call to its record it takes three where its source answers at once
 COMMIT_WITHIN_S = 10.0
 TOKEN_BYTES = 16
@@ -175,13 +175,17 @@ class EvidenceLog:
 
         A commit that begins at once gets half of them, and the other half waits for its end: twice as many commits, and a thread
         that wants the interpreter's lock while calls do. A lone record waits for as many turns as nothing comes of, some twenty
-        microseconds; nobody waits longer than `GATHER_WITHIN_S`, whatever else the turns are long of.
+        microseconds; a turn that is long of other work ends it, and nobody waits longer than `GATHER_WITHIN_S`.
         """
-        quiet, count, until = 0, len(self._waiting), time.monotonic() + GATHER_WITHIN_S
-        while quiet < QUIET_TURNS and count < BATCH_RECORDS and time.monotonic() < until:
+        quiet, count, now = 0, len(self._waiting), time.monotonic()
+        until, came = now + GATHER_WITHIN_S, now
+        while quiet < QUIET_TURNS and count < BATCH_RECORDS and now < until and now - came < QUIET_S:
             await asyncio.sleep(0)
-            before, count = count, len(self._waiting)
-            quiet = quiet + 1 if count == before else 0
+            before, count, now = count, len(self._waiting), time.monotonic()
+            if count == before:
+                quiet += 1
+            else:
+                quiet, came = 0, now
 
     async def _commit(self, batch: list[_Waiting]) -> None:
         loop, thread = self._loop, self._thread
