@@ -12,6 +12,7 @@ import pytest
 
 from jinqiao.dataplane import call
 from jinqiao.dataplane.gateway import home as homes
+from jinqiao.dataplane.gateway import http
 from jinqiao.dataplane.gateway.http import headers_of
 from jinqiao.dataplane.gateway.listening import HttpServer, listening_socket
 from jinqiao.front import Front, GatewayWorkers
@@ -179,3 +180,12 @@ def test_a_second_line_of_what_proxies_say_never_stands_behind_the_callers_own()
     assert headers["x-forwarded-for"] == "10.0.0.9, 192.0.2.1"  # read from the right
     assert headers["x-client-certificate-sha256"] == f"{'cd' * 32}, {'ab' * 32}"  # no fingerprint: none
     assert headers["accept"] == "c/d"
+
+
+def test_names_of_headers_that_callers_make_up_do_not_push_out_the_usual_ones_for_good() -> None:
+    for number in range(3 * http.NAMES_KEPT):
+        headers_of({"headers": [(b"x-made-up-%d" % number, b"1"), (b"x" * 500 + b"%d" % number, b"1")]})
+
+    assert headers_of({"headers": [(b"Content-Digest", b" a ")]}) == {"content-digest": "a"}
+    assert b"Content-Digest" in http._NAMES
+    assert len(http._NAMES) <= http.NAMES_KEPT
