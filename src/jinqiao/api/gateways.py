@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 from ninja.params.functions import Query
 
-from jinqiao.api.nodes import answer_json, caller, read_body
+from jinqiao.api.nodes import answer_json, answer_nothing, caller, read_body
 from jinqiao.api.schemas import json_answer, operation, schema_of
 from jinqiao.exchange import actions
 from jinqiao.exchange.errors import EvidenceBroken
@@ -46,7 +46,7 @@ def policy(
             if message is not None:
                 return answer_json(message.to_json())
             if not waits or time.monotonic() + _LOOK_EVERY_S > ends:
-                return HttpResponse(status=204)
+                return answer_nothing()
             time.sleep(_LOOK_EVERY_S)
     finally:
         if waits:
@@ -62,7 +62,7 @@ def evidence(request: HttpRequest) -> HttpResponse:
     except EvidenceBroken as error:
         actions.note_broken(gateway, error)
         raise
-    return HttpResponse(status=204)
+    return answer_nothing()
 
 
 @router.post(
@@ -89,11 +89,11 @@ def anchors(request: HttpRequest) -> HttpResponse:
 def health(request: HttpRequest) -> HttpResponse:
     """How the departments' HTTP services behind a gateway are, as it probed them."""
     actions.note_health(caller(request).node, read_body(request, ServicesHealth))
-    return HttpResponse(status=204)
+    return answer_nothing()
 
 
 @router.post("state", url_name="state", openapi_extra=operation(body=GatewayState, _204="kept"))
 def state(request: HttpRequest) -> HttpResponse:
     """How policy and evidence are at a gateway, as it says itself."""
     actions.note_state(caller(request).node, read_body(request, GatewayState))
-    return HttpResponse(status=204)
+    return answer_nothing()

@@ -47,6 +47,13 @@ def answer_json(value: Any, status: int = 200) -> HttpResponse:
     return HttpResponse(canonical_json(value), status=status, content_type="application/json")
 
 
+def answer_nothing() -> HttpResponse:
+    """204: no content, and so no type of it, which Django would name all the same."""
+    response = HttpResponse(status=204)
+    del response.headers["Content-Type"]
+    return response
+
+
 def caller(request: HttpRequest) -> NodeHttpRequest:
     """The request of an authenticated node (for the type checker)."""
     return cast(NodeHttpRequest, request)
@@ -95,7 +102,7 @@ def rotate(request: HttpRequest) -> HttpResponse:
 def results(request: HttpRequest) -> HttpResponse:
     """The answer to a command; the same answer may come again."""
     actions.accept_result(caller(request).node, read_body(request, CommandResult))
-    return HttpResponse(status=204)
+    return answer_nothing()
 
 
 @router.post(
@@ -120,7 +127,7 @@ def put_chunk(request: HttpRequest, run_number: str, number: ChunkNumber) -> Htt
     """A staged chunk from the run's provider node; header X-Chunk-Digest holds its digest in hexadecimal."""
     digest = request.headers.get(DIGEST_HEADER, "")
     actions.store_chunk(run_number, number, body_of(request), digest, node=caller(request).node)
-    return HttpResponse(status=204)
+    return answer_nothing()
 
 
 @router.get(
