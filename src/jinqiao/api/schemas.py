@@ -94,7 +94,7 @@ def operation(
     for name, words in answers.items():
         status = int(name.removeprefix("_"))
         responses[str(status)] = {"description": words}
-        if status < 300 and answer is not None:
+        if status < 300 and status != 204 and answer is not None:  # 204 says that there is none
             responses[str(status)]["content"] = answer
     responses["default"] = {"description": "refused", "content": {"application/problem+json": {"schema": PROBLEM}}}
     extra["responses"] = responses
